@@ -1,0 +1,46 @@
+# Everything one does with this project, a target each. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format coverage bench stress clean
+
+help:  ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The environment is made once, and again when what it is made from has changed.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is too old: Python 3.11 or later is needed; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## run the mailing list with forked workers and check every subscriber (ARGS="--workers 8", "--mbox FILE")
+	$(BIN)/python -m examples.mailing_list $(ARGS)
+
+test: $(READY)  ## run the tests in parallel
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+coverage: $(READY)  ## run the tests and demand 95 % branch coverage of the package
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term-missing --cov-fail-under=95 $(ARGS)
+
+lint: $(READY)  ## ruff, ruff format and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+format: $(READY)  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## print each operation's cost as a ratio to bare sqlite3
+	$(BIN)/python -m benchmarks.ratios $(ARGS)
+
+stress: $(READY)  ## forked writers against one file, every acknowledgement checked
+	$(BIN)/python stress/many_writers.py $(ARGS)
+
+clean:  ## remove the environment and what the tools left
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist
