@@ -1,0 +1,33 @@
+"""Process-safe conversation states for Lamson and Salmon mail applications.
+
+``Router.STATE_STORE = SQLiteStorage("run/states")``, and any number of threads and of forked
+worker processes share that one file.
+"""
+
+import os as _os
+
+if not hasattr(_os, "register_at_fork"):  # pragma: no cover
+    raise ImportError("lamson-sqlite-state needs a POSIX system: flock, fork and shared memory")
+
+from .errors import (
+    LockTimeout,
+    NetworkFilesystem,
+    NotAStateFile,
+    SchemaTooNew,
+    StorageError,
+    UnsafeFork,
+)
+from .interface import ROUTE_FIRST_STATE, StateStorage
+from .storage import SQLiteStorage
+
+__all__ = [
+    "ROUTE_FIRST_STATE",
+    "LockTimeout",
+    "NetworkFilesystem",
+    "NotAStateFile",
+    "SQLiteStorage",
+    "SchemaTooNew",
+    "StateStorage",
+    "StorageError",
+    "UnsafeFork",
+]

@@ -1,0 +1,222 @@
+"""What the operating system says of a path: which file it names, and where it is mounted."""
+
+import errno
+import os
+import stat
+import time
+from typing import Final, TypeAlias
+
+from .errors import NetworkFilesystem, NotAStateFile, StorageError
+
+__all__ = [
+    "DirectoryWatch",
+    "Identity",
+    "Stamp",
+    "create_file",
+    "create_parent",
+    "database_size",
+    "identity",
+    "refuse_network_filesystem",
+    "storage_error",
+    "sync_directory",
+]
+
+Identity: TypeAlias = tuple[int, int]
+"""``(device, inode)``: which file a name stands for at this moment."""
+
+Stamp: TypeAlias = tuple[int, int, int]
+"""``(device, inode, modification time in ns)`` of a directory."""
+
+_MOUNT_TABLE: Final = "/proc/self/mountinfo"
+
+_NETWORK_FILESYSTEMS: Final = frozenset(
+    "9p afs beegfs ceph cifs coda fuse.ceph fuse.davfs fuse.glusterfs fuse.rclone fuse.s3fs "
+    "fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb2 smb3 smbfs".split()
+)
+
+_REMEDIES: Final = {
+    errno.EACCES: "give this user write permission to the directory and its files",
+    errno.EDQUOT: "the user's disk quota is used up: free some space",
+    errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
+    errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.ENOTDIR: "a part of the path is a file, not a directory",
+    errno.EPERM: "give this user write permission to the directory and its files",
+    errno.EROFS: "the file system is mounted read-only: put the store on a writable one",
+}
+
+_network_mounts: dict[int, str | None] = {}
+"""Device number to the name of its network file system, or None. Reading the mount table costs
+as much as opening a database; a device does not change its type while it is mounted."""
+
+
+def storage_error(error: OSError, path: str) -> StorageError:
+    """Return what to raise ``from`` an `OSError` met before anything was written."""
+    problem = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "look at the path and its file system")
+    return StorageError(f"{problem}: {remedy}", path)
+
+
+def identity(path: str) -> Identity | None:
+    """Return which file ``path`` names now, or None where there is none."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def database_size(path: str) -> int | None:
+    """Return the size in bytes of a file that may be a store, or None where there is none.
+
+    Raises:
+        NotAStateFile: the path is a directory or anything else that is no regular file.
+        StorageError: the file has a second name. SQLite names the write-ahead log after the
+            name a file was opened by, so processes coming by different names would each
+            write a log of their own (https://www.sqlite.org/howtocorrupt.html section 2.5).
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise NotAStateFile("this is a directory: give the path of a file in it", path)
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAStateFile("this is no regular file: give another path", path)
+    if found.st_nlink > 1:
+        raise StorageError(
+            f"the file has {found.st_nlink} names (hard links), and SQLite would give each a log "
+            "of its own: remove the others (find -samefile lists them), or copy the file",
+            path,
+        )
+    return found.st_size
+
+
+class DirectoryWatch:
+    """Tells with one stat whether any name in a directory may have changed.
+
+    Creating, deleting or renaming anything moves the directory's modification time, so one
+    look at it stands for a look at each file. A time is believed only once it is older than
+    the file system's clock is coarse: two changes within one tick have the same time (git
+    calls such an entry racily clean). Until then, every look says "may have changed".
+    """
+
+    # The kernel's coarse clock ticks every 1-10 ms; a time without microseconds comes from
+    # a file system that keeps seconds or 10 ms (ext3, FAT's 2 s are the coarsest in use).
+    _FINE_TICK_NS: Final = 50_000_000
+    _COARSE_TICK_NS: Final = 3_000_000_000
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._believed: Stamp | None = None
+
+    def look(self) -> Stamp | None:
+        """Return None where nothing has changed since `settle`, else the stamp to settle with.
+
+        Raises:
+            FileNotFoundError: the directory is gone.
+        """
+        found = os.stat(self._directory)
+        stamp = found.st_dev, found.st_ino, found.st_mtime_ns
+        return None if stamp == self._believed else stamp
+
+    def settle(self, stamp: Stamp) -> None:
+        """Believe a stamp that was taken *before* every file was looked at and found right."""
+        modified_ns = stamp[2]
+        tick_ns = self._FINE_TICK_NS if modified_ns % 1_000_000 else self._COARSE_TICK_NS
+        if time.time_ns() - modified_ns > tick_ns:
+            self._believed = stamp
+
+
+def create_parent(path: str) -> None:
+    """Create the directories above ``path`` where they are missing, and make their names last.
+
+    A new directory's name is in *its* parent, which nobody else would sync: after a power
+    cut an acknowledged state could be in a file that no path leads to.
+    """
+    directory = os.path.dirname(path)
+    missing = []
+    while not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    for directory in reversed(missing):
+        os.makedirs(directory, exist_ok=True)
+        sync_directory(os.path.dirname(directory))
+
+
+def sync_directory(directory: str) -> None:
+    """Return once the names in ``directory`` would survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_file(path: str, file_mode: int) -> int:
+    """Open ``path``, creating it with exactly ``file_mode`` where it is missing.
+
+    The file is created with no more permissions than ``file_mode``, so there is no moment at
+    which others can read it; a umask that took some away is then undone. An existing file
+    keeps the mode it has.
+
+    Returns:
+        A descriptor that is closed on exec.
+    """
+    # O_NOFOLLOW: the caller's path is resolved; a link that turned up since is not ours.
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, file_mode)
+        except FileExistsError:
+            try:
+                return os.open(path, flags)
+            except FileNotFoundError:
+                continue  # deleted in between
+        try:
+            os.fchmod(descriptor, file_mode)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def refuse_network_filesystem(directory: str) -> None:
+    """Do nothing where ``directory`` is on a local file system, or where nobody can tell.
+
+    Raises:
+        NetworkFilesystem: the mount table (Linux) says that other hosts may share it.
+    """
+    while not os.path.isdir(directory):  # not created yet: it will be where its parent is
+        directory = os.path.dirname(directory)
+    device = os.stat(directory).st_dev
+    if device not in _network_mounts:
+        kind = _mounted_type(directory)
+        _network_mounts[device] = kind if kind in _NETWORK_FILESYSTEMS else None
+    kind = _network_mounts[device]
+    if kind is not None:
+        raise NetworkFilesystem(
+            f"this is on a network file system ({kind}), where SQLite's write-ahead log cannot "
+            "keep processes apart: put the store on a local disk",
+            directory,
+        )
+
+
+def _mounted_type(directory: str) -> str | None:
+    # The last mount on the longest prefix is the one in sight; earlier ones are covered by it.
+    # Columns: https://www.kernel.org/doc/html/latest/filesystems/proc.html section 3.5.
+    best, kind = -1, None
+    try:
+        with open(_MOUNT_TABLE, "rb") as table:
+            lines = table.read().splitlines()
+    except OSError:  # not Linux, or no /proc in this chroot
+        return None
+    target = os.fsencode(directory)
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        # The kernel writes space, tab, newline and backslash as octal escapes.
+        point = before.split()[4].decode("unicode_escape").encode("latin-1")
+        inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
+        if inside and len(point) >= best:
+            best, kind = len(point), after.split()[0].decode()
+    return kind

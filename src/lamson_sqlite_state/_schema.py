@@ -1,0 +1,131 @@
+"""The SQL, and whose file it is: the one place that knows what is in the database."""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+from .errors import NotAStateFile, SchemaTooNew, StorageError
+
+__all__ = [
+    "CLEAR",
+    "COMPARE_AND_SET",
+    "COMPARE_AND_SET_FROM_START",
+    "INSERT_START",
+    "SELECT_STATE",
+    "SET",
+    "SET_ALL",
+    "create",
+    "first_row",
+    "is_sound",
+]
+
+APPLICATION_ID: Final = 0x4C535353  # "LSSS"
+"""Tells our files from other applications' (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+
+SCHEMA_VERSION: Final = 1
+
+# WITHOUT ROWID keeps the row in the key's own tree: 75 bytes a row, one descent a read. The
+# sender comes first, so that all states of one sender stand side by side for SET_ALL.
+_TABLE: Final = (
+    "CREATE TABLE states ("
+    " module,"
+    " sender,"
+    " state TEXT NOT NULL,"
+    " since INTEGER NOT NULL,"
+    " PRIMARY KEY (sender, module)"
+    ") WITHOUT ROWID"
+)
+_CREATE: Final = (
+    _TABLE,
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+# Each is one statement and so one transaction: a signal handler that re-enters the store on
+# the same thread finds none of them half done.
+SELECT_STATE: Final = "SELECT state FROM states WHERE sender = ? AND module = ?"
+INSERT_START: Final = (
+    "INSERT OR IGNORE INTO states (sender, module, state, since) VALUES (?, ?, 'START', ?)"
+)
+# `since` changes only with the state, and an unchanged state is not written at all.
+SET: Final = (
+    "INSERT INTO states (sender, module, state, since) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (sender, module)"
+    " DO UPDATE SET state = excluded.state, since = excluded.since"
+    " WHERE state <> excluded.state"
+)
+SET_ALL: Final = (
+    "UPDATE states SET since = CASE state WHEN ? THEN since ELSE ? END, state = ? WHERE sender = ?"
+)
+COMPARE_AND_SET: Final = (
+    "UPDATE states SET state = ?, since = ? WHERE sender = ? AND module = ? AND state = ?"
+)
+COMPARE_AND_SET_FROM_START: Final = (
+    "INSERT INTO states (sender, module, state, since) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (sender, module)"
+    " DO UPDATE SET state = excluded.state, since = excluded.since"
+    " WHERE state = 'START'"
+)
+CLEAR: Final = "DELETE FROM states"
+
+
+def first_row(connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> Any:
+    """Run a query and return its first row, or None.
+
+    All in one call into C, between whose steps no signal handler can run: a handler that
+    forks or closes the store never meets a half-read statement, which would keep a closed
+    connection's files open. The query must be for one row at most.
+    """
+    return next(chain.from_iterable(map(connection.execute, (sql,), (parameters,))), None)
+
+
+def is_sound(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether this is a store, ready to be used. False: it is empty, `create` may be called.
+
+    Raises:
+        NotAStateFile: it is another application's database.
+        SchemaTooNew: a newer version of this package has written it.
+    """
+    (application_id,) = first_row(connection, "PRAGMA application_id")
+    (version,) = first_row(connection, "PRAGMA user_version")
+    if application_id == APPLICATION_ID:
+        if version > SCHEMA_VERSION:
+            raise SchemaTooNew(
+                f"a newer version of lamson-sqlite-state has written it (schema {version}, "
+                f"known here: {SCHEMA_VERSION}): update the package",
+                path,
+            )
+        return bool(first_row(connection, "PRAGMA journal_mode") == ("wal",))
+    if application_id or version or first_row(connection, "SELECT 1 FROM sqlite_master LIMIT 1"):
+        raise NotAStateFile("this is another application's database: give another path", path)
+    return False
+
+
+def create(connection: sqlite3.Connection, path: str) -> None:
+    """Make a store of an empty database, or switch a store (a copy) to its write-ahead log.
+
+    Called with the write lock held: processes that switch one new file at the same time get
+    "database is locked" at once, whatever their timeout. A crash leaves an empty database or
+    a store, nothing between.
+
+    Raises:
+        StorageError: SQLite cannot use a write-ahead log here.
+    """
+    if first_row(connection, "PRAGMA journal_mode = WAL") != ("wal",):
+        raise StorageError(
+            "SQLite cannot keep a write-ahead log here, as the file system has no shared "
+            "memory: put the store on a local disk",
+            path,
+        )
+    if is_sound(connection, path):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _CREATE:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,84 @@
+"""What a driver's error means: try again, or which of our errors, with which remedy."""
+
+import os
+import sqlite3
+
+from ._filesystem import storage_error
+from .errors import NotAStateFile, StorageError
+
+__all__ = ["NeedsWriteLock", "NotNow", "translated"]
+
+
+class NotNow(Exception):
+    """Somebody else has what this call needs; nothing was done, and it may be tried again.
+
+    Args:
+        culprit: who, as a clause for `LockTimeout`.
+    """
+
+    def __init__(self, culprit: str) -> None:
+        super().__init__(culprit)
+        self.culprit = culprit
+
+
+class NeedsWriteLock(Exception):
+    """The file is no store yet: making it one is for the holder of the write lock."""
+
+
+def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exception:
+    """Return what to raise ``from`` an error of SQLite's.
+
+    Args:
+        error: what the driver raised.
+        path: the database.
+        is_writing: whether it came out of a statement that writes.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    primary = code & 0xFF
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return NotNow("another SQLite program holds a transaction on the database open")
+    if primary == sqlite3.SQLITE_NOTADB:
+        return NotAStateFile("this is not an SQLite database: give another path", path)
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return NotAStateFile(
+            f"the database is damaged ({error}): restore a backup, or save what can be read "
+            "with the sqlite3 shell's .recover",
+            path,
+        )
+    if primary == sqlite3.SQLITE_FULL:
+        return StorageError("the disk is full, nothing was written: free some space", path)
+    if primary == sqlite3.SQLITE_READONLY:
+        return StorageError(
+            "the database cannot be written, nothing was: give this user write permission to "
+            "the file, its -wal and -shm, and the directory",
+            path,
+        )
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return _cannot_open(path)
+    if primary == sqlite3.SQLITE_IOERR:
+        outcome = "whether the state was written is unknown" if is_writing else "nothing was read"
+        return StorageError(
+            f"input/output error ({_name(error)}), {outcome}: look at the disk and its free space",
+            path,
+        )
+    if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
+        return NotAStateFile(f"the table of states is not as it was made ({error})", path)
+    return StorageError(f"SQLite says: {error} ({_name(error)})", path)
+
+
+def _name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+def _cannot_open(path: str) -> StorageError:
+    # SQLite keeps the reason to itself, so ask the system what it says to an open.
+    directory = os.path.dirname(path)
+    try:
+        os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError as error:
+        return storage_error(error, path)
+    return StorageError(
+        "the database or its -wal and -shm cannot be opened: give this user read and write "
+        "permission to them and to the directory",
+        path,
+    )

@@ -1,0 +1,264 @@
+"""SQLiteStorage: the door. Who may come in when, and how long one waits; the rest is below."""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Literal, Self
+
+from . import _fork, _schema
+from ._database import Database, Parameters
+from ._filesystem import Identity
+from ._keys import checked_state, row_key
+from ._opening import unsafe_fork
+from ._sqlite_errors import NotNow
+from ._write_lock import Patience
+from .interface import ROUTE_FIRST_STATE
+
+__all__ = ["SQLiteStorage"]
+
+_SYNCHRONOUS_MODES: Final = ("FULL", "NORMAL")
+
+
+class SQLiteStorage:
+    """Conversation states in one SQLite file that threads and processes share safely.
+
+    Every method is atomic across threads and processes: it has happened entirely or not at
+    all, and once it has returned, every other thread and process sees it. Each may be called
+    at any moment, also from a signal handler that interrupted another, and on both sides of
+    any ``os.fork`` or ``multiprocessing`` start.
+
+    Constructing opens nothing and touches no file, so this may stand in ``boot.py`` before the
+    process daemonises, changes directory, drops privileges or forks. The first call opens
+    the file, creating it and its directory where they are missing. A closed store opens again at
+    the next call. A store can be pickled: it travels as its arguments.
+
+    Keys may be ``str``, ``bytes``, ``None``, numbers, or tuples of these; they are
+    kept exactly as given, and two pairs are the same exactly when ``repr([module, sender])``
+    is the same. Every method raises ``TypeError`` for keys of other types.
+
+    Every method can raise a `StorageError`: the file cannot be used, and nothing was written
+    unless the message says that this is unknown. Of these, `LockTimeout` means that others held
+    the file for longer than ``timeout``, and `UnsafeFork` that C code forked this process while
+    the store was open.
+
+    Args:
+        database_path: the file. A relative path is made absolute now, symbolic links are
+            resolved at the first use. Beside it stand its ``-wal``, ``-shm`` and ``.lock``.
+        timeout: seconds that one call may wait for other writers. 0 means to try once.
+        synchronous: "FULL", so that a state that was set survives a power cut, or "NORMAL",
+            so that it survives a crash of the process but not of the machine
+            (https://www.sqlite.org/pragma.html#pragma_synchronous).
+        file_mode: permissions of the files it creates. Mail addresses are personal data, so
+            by default only the owner can read them.
+
+    Raises:
+        ValueError: the path is empty, ":memory:" or holds a NUL; the timeout is negative; the
+            mode lacks 0o600; or ``synchronous`` is another word.
+        TypeError: an argument is of the wrong type.
+    """
+
+    def __init__(
+        self,
+        database_path: str | os.PathLike[str],
+        *,
+        timeout: float = 30.0,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        file_mode: int = 0o600,
+    ) -> None:
+        given = os.fsdecode(database_path)
+        if given in ("", ":memory:"):
+            raise ValueError(f"{given!r} names no file that processes could share: give a path")
+        if "\0" in given:
+            raise ValueError(f"a path cannot hold a NUL character: {given!r}")
+        if not timeout >= 0:
+            raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
+        if synchronous not in _SYNCHRONOUS_MODES:
+            raise ValueError(f"synchronous must be 'FULL' or 'NORMAL', not {synchronous!r}")
+        if file_mode & ~0o777 or file_mode & 0o600 != 0o600:
+            raise ValueError(f"file_mode must be 0o600 to 0o777, not {file_mode!r}")
+        self._given_path = os.path.abspath(given)
+        self._timeout = timeout
+        self._synchronous = synchronous
+        self._file_mode = file_mode
+        self._lock = threading.RLock()
+        self._database: Database | None = None
+        self._pid = os.getpid()
+        _fork.register(self)
+
+    @property
+    def path(self) -> str:
+        """The file, absolute and with symbolic links resolved."""
+        return self._database.path if self._database else os.path.realpath(self._given_path)
+
+    def get(self, module: object, sender: object) -> str:
+        """Return the state of a pair; one nothing was set for is in START from then on.
+
+        Reading waits for no writer. Only the first ``get`` of an unknown pair writes: it stores
+        START, unless another process has just set it, and returns what is there then. It does
+        not wait for the disk; losing a START to a power cut changes nothing.
+        """
+        key = row_key(module, sender)
+        while True:
+            row = self._read(_schema.SELECT_STATE, key)
+            if row is not None:
+                state: str = row[0]
+                return state
+            if self._write(_schema.INSERT_START, lambda since: (*key, since), is_lazy=True):
+                return ROUTE_FIRST_STATE
+
+    def set(self, module: object, sender: object, state: str) -> None:
+        """Make ``state`` what ``get`` returns for the pair, in every process, from now on.
+
+        Setting the state that the pair already has writes nothing.
+
+        Raises:
+            TypeError: ``state`` is no ``str``. Nothing was written.
+            ValueError: ``state`` holds lone surrogates. Nothing was written.
+        """
+        key, text = row_key(module, sender), checked_state(state)
+        self._write(_schema.SET, lambda since: (*key, text, since))
+
+    def clear(self) -> None:
+        """Forget the states of all pairs, for all processes at one instant."""
+        self._write(_schema.CLEAR, lambda _since: ())
+
+    def set_all(self, sender: object, state: str) -> int:
+        """Give every pair that this sender has, in any module, the same state at one instant.
+
+        Returns:
+            How many pairs there were, those already in that state included. 0 means that the
+            sender is unknown, and still is.
+
+        Raises:
+            TypeError, ValueError: as `set`.
+        """
+        (sender_key, _), text = row_key("", sender), checked_state(state)
+        return self._write(_schema.SET_ALL, lambda since: (text, since, text, sender_key))
+
+    def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
+        """Change the state of a pair only if it is ``expected``, and say whether it was.
+
+        Of several processes that try to leave one state at the same time, one succeeds. A pair
+        nothing was set for counts as START.
+
+        Raises:
+            TypeError, ValueError: as `set`, for ``expected`` too.
+        """
+        key = row_key(module, sender)
+        old, new = checked_state(expected), checked_state(state)
+        if old == new:
+            row = self._read(_schema.SELECT_STATE, key)
+            return bool((ROUTE_FIRST_STATE if row is None else row[0]) == old)
+        if old == ROUTE_FIRST_STATE:
+            return bool(
+                self._write(_schema.COMPARE_AND_SET_FROM_START, lambda since: (*key, new, since))
+            )
+        return bool(self._write(_schema.COMPARE_AND_SET, lambda since: (new, since, *key, old)))
+
+    def close(self) -> None:
+        """Close the file in this process; the next call opens it again.
+
+        The last process to close it leaves one whole file, without ``-wal`` and ``-shm``.
+        """
+        with self._own_lock():
+            if self._database is not None:
+                self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def __getstate__(self) -> dict[str, object]:
+        return {
+            "database_path": self._given_path,
+            "timeout": self._timeout,
+            "synchronous": self._synchronous,
+            "file_mode": self._file_mode,
+        }
+
+    def __setstate__(self, arguments: dict[str, Any]) -> None:
+        SQLiteStorage.__init__(self, **arguments)
+
+    def __del__(self) -> None:
+        database = getattr(self, "_database", None)
+        if database is None:
+            return
+        if self.inherited_identity is None:
+            database.close()
+        else:
+            database.abandon()
+
+    def _read(self, sql: str, parameters: Parameters) -> Any:
+        patience = None
+        while True:
+            with self._own_lock():
+                try:
+                    return (self._database or self._resolved()).read(sql, parameters)
+                except NotNow as answer:
+                    culprit = answer.culprit
+            patience = patience or Patience(self._timeout)
+            patience.wait(self.path, culprit)
+
+    def _write(
+        self, sql: str, parameters_at: Callable[[int], Parameters], *, is_lazy: bool = False
+    ) -> int:
+        # Waiting is done without the lock, so that a thread that waits for another process
+        # keeps neither readers nor a fork in this one waiting with it.
+        patience = None
+        while True:
+            with self._own_lock():
+                try:
+                    database = self._database or self._resolved()
+                    return database.write(sql, parameters_at, is_lazy=is_lazy)
+                except NotNow as answer:
+                    culprit = answer.culprit
+            patience = patience or Patience(self._timeout)
+            patience.wait(self.path, culprit)
+
+    def _own_lock(self) -> threading.RLock:
+        """Return the lock that guards the database object, as this process's own."""
+        if self._pid != os.getpid():
+            # Before the lock is touched: a thread that the fork left behind may hold it.
+            _fork.adopt_process()
+            if self._pid != os.getpid():
+                raise unsafe_fork(self.path)
+        return self._lock
+
+    def _resolved(self) -> Database:
+        self._database = Database(self.path, self._synchronous, self._file_mode)
+        return self._database
+
+    # What _fork.ForkAware asks for.
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Guards the database object: whoever holds it is alone inside the store."""
+        return self._lock
+
+    @property
+    def inherited_identity(self) -> Identity | None:
+        """The file left open here by the process that this one is a copy of, if any."""
+        if self._database is None or self._pid == os.getpid():
+            return None
+        return self._database.identity
+
+    def close_for_fork(self) -> None:
+        """Leave nothing open that would cross a fork."""
+        if self._database is not None:
+            self._database.close()
+
+    def start_in_child(self, *, with_new_lock: bool) -> None:
+        """Belong to the calling process."""
+        if with_new_lock:
+            self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    def abandon(self) -> None:
+        """Never close what was inherited."""
+        if self._database is not None:
+            self._database.abandon()
