@@ -237,7 +237,7 @@ class Database:
             if identity is None:
                 os.close(_filesystem.create_file(self.path, self._file_mode))
                 identity = _filesystem.identity(self.path)
-            _opening.refuse_unsafe(self.path, identity, self._side_files)
+            _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
             self.identity = identity
             try:
                 self._connect(is_locked=is_locked)
@@ -250,11 +250,11 @@ class Database:
     def _connect(self, *, is_locked: bool) -> None:
         # Kept from the start, half prepared: a signal handler that forks must find it to close.
         self._connection = _opening.connect(self.path)
-        if self.identity is not None:
-            _opening.open_here[id(self)] = self.identity
+        files = _opening.open_here[id(self)] = {self.identity}
         _opening.prepare(self._connection, self.path, self._synchronous, is_locked=is_locked)
         for side_file in self._side_files:
             self._side_files[side_file] = _filesystem.identity(side_file)
+        files.update(self._side_files.values())
         if self.identity != _filesystem.identity(self.path):
             raise NotNow("the database keeps being replaced")
 

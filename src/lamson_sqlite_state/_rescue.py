@@ -7,18 +7,15 @@ Because it does, their inode numbers cannot be taken by new files.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping
 
 from . import _filesystem
-from ._filesystem import Identity
+from ._opening import SideFiles
 from ._schema import first_row
 
 __all__ = ["leave_moved_database", "replace_by_copy"]
 
 
-def leave_moved_database(
-    connection: sqlite3.Connection, side_files: Mapping[str, Identity | None]
-) -> None:
+def leave_moved_database(connection: sqlite3.Connection, side_files: SideFiles) -> None:
     """Leave a database that no longer has its name: deleted, moved away or replaced.
 
     What its log holds is written into it, in case it was moved and not deleted. Its side files
@@ -34,9 +31,7 @@ def leave_moved_database(
             os.unlink(path)
 
 
-def replace_by_copy(
-    connection: sqlite3.Connection, path: str, side_files: Mapping[str, Identity | None]
-) -> None:
+def replace_by_copy(connection: sqlite3.Connection, path: str, side_files: SideFiles) -> None:
     """Save a database whose -wal or -shm was deleted, by giving its name to a whole copy.
 
     The deleted log may hold the only copy of acknowledged states. Every process that has it
