@@ -11,15 +11,17 @@ write lock: SQLite makes it only while it locks everyone else out of the databas
 """
 
 import contextlib
+import operator
 import os
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
-from . import _filesystem, _fork, _opening, _rescue
+from . import _filesystem, _fork, _opening, _rescue, _schema
 from ._filesystem import DirectoryWatch, Identity
 from ._schema import first_row
+from ._sharing import Connection, Interrupted, Probe
 from ._sqlite_errors import NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
 from .errors import StorageError
@@ -35,6 +37,9 @@ _CHECKPOINT_PAGES: Final = 1000
 _LAZY_CHECKPOINT_PAGES: Final = 4000
 
 
+_rowcount: Final = operator.attrgetter("rowcount")  # -1 of a statement that changes no rows
+
+
 class Database:
     """The file at ``path``, with its write lock. Opens itself at the first call.
 
@@ -46,17 +51,24 @@ class Database:
 
     def __init__(self, path: str, synchronous: str, file_mode: int) -> None:
         self.path = path
-        self.identity: Identity | None = None
-        """Which file may be open here. Set before a connection exists, cleared after."""
-        self._connection: sqlite3.Connection | None = None
-        self._is_ready = False
+        self._connection: Connection | None = None
+        self._half_open: Connection | None = None
+        self._probes: list[Probe] = []
         self._look_due = 0.0
         self._file_mode = file_mode
-        self._side_files: dict[str, Identity | None] = {path + "-wal": None, path + "-shm": None}
+        self._side_files = (path + "-wal", path + "-shm")
         self._write_lock = WriteLock(path + ".lock", file_mode)
         self._watch = DirectoryWatch(os.path.dirname(path))
         self._synchronous = synchronous
         self._set_synchronous = f"PRAGMA synchronous = {synchronous}"
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which file is open here now, if any."""
+        for connection in (self._connection, self._half_open):
+            if connection is not None and not connection.is_closed():
+                return connection.identity
+        return None
 
     def read(self, sql: str, parameters: Parameters) -> Any:
         """Return the first row of a query, or None. Takes no file lock unless it must create.
@@ -67,16 +79,13 @@ class Database:
         """
         try:
             while True:
-                if not self._is_ready or time.monotonic() >= self._look_due:
-                    self._look()
                 connection = self._connection
-                if connection is None:
-                    continue  # a signal handler has just closed the store
+                if connection is None or time.monotonic() >= self._look_due:
+                    connection = self._look()
                 try:
                     return first_row(connection, sql, parameters)
                 except sqlite3.ProgrammingError:
-                    if connection is self._connection:
-                        raise
+                    self._reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
             self._raise_ours(error, is_writing=False)
 
@@ -111,9 +120,7 @@ class Database:
                         connection.execute(self._set_synchronous)
                     return connection.execute(sql, parameters).rowcount
                 except sqlite3.ProgrammingError:
-                    if connection is self._connection:
-                        raise
-                    # A signal handler closed the store, or forked, before the statement ran.
+                    self._reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
             self._raise_ours(error, is_writing=True)
         finally:
@@ -138,18 +145,18 @@ class Database:
         Closing it, also by the garbage collector at exit, would have SQLite delete the log
         that the parent goes on writing to. So its reference count never reaches zero again.
         """
-        self._is_ready = False
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            import ctypes  # costly to import, and needed by nobody else
+        for connection in (self._connection, self._half_open):
+            if connection is not None:
+                import ctypes  # costly to import, and needed by nobody else
 
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        self._connection = self._half_open = None
         self._write_lock.abandon()
 
-    def _run_lazily(self, connection: sqlite3.Connection, sql: str, parameters: Parameters) -> int:
+    def _run_lazily(self, connection: Connection, sql: str, parameters: Parameters) -> int:
         # One call into C, as in first_row: a signal handler finds `synchronous` as it should
-        # be. The checkpoint, which syncs, is left to the next real write; not for ever, as
-        # the log must not grow without bound.
+        # be, and no statement half read. The checkpoint, which syncs, is left to the next
+        # real write; not for ever, as the log must not grow without bound.
         script = (
             (f"PRAGMA wal_autocheckpoint = {_LAZY_CHECKPOINT_PAGES}", ()),
             ("PRAGMA synchronous = NORMAL", ()),
@@ -158,13 +165,13 @@ class Database:
             (f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}", ()),
         )
         try:
-            cursors = tuple(map(connection.execute, *zip(*script, strict=True)))
+            changed: int = max(map(_rowcount, map(connection.execute, *zip(*script, strict=True))))
         except BaseException:
             self.close()  # in the middle of the script: start afresh
             raise
-        return cursors[2].rowcount
+        return changed
 
-    def _locked_connection(self) -> sqlite3.Connection:
+    def _locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held."""
         while True:
             if not self._write_lock.try_lock():
@@ -175,56 +182,49 @@ class Database:
                 self._write_lock.close()
                 continue
             connection = self._connection
-            if stamp is None and self._is_ready and connection is not None:
+            if stamp is None and connection is not None:
                 return connection
             if not self._write_lock.is_in_place():
                 self._write_lock.close()
-            elif not self._is_ready or connection is None:
+            elif connection is None:
                 self._open(is_locked=True)
-            elif not self._is_in_place():
+            elif not connection.is_in_place(self.path):
                 self._mend(connection)
             elif stamp is not None:
                 self._watch.settle(stamp)
                 return connection
 
-    def _look(self) -> None:
+    def _look(self) -> Connection:
         """Open if need be, and leave a file that has lost its name, if that needs no waiting."""
-        if not self._is_ready:
+        while (connection := self._connection) is None:
             try:
                 self._open(is_locked=False)
             except NeedsWriteLock:
-                self._lock_and_mend()
-            return
-        self._look_due = time.monotonic() + _LOOK_SECONDS
-        with contextlib.suppress(FileNotFoundError):
-            if self._watch.look() is None or self._is_in_place():
-                return
-        # Where a writer is at work, read on in the old file and look again in 10 ms: reading
-        # waits for nobody.
-        with contextlib.suppress(NotNow):
-            self._lock_and_mend()
+                self._mend_under_lock()
+        if time.monotonic() >= self._look_due:
+            self._look_due = time.monotonic() + _LOOK_SECONDS
+            with contextlib.suppress(FileNotFoundError):
+                if self._watch.look() is None or connection.is_in_place(self.path):
+                    return connection
+            # Where a writer is at work, read on in the old file and look again in 10 ms:
+            # reading waits for nobody.
+            with contextlib.suppress(NotNow):
+                self._mend_under_lock()
+            return self._connection or connection
+        return connection
 
-    def _lock_and_mend(self) -> None:
-        self._write_lock.holds += 1
+    def _mend_under_lock(self) -> None:
+        self.write(_schema.NOTHING, lambda _since: ())
+
+    def _mend(self, connection: Connection) -> None:
         try:
-            self._locked_connection()
-        finally:
-            self._write_lock.holds -= 1
-            if not self._write_lock.holds:
-                self._write_lock.unlock()
-
-    def _is_in_place(self) -> bool:
-        """Whether all names still stand for the files that are open here."""
-        return self.identity == _filesystem.identity(self.path) and all(
-            identity == _filesystem.identity(path) for path, identity in self._side_files.items()
-        )
-
-    def _mend(self, connection: sqlite3.Connection) -> None:
-        if self.identity == _filesystem.identity(self.path):
-            _rescue.replace_by_copy(connection, self.path, self._side_files)
-        else:
-            _rescue.leave_moved_database(connection, self._side_files)
-        self._is_ready = False
+            if connection.identity == _filesystem.identity(self.path):
+                _rescue.replace_by_copy(connection, self.path)
+            else:
+                _rescue.leave_moved_database(connection)
+        except sqlite3.ProgrammingError:
+            self._reopen_if_closed(connection)
+        self._disconnect()
 
     def _open(self, *, is_locked: bool) -> None:
         _fork.adopt_process()
@@ -233,39 +233,64 @@ class Database:
             _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
             if not _filesystem.database_size(self.path) and not is_locked:
                 raise NeedsWriteLock
+            if _filesystem.identity(self.path) is None:
+                with contextlib.suppress(FileExistsError):
+                    Probe(self.path, create_mode=self._file_mode).close()
             identity = _filesystem.identity(self.path)
             if identity is None:
-                os.close(_filesystem.create_file(self.path, self._file_mode))
-                identity = _filesystem.identity(self.path)
-            _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
-            self.identity = identity
+                raise NotNow("the database keeps being deleted")
             try:
-                self._connect(is_locked=is_locked)
+                _opening.refuse_unsafe(
+                    self.path, identity, self._side_files, self._probes, is_locked=is_locked
+                )
+                self._connect(identity, is_locked=is_locked)
+            except Interrupted:
+                return  # to a caller that looks whether there is a connection now
             except BaseException:
                 self._disconnect()
                 raise
-            self._look_due = time.monotonic() + _LOOK_SECONDS
-            self._is_ready = True
+            finally:
+                self._probes.clear()
 
-    def _connect(self, *, is_locked: bool) -> None:
-        # Kept from the start, half prepared: a signal handler that forks must find it to close.
-        self._connection = _opening.connect(self.path)
-        files = _opening.open_here[id(self)] = {self.identity}
-        _opening.prepare(self._connection, self.path, self._synchronous, is_locked=is_locked)
-        for side_file in self._side_files:
-            self._side_files[side_file] = _filesystem.identity(side_file)
-        files.update(self._side_files.values())
-        if self.identity != _filesystem.identity(self.path):
+    def _connect(self, identity: Identity, *, is_locked: bool) -> None:
+        # Kept from the start, half open: a signal handler that forks must find it to close.
+        connection = self._half_open = Connection.to(self.path)
+        connection.identity = identity
+        try:
+            _opening.prepare(connection, self.path, self._synchronous, is_locked=is_locked)
+        except sqlite3.ProgrammingError:
+            self._reopen_if_closed(connection)
+            raise Interrupted from None
+        connection.side_files = {path: _filesystem.identity(path) for path in self._side_files}
+        if identity != _filesystem.identity(self.path):
             raise NotNow("the database keeps being replaced")
+        self._look_due = time.monotonic() + _LOOK_SECONDS
+        self._connection = connection
+        self._half_open = None
+
+    def _reopen_if_closed(self, connection: Connection) -> None:
+        """To be called in an except clause: raise on, unless the connection was closed under us.
+
+        A signal handler that closes the store, forks, or opens while we were opening, may run
+        between any two lines. The statement that found the connection closed did not run.
+        """
+        if not connection.is_closed():
+            raise  # noqa: PLE0704 (see the docstring)
+        if connection is self._connection:
+            self._connection = None
 
     def _disconnect(self) -> None:
         with _fork.opening:
-            self._is_ready = False
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
-            _opening.open_here.pop(id(self), None)
-            self.identity = None
+            connection, half_open = self._connection, self._half_open
+            # Closed first, forgotten then: what is open must be found by a signal handler.
+            # What one has opened meanwhile stays. Probes last, as closing one drops locks.
+            for each in (connection, half_open, *self._probes):
+                if each is not None:
+                    each.close()
+            if self._connection is connection:
+                self._connection = None
+            if self._half_open is half_open:
+                self._half_open = None
 
     def _raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         if isinstance(error, StorageError):

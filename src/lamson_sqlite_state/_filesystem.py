@@ -154,31 +154,21 @@ def sync_directory(directory: str) -> None:
 
 
 def create_file(path: str, file_mode: int) -> int:
-    """Open ``path``, creating it with exactly ``file_mode`` where it is missing.
+    """Create ``path`` with exactly ``file_mode`` and return a descriptor, closed on exec.
 
     The file is created with no more permissions than ``file_mode``, so there is no moment at
-    which others can read it; a umask that took some away is then undone. An existing file
-    keeps the mode it has.
+    which others can read it; a umask that took some away is then undone.
 
-    Returns:
-        A descriptor that is closed on exec.
+    Raises:
+        FileExistsError: it is there already.
     """
-    # O_NOFOLLOW: the caller's path is resolved; a link that turned up since is not ours.
-    flags = os.O_RDWR | os.O_NOFOLLOW
-    while True:
-        try:
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, file_mode)
-        except FileExistsError:
-            try:
-                return os.open(path, flags)
-            except FileNotFoundError:
-                continue  # deleted in between
-        try:
-            os.fchmod(descriptor, file_mode)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, file_mode)
+    try:
+        os.fchmod(descriptor, file_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def refuse_network_filesystem(directory: str) -> None:

@@ -14,11 +14,14 @@ import os
 import threading
 import weakref
 from collections.abc import Collection, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from ._filesystem import Identity
 
-__all__ = ["ForkAware", "adopt_process", "opening", "register", "was_inherited"]
+__all__ = ["ForkAware", "adopt_process", "members", "opening", "register", "was_inherited"]
+
+
+T = TypeVar("T")
 
 
 class ForkAware(Protocol):
@@ -87,7 +90,7 @@ def adopt_process() -> None:
 
 def _start_in_child(locked: Collection[ForkAware]) -> None:
     global _pid
-    for store in _snapshot():
+    for store in members(_live):
         identity = store.inherited_identity
         if identity is None:
             # The forking thread came along and releases what it locked. Any other lock may
@@ -99,11 +102,12 @@ def _start_in_child(locked: Collection[ForkAware]) -> None:
     _pid = os.getpid()
 
 
-def _snapshot() -> list[ForkAware]:
+def members(of: "weakref.WeakSet[T]") -> list[T]:
+    """Return what is in a set that other threads and signal handlers may add to meanwhile."""
     while True:
         try:
-            return list(_live)
-        except RuntimeError:  # another thread made a store while we were counting
+            return list(of)
+        except RuntimeError:  # it changed its size while we were counting
             continue
 
 
@@ -126,11 +130,11 @@ def _lock_all(stores: Iterable[ForkAware]) -> None:
 def _before() -> None:
     adopt_process()
     while True:
-        stores = [store for store in _snapshot() if store.inherited_identity is None]
+        stores = [store for store in members(_live) if store.inherited_identity is None]
         _lock_all(stores)
         opening.acquire()
         # A store made meanwhile may be open already; from here on none can be opened.
-        if all(store in stores for store in _snapshot() if store.inherited_identity is None):
+        if all(store in stores for store in members(_live) if store.inherited_identity is None):
             break
         opening.release()
         for store in stores:

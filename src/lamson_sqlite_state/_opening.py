@@ -4,47 +4,40 @@ Everything here is called with `_fork.opening` held.
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
-from collections.abc import Mapping
-from typing import Final, TypeAlias
-from urllib.parse import quote
+from collections.abc import Collection
+from typing import Final
 
 from . import _filesystem, _fork, _schema
 from ._filesystem import Identity
 from ._schema import first_row
+from ._sharing import DEADMAN_SWITCH, SHARED_LOCKS, Interrupted, Probe, is_open_here
 from ._sqlite_errors import NeedsWriteLock, NotNow
 from .errors import StorageError, UnsafeFork
 
-__all__ = ["SideFiles", "connect", "open_here", "prepare", "refuse_unsafe", "unsafe_fork"]
-
-SideFiles: TypeAlias = Mapping[str, Identity | None]
-
-open_here: Final[dict[int, set[Identity | None]]] = {}
-"""Which files this process has open through SQLite, by the id of the object that has."""
+__all__ = ["prepare", "refuse_unsafe", "unsafe_fork"]
 
 _WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 _SYNCHRONOUS_LEVELS: Final = {"NORMAL": 1, "FULL": 2}
 
-# Length and start of the bytes where SQLite's unix VFS keeps its shared locks in a database
-# (os.h, SHARED_FIRST and SHARED_SIZE). Whoever has a database in WAL mode open holds one.
-_SHARED_LOCKS: Final = (510, 0x40000000 + 2)
-
-# Likewise of the lock in a -shm that everyone holds who has it open (os_unix.c, UNIX_SHM_DMS).
-_DEADMAN_SWITCH: Final = (1, 128)
-
 
 def refuse_unsafe(
-    path: str, identity: Identity | None, side_files: SideFiles, *, is_locked: bool
+    path: str,
+    identity: Identity,
+    side_files: Collection[str],
+    probes: list[Probe],
+    *,
+    is_locked: bool,
 ) -> None:
     """Do nothing where a connection to the database would be safe.
 
     Args:
         path: the database.
         identity: which file that is.
-        side_files: its -wal and -shm, by their paths.
+        side_files: paths of its -wal and -shm.
+        probes: where a signal handler that closes the store, or forks, finds what is open.
         is_locked: whether the caller holds the write lock.
 
     Raises:
@@ -55,16 +48,17 @@ def refuse_unsafe(
         NeedsWriteLock: there is a log that belongs to another database, which only the holder
             of the write lock may remove.
     """
-    if identity is not None and _fork.was_inherited(identity):
+    if _fork.was_inherited(identity):
         raise unsafe_fork(path)
-    if _is_open_here(identity):
+    if is_open_here(identity):
         _refuse_missing(side_files)
         return
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    database = Probe(path)
+    probes.append(database)
     try:
-        if _is_locked_by_others(descriptor, _SHARED_LOCKS):
+        if database.is_locked_by_others(SHARED_LOCKS):
             _refuse_missing(side_files)
-        elif any(map(_is_shm_in_use, side_files)):
+        elif any(_is_shm_in_use(side_file, probes) for side_file in side_files):
             # Nobody has this database open, nor can while we hold these locks, yet somebody
             # has its log open: the database was replaced under a running process. SQLite
             # would replay the log of the old one into the new one.
@@ -72,21 +66,13 @@ def refuse_unsafe(
                 raise NeedsWriteLock
             for side_file in side_files:
                 with contextlib.suppress(FileNotFoundError):
+                    # No call stands between look and deed, so no signal handler does. One that
+                    # used the store has closed the probe, and then the log may be its own.
+                    if database.descriptor is None:
+                        raise Interrupted
                     os.unlink(side_file)
     finally:
-        os.close(descriptor)
-
-
-def connect(path: str) -> sqlite3.Connection:
-    """Return a new connection to an existing file. It holds no locks until it is used."""
-    return sqlite3.connect(
-        # mode=rw: a file deleted a moment ago is not created anew with SQLite's permissions.
-        f"file:{quote(os.fsencode(path))}?mode=rw",
-        uri=True,
-        timeout=0,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+        database.close()
 
 
 def prepare(
@@ -125,7 +111,7 @@ def unsafe_fork(path: str) -> UnsafeFork:
     )
 
 
-def _refuse_missing(side_files: SideFiles) -> None:
+def _refuse_missing(side_files: Collection[str]) -> None:
     # Both are there while anyone has the database open, and neither once all have closed it.
     missing = [path for path in side_files if not _filesystem.identity(path)]
     if missing:
@@ -135,32 +121,18 @@ def _refuse_missing(side_files: SideFiles) -> None:
         )
 
 
-def _is_open_here(identity: Identity | None) -> bool:
-    # Closing a descriptor drops all POSIX locks that this process has on the file, so files
-    # that are open in this process must not be opened to ask for locks.
-    return any(identity in identities for identities in open_here.values())
-
-
-def _is_shm_in_use(side_file: str) -> bool:
+def _is_shm_in_use(side_file: str, probes: list[Probe]) -> bool:
     identity = _filesystem.identity(side_file)
     if identity is None or not side_file.endswith("-shm"):
         return False
-    if _is_open_here(identity):
+    if is_open_here(identity):
         return True
     try:
-        descriptor = os.open(side_file, os.O_RDWR | os.O_NOFOLLOW)
+        probe = Probe(side_file)
     except FileNotFoundError:
         return False
+    probes.append(probe)
     try:
-        return _is_locked_by_others(descriptor, _DEADMAN_SWITCH)
+        return probe.is_locked_by_others(DEADMAN_SWITCH)
     finally:
-        os.close(descriptor)
-
-
-def _is_locked_by_others(descriptor: int, locks: tuple[int, int]) -> bool:
-    """Whether another process holds any of these POSIX locks. If not, this one does now."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, *locks)
-    except (BlockingIOError, PermissionError):
-        return True
-    return False
+        probe.close()

@@ -9,13 +9,13 @@ import os
 import sqlite3
 
 from . import _filesystem
-from ._opening import SideFiles
 from ._schema import first_row
+from ._sharing import Connection
 
 __all__ = ["leave_moved_database", "replace_by_copy"]
 
 
-def leave_moved_database(connection: sqlite3.Connection, side_files: SideFiles) -> None:
+def leave_moved_database(connection: Connection) -> None:
     """Leave a database that no longer has its name: deleted, moved away or replaced.
 
     What its log holds is written into it, in case it was moved and not deleted. Its side files
@@ -26,12 +26,12 @@ def leave_moved_database(connection: sqlite3.Connection, side_files: SideFiles) 
     with contextlib.suppress(sqlite3.Error):
         first_row(connection, "PRAGMA wal_checkpoint(PASSIVE)")
     connection.close()
-    for path, identity in side_files.items():
+    for path, identity in connection.side_files.items():
         if identity is not None and identity == _filesystem.identity(path):
             os.unlink(path)
 
 
-def replace_by_copy(connection: sqlite3.Connection, path: str, side_files: SideFiles) -> None:
+def replace_by_copy(connection: Connection, path: str) -> None:
     """Save a database whose -wal or -shm was deleted, by giving its name to a whole copy.
 
     The deleted log may hold the only copy of acknowledged states. Every process that has it
@@ -64,7 +64,10 @@ def replace_by_copy(connection: sqlite3.Connection, path: str, side_files: SideF
         first_row(target, "PRAGMA journal_mode = WAL")
     finally:
         target.close()
-    for side_file in side_files:
+    if connection.identity != _filesystem.identity(path):
+        os.unlink(copy)  # a signal handler that used the store has done it already
+        return
+    for side_file in connection.side_files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(side_file)
     os.rename(copy, path)

@@ -59,7 +59,8 @@ class WriteLock:
 
     A signal handler can re-enter on the same thread between any two lines. So a hold is
     counted in `holds` before the lock is taken and discounted before it is let go of, both
-    operations may be repeated, and only the outermost hold lets go.
+    operations may be repeated, and only the outermost hold lets go. A handler that closes the
+    store lets go of everything; `_epoch` tells the call that it interrupted.
     """
 
     def __init__(self, path: str, file_mode: int) -> None:
@@ -69,6 +70,7 @@ class WriteLock:
         self._descriptor: int | None = None
         self._identity: Identity | None = None
         self._is_held = False
+        self._epoch = 0
 
     def __del__(self) -> None:
         self.close()
@@ -81,23 +83,28 @@ class WriteLock:
         Raises:
             OSError: the lock file could not be opened or locked.
         """
-        if self._is_held:
-            return True
-        descriptor = self._descriptor
-        if descriptor is None:
-            descriptor = self._open()
-        try:
-            self._is_held = lock_descriptor(descriptor, blocking=False)
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                # Somebody closed all descriptors (a daemon starting). The number is no
-                # longer ours: closing it could close a stranger's file.
-                self._descriptor = None
-            raise
-        return self._is_held
+        while not self._is_held:
+            epoch, descriptor = self._epoch, self._descriptor
+            if descriptor is None:
+                descriptor = self._open()
+            try:
+                if not lock_descriptor(descriptor, blocking=False):
+                    return False
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+                # Somebody closed all descriptors (a daemon starting), or a signal handler
+                # closed the store. The number is no longer ours to close.
+                if self._descriptor == descriptor:
+                    self._descriptor = None
+                continue
+            if epoch == self._epoch:
+                self._is_held = True
+        return True
 
     def unlock(self) -> None:
         """Let go of the lock; harmless where it is not held."""
+        self._epoch += 1
         self._is_held = False
         if self._descriptor is not None:
             unlock_descriptor(self._descriptor)
@@ -112,24 +119,33 @@ class WriteLock:
         The lock is let go of explicitly first: a child between fork and exec (subprocess)
         still has a copy of the descriptor, and with it would keep the lock.
         """
-        descriptor, self._descriptor = self._descriptor, None
+        try:
+            self.unlock()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
+        self._epoch += 1
         self._is_held = False
+        descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            try:
-                unlock_descriptor(descriptor)
-            finally:
-                os.close(descriptor)
+            os.close(descriptor)
 
     def _open(self) -> int:
         _filesystem.create_parent(self.path)
-        self._descriptor = _filesystem.create_file(self.path, self._file_mode)
-        found = os.fstat(self._descriptor)
-        self._identity = found.st_dev, found.st_ino
+        try:
+            # No O_TRUNC, and no following of a link that somebody may have planted there.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            try:
+                descriptor = _filesystem.create_file(self.path, self._file_mode)
+            except FileExistsError:  # another process was faster
+                return self._open()
+        found = os.fstat(descriptor)
+        if self._descriptor is None:
+            self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+            return descriptor
+        # A signal handler has opened one meanwhile, and may have locked it for all of us.
+        os.close(descriptor)
         return self._descriptor
-
-    def abandon(self) -> None:
-        """Close an inherited descriptor without unlocking: the lock is the parent's."""
-        descriptor, self._descriptor = self._descriptor, None
-        self._is_held = False
-        if descriptor is not None:
-            os.close(descriptor)

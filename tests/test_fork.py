@@ -1,0 +1,272 @@
+"""Forks through os.fork: no acknowledged write lost, no child locked out, no hang."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from lamson_sqlite_state import LockTimeout, SQLiteStorage, _fork
+
+from .actors import Actor
+from .children import forked, in_child
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "states")
+
+
+@pytest.fixture
+def store(path: str) -> Iterator[SQLiteStorage]:
+    with SQLiteStorage(path) as store:
+        store.set("m", "parent", "BEFORE")
+        yield store
+
+
+def states(path: str) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return dict(connection.execute("SELECT sender, state FROM states"))
+
+
+def open_files(directory: str) -> list[str]:
+    """Return which files in ``directory`` this process has open."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [name for name in found if name.startswith(directory)]
+
+
+class TestFork:
+    def test_child_writes_survive_the_parents_close(self, store: SQLiteStorage, path: str) -> None:
+        """The parent takes itself for the last one, and would delete the log under the child."""
+        to_child, go = os.pipe()
+
+        def child() -> None:
+            store.set("m", "child", "EARLY")
+            os.write(done, b"1")
+            os.read(to_child, 1)
+            store.set("m", "child", "LATE")
+
+        from_child, done = os.pipe()
+        with forked(child):
+            os.read(from_child, 1)
+            assert store.get("m", "child") == "EARLY"
+            store.close()
+            os.write(go, b"1")
+        for descriptor in (to_child, go, from_child, done):
+            os.close(descriptor)
+        assert states(path) == {"parent": "BEFORE", "child": "LATE"}
+
+    def test_nothing_open_crosses_it(self, store: SQLiteStorage, tmp_path: Path) -> None:
+        assert in_child(open_files, str(tmp_path)) == []
+
+    def test_idle_child_that_exits_late_deletes_nobodys_log(
+        self, store: SQLiteStorage, path: str
+    ) -> None:
+        to_child, go = os.pipe()
+
+        def idle_child() -> None:
+            os.read(to_child, 1)
+            store.__del__()  # as the interpreter's exit would
+
+        with forked(idle_child), Actor(path) as third:
+            store.close()
+            third.set("m", "third", "HERE")
+            os.write(go, b"1")
+            third.kill()
+        os.close(to_child)
+        os.close(go)
+        assert states(path) == {"parent": "BEFORE", "third": "HERE"}
+
+    def test_parent_and_child_exclude_each_other(self, path: str) -> None:
+        """With an inherited descriptor they would hold one lock together."""
+        store = SQLiteStorage(path, timeout=0.05)
+        store.set("m", "parent", "BEFORE")
+        to_child, go = os.pipe()
+        from_child, done = os.pipe()
+
+        def child() -> None:
+            store.get("m", "parent")
+            assert store._database is not None
+            assert store._database._write_lock.try_lock()
+            os.write(done, b"1")
+            os.read(to_child, 1)
+
+        with forked(child):
+            os.read(from_child, 1)
+            with pytest.raises(LockTimeout):
+                store.set("m", "parent", "NEVER")
+            os.write(go, b"1")
+        for descriptor in (to_child, go, from_child, done):
+            os.close(descriptor)
+        store.set("m", "parent", "AFTER")
+        assert store.get("m", "parent") == "AFTER"
+        store.close()
+
+    @pytest.mark.parametrize("condition", ["open", "closed", "never opened"])
+    def test_store_in_any_condition_works_on_both_sides(self, condition: str, path: str) -> None:
+        store = SQLiteStorage(path)
+        if condition != "never opened":
+            store.set("m", "parent", "BEFORE")
+        if condition == "closed":
+            store.close()
+        with forked(store.set, "m", "child", "CHILD"):
+            store.set("m", "parent", "PARENT")
+        assert store.get("m", "child") == "CHILD"
+        store.close()
+        assert states(path) == {"child": "CHILD", "parent": "PARENT"}
+
+    def test_grandchildren_work_like_children(self, store: SQLiteStorage, path: str) -> None:
+        def child() -> None:
+            store.set("m", "child", "HERE")
+            with forked(store.set, "m", "grandchild", "HERE"):
+                store.set("m", "child", "STILL HERE")
+            assert store.get("m", "grandchild") == "HERE"
+
+        with forked(child):
+            store.set("m", "parent", "MEANWHILE")
+        store.close()
+        assert states(path) == {
+            "parent": "MEANWHILE",
+            "child": "STILL HERE",
+            "grandchild": "HERE",
+        }
+
+    def test_500_in_a_row_lose_nothing(self, store: SQLiteStorage, path: str) -> None:
+        for number in range(500):
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                with contextlib.suppress(BaseException):
+                    store.set("m", f"child {number}", "HERE")
+                    status = 0
+                os._exit(status)
+            store.set("m", "parent", f"{number}")
+            assert os.waitpid(pid, 0)[1] == 0
+        store.close()
+        assert states(path) == {
+            "parent": "499",
+            **{f"child {number}": "HERE" for number in range(500)},
+        }
+
+    def test_that_fails_leaves_the_parent_working(self, store: SQLiteStorage) -> None:
+        _fork._before()
+        _fork._after_in_parent()  # what CPython calls where fork(2) failed, too
+        store.set("m", "parent", "AFTER")
+        assert store.get("m", "parent") == "AFTER"
+
+    def test_store_made_while_another_thread_forks_is_usable(self, path: str) -> None:
+        """Stores come and go in one thread while another forks; no child is locked out."""
+        stop = threading.Event()
+        errors: list[BaseException] = []
+
+        def come_and_go() -> None:
+            try:
+                while not stop.is_set():
+                    with SQLiteStorage(path) as store:
+                        store.get("m", "parent")
+            except BaseException as error:  # noqa: BLE001 (shown below)
+                errors.append(error)
+
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        store = SQLiteStorage(path)
+        try:
+            for number in range(60):
+                in_child(store.set, "m", f"child {number}", "HERE")
+        finally:
+            stop.set()
+            thread.join()
+        assert not errors
+        store.close()
+        assert states(path).items() >= {f"child {n}": "HERE" for n in range(60)}.items()
+
+
+class TestForkUnderWritingThreads:
+    def test_loses_no_acknowledged_write_and_locks_no_child_out(self, path: str) -> None:
+        """Four threads write at full speed through two stores while the fifth forks."""
+        stores = [SQLiteStorage(path, synchronous="NORMAL"), SQLiteStorage(path)]
+        stop = threading.Event()
+        acknowledged: dict[str, str] = {}
+        errors: list[BaseException] = []
+
+        def write(number: int) -> None:
+            sender, count = f"thread {number}", 0
+            try:
+                while not stop.is_set():
+                    count += 1
+                    stores[number % 2].set("m", sender, f"{count}")
+                    acknowledged[sender] = f"{count}"
+            except BaseException as error:  # noqa: BLE001 (shown below)
+                errors.append(error)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(100):
+                in_child(child_at_work, stores, f"child {number}")
+                acknowledged[f"child {number}"] = "DONE"
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert not errors
+        for store in stores:
+            store.close()
+        assert states(path) == acknowledged
+
+    def test_and_a_store_used_by_signal_handlers_does_not_deadlock(self, path: str) -> None:
+        """A handler holds one store's lock and wants the other's; the fork wants both."""
+        inner, outer = SQLiteStorage(path, synchronous="NORMAL"), SQLiteStorage(path)
+        main = threading.get_ident()
+        is_handled = threading.Semaphore(1)  # handlers must not pile up
+        stop = threading.Event()
+
+        def use_inner(_signal: int, _frame: FrameType | None) -> None:
+            inner.get("m", "ann")
+            is_handled.release()
+
+        def interrupt() -> None:
+            while is_handled.acquire() and not stop.is_set():
+                signal.pthread_kill(main, signal.SIGUSR1)
+
+        def fork_often() -> None:
+            for _ in range(40):
+                in_child(outer.get, "m", "ann")
+
+        previous = signal.signal(signal.SIGUSR1, use_inner)
+        inner.set("m", "ann", "A1")
+        threads = [threading.Thread(target=fork_often), threading.Thread(target=interrupt)]
+        try:
+            for thread in threads:
+                thread.start()
+            while threads[0].is_alive():
+                assert outer.get("m", "ann") == "A1"
+        finally:
+            stop.set()
+            is_handled.release()
+            for thread in threads:
+                thread.join()
+            signal.signal(signal.SIGUSR1, previous)
+            inner.close()
+            outer.close()
+
+
+def child_at_work(stores: list[SQLiteStorage], sender: str) -> None:
+    for store in stores:
+        store.set("m", sender, "BEGUN")
+    # A new thread too: the locks in a child are no use if only the forking thread has them.
+    thread = threading.Thread(target=stores[0].set, args=("m", sender, "DONE"))
+    thread.start()
+    thread.join()
+    assert stores[1].get("m", sender) == "DONE"

@@ -1,0 +1,243 @@
+"""Signal handlers that re-enter the store on the same thread, in the middle of any call."""
+
+import contextlib
+import itertools
+import os
+import signal
+import sqlite3
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage
+
+from .actors import Actor
+from .children import in_child
+
+INTERRUPTIONS = 400
+# Short enough to hit the middle of a call, long enough to leave time between two of them.
+INTERVAL_SECONDS = 0.0004
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "states")
+
+
+@contextlib.contextmanager
+def interrupted_by(
+    handler: Callable[[], object], count: int = INTERRUPTIONS
+) -> Iterator[list[int]]:
+    """Have ``handler`` run in the middle of whatever the block does; yields how often it has.
+
+    The intervals vary, so that they drift through all lines of a loop.
+    """
+    runs = [0]
+    intervals = itertools.cycle(INTERVAL_SECONDS * (1 + step / 17) for step in range(17))
+
+    def on_alarm(_signal: int, _frame: FrameType | None) -> None:
+        runs[0] += 1
+        try:
+            handler()
+        finally:
+            if runs[0] < count:
+                signal.setitimer(signal.ITIMER_REAL, next(intervals))
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS)
+    try:
+        yield runs
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def states(path: str) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return dict(connection.execute("SELECT sender, state FROM states"))
+
+
+def use(store: SQLiteStorage, number: int) -> None:
+    """Make every kind of call once."""
+    store.set("m", "main", f"{number}")
+    assert store.get("m", "main") == f"{number}"
+    assert store.get("m", f"new {number}") == "START"
+    assert store.compare_and_set("m", "main", f"{number}", f"{number}!")
+    assert store.set_all("main", f"{number}!!") == 1
+    assert store.get("m", "main") == f"{number}!!"
+
+
+def work_until(runs: list[int], store: SQLiteStorage) -> int:
+    for number in itertools.count():
+        use(store, number)
+        if runs[0] >= INTERRUPTIONS:
+            return number
+    raise AssertionError
+
+
+class Handlers:
+    """What a program might do in a signal handler, one method each."""
+
+    def __init__(self, store: SQLiteStorage) -> None:
+        self.store = store
+        self.calls = 0
+
+    def set(self) -> None:
+        self.calls += 1
+        self.store.set("m", "handler", f"{self.calls}")
+        assert self.store.get("m", "handler") == f"{self.calls}"
+
+    def get_unknown(self) -> None:
+        self.calls += 1
+        assert self.store.get("m", f"handler {self.calls}") == "START"
+
+    def close(self) -> None:
+        self.store.close()
+
+    def close_and_set(self) -> None:
+        self.store.close()
+        self.set()
+        self.store.close()
+
+    def fork(self) -> None:
+        self.calls += 1
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                self.store.set("m", f"child {self.calls % 5}", f"{self.calls}")
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+                raise
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
+@pytest.mark.parametrize("what", ["set", "get_unknown", "close", "close_and_set", "fork"])
+def test_handler_that_uses_the_store_harms_no_call(what: str, synchronous: str, path: str) -> None:
+    with SQLiteStorage(path, synchronous=synchronous) as store:  # type: ignore[arg-type]
+        handlers = Handlers(store)
+        with interrupted_by(getattr(handlers, what)) as runs:
+            last = work_until(runs, store)
+    found = states(path)
+    assert found["main"] == f"{last}!!"
+    if what in ("set", "close_and_set"):
+        assert found["handler"] == f"{handlers.calls}"
+
+
+def test_lock_is_free_after_handlers_have_come_and_gone(path: str) -> None:
+    with Actor(path, timeout=0) as other, SQLiteStorage(path) as store:
+        with interrupted_by(Handlers(store).close_and_set) as runs:
+            work_until(runs, store)
+        other.set("m", "other", "AT ONCE")
+
+
+class Interrupted(Exception):
+    """Stands for KeyboardInterrupt, which pytest keeps for itself."""
+
+
+def test_exception_out_of_a_handler_leaves_no_lock_behind(path: str) -> None:
+    """As Ctrl-C does: it may strike between taking the lock and using it."""
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    with Actor(path, timeout=0) as other, SQLiteStorage(path, synchronous="NORMAL") as store:
+        store.set("m", "main", "0")
+        survived = 0
+        for number in range(INTERRUPTIONS):
+            with contextlib.suppress(Interrupted), interrupted_by(interrupt, count=1):
+                for count in itertools.count():
+                    store.set("m", "main", f"{number}.{count}")
+                    store.get("m", f"new {number}.{count}")
+            other.set("m", "other", f"{number}")
+            survived += 1
+        assert survived == INTERRUPTIONS
+        store.set("m", "main", "LAST")
+    assert states(path).items() >= {("main", "LAST"), ("other", f"{INTERRUPTIONS - 1}")}
+
+
+def test_timeout_error_of_a_handler_arrives_as_it_was_raised(path: str) -> None:
+    """It is an OSError without an errno, and none of the store's."""
+
+    def time_out() -> None:
+        raise TimeoutError("too slow")
+
+    with SQLiteStorage(path) as store:
+        store.set("m", "main", "B")
+        with pytest.raises(TimeoutError, match="too slow") as caught:
+            run_until(time_out, store)
+        assert type(caught.value) is TimeoutError
+        assert store.get("m", "main") in "AB"
+
+
+def run_until(handler: Callable[[], object], store: SQLiteStorage) -> None:
+    with interrupted_by(handler, count=1):
+        while True:
+            store.set("m", "main", "A")
+            store.set("m", "main", "B")
+
+
+def test_set_in_a_handler_is_as_durable_as_any(path: str) -> None:
+    """The START insert runs at NORMAL; a `set` that interrupts it must not."""
+    levels: list[int] = []
+
+    def look() -> None:
+        store.set("m", "handler", f"{len(levels)}")
+        assert store._database is not None
+        assert store._database._connection is not None
+        levels.append(store._database._connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    with SQLiteStorage(path) as store, interrupted_by(look) as runs:
+        for number in itertools.count():
+            store.get("m", f"new {number}")
+            if runs[0] >= INTERRUPTIONS:
+                break
+    assert set(levels) == {2}
+
+
+def calls_that_may_be_made_twice(
+    store: SQLiteStorage, number: int
+) -> Iterator[Callable[[], object]]:
+    """Yield calls that a parent and its child may both finish."""
+    yield lambda: store.set("m", "main", f"{number}")
+    yield lambda: store.get("m", f"new {number}")
+    yield lambda: store.set_all("main", f"{number}!")
+    yield lambda: store.get("m", "main")
+
+
+def test_child_forked_in_a_handler_finishes_the_interrupted_call(path: str) -> None:
+    """The child goes on where the parent was: in the middle of a call on a closed store."""
+
+    def scene() -> None:
+        with SQLiteStorage(path) as store:
+            store.set("m", "main", "0")
+            me = os.getpid()
+
+            def fork() -> None:
+                if os.getpid() != me:
+                    return
+                pid = os.fork()
+                if pid:
+                    assert os.waitpid(pid, 0)[1] == 0
+                else:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+
+            with interrupted_by(fork, count=60) as runs:
+                for number in itertools.count():
+                    for call in calls_that_may_be_made_twice(store, number):
+                        call()
+                        if os.getpid() != me:
+                            os._exit(0)
+                    if runs[0] >= 60:
+                        break
+
+    in_child(scene)
