@@ -1,0 +1,1 @@
+"""What the handlers know and use: confirmations, bounces, outgoing mail."""
