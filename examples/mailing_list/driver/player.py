@@ -27,7 +27,7 @@ def opened(path: Path) -> Iterator[mailbox.mbox | mailbox.Maildir]:
     if path.is_dir():
         if not ((path / "cur").is_dir() and (path / "new").is_dir()):
             raise DemoError(f"{path} is no maildir: it has no cur and new in it")
-        box = mailbox.Maildir(path, create=False)
+        box: mailbox.mbox | mailbox.Maildir = mailbox.Maildir(path, create=False)
     else:
         box = mailbox.mbox(path, create=False)
     try:
@@ -42,7 +42,8 @@ class Player:
     """Sends a mailbox's messages to the list, and answers its confirmations in their names.
 
     So who wrote once is asked to confirm, is a member then, and what they wrote later is
-    posted: each message goes through one handler or another.
+    posted. Nobody's next mail is sent before the last one has been handled: what comes of it
+    depends on the mails alone and not on the workers, of whom one may be faster.
     """
 
     def __init__(self, postman: Postman, ledger: Ledger, boxes: PostBoxes) -> None:
@@ -50,18 +51,17 @@ class Player:
         self._postman = postman
         self._ledger = ledger
         self._boxes = boxes
+        self._last: dict[str, str] = {}  # sender -> key of what was sent last in their name
 
     def play(
         self, box: mailbox.mbox | mailbox.Maildir, window: int, on_sent: Callable[[], None]
     ) -> None:
         """Return when all messages, and all answers to confirmations, have been handled.
 
-        ``window`` limits how many wait at a time. With the whole mailbox in the queue at
-        once, an answer would come to be handled after everything else.
+        ``window`` limits how many are in the queue at a time.
         """
-        for key in box.iterkeys():
+        for key in sorted(box.iterkeys()):  # of a maildir: by the time of arrival
             self._ledger.wait_for_room(window - 1)
-            self._answer_confirmations()
             self._send(*_split(box, key))
             on_sent()
         # The list writes before it is done with a message, so what it wrote is here by then.
@@ -72,16 +72,24 @@ class Player:
     def _send(self, from_line: bytes, message: bytes) -> None:
         headers = BytesHeaderParser().parsebytes(message)
         sender = envelope_sender(from_line, headers)
+        self._wait_for_last_of(sender)
+        if self._answer_confirmations():
+            self._wait_for_last_of(sender)
         is_report = not sender and headers.get_content_type() == "multipart/report"
         recipient = f"{LIST_NAME}-bounces" if is_report else LIST_NAME
         # An address may be plain and yet nonsense to a server; the null sender never is.
         for attempt in dict.fromkeys((sender, "")):
             try:
-                self._postman.send(attempt, f"{recipient}@{LISTS_DOMAIN}", message)
+                key = self._postman.send(attempt, f"{recipient}@{LISTS_DOMAIN}", message)
             except RefusedError:
                 continue
+            self._last[sender.lower()] = key
             return
         self.refused += 1
+
+    def _wait_for_last_of(self, sender: str) -> None:
+        if sender and sender.lower() in self._last:
+            self._ledger.wait_until_handled(self._last[sender.lower()])
 
     def _answer_confirmations(self) -> int:
         asked = [
@@ -90,7 +98,8 @@ class Player:
             if str(mail["Reply-To"]).startswith(f"{LIST_NAME}-confirm-")
         ]
         for person, reply_to, subject in asked:
-            self._postman.send(person, reply_to, f"Subject: Re: {subject}\n\nYes.\n".encode())
+            answer = f"Subject: Re: {subject}\n\nYes.\n".encode()
+            self._last[person] = self._postman.send(person, reply_to, answer)
         return len(asked)
 
 

@@ -64,12 +64,12 @@ class MailServers:
     @property
     def incoming_port(self) -> int:
         """Where the list takes mail."""
-        return self.incoming.getsockname()[1]
+        return int(self.incoming.getsockname()[1])
 
     @property
     def outgoing_port(self) -> int:
         """Where the list's relay sends mail to."""
-        return self.outgoing.getsockname()[1]
+        return int(self.outgoing.getsockname()[1])
 
     def start(self, receiver: "Receiver", collector: "Collector") -> None:
         """Take mail, from now on."""
@@ -103,7 +103,7 @@ class Receiver:
         sender = (envelope.mail_from or "").strip("<>")
         [recipient] = envelope.rcpt_tos
         trace = f"Return-Path: <{sender}>\nDelivered-To: {recipient}\n"
-        content = envelope.original_content.replace(b"\r\n", b"\n")
+        content = (envelope.original_content or b"").replace(b"\r\n", b"\n")
         key = self._queue.add(trace.encode("utf-8", "surrogateescape") + content)
         self._ledger.accept(key)
         return f"250 2.0.0 Ok: queued as {key}"
@@ -126,7 +126,7 @@ class Collector:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Put the message into its recipients' boxes."""
-        message = email.message_from_bytes(envelope.original_content, policy=policy.default)
+        message = email.message_from_bytes(envelope.original_content or b"", policy=policy.default)
         del message["Return-Path"]
         message["Return-Path"] = f"<{envelope.mail_from}>"
         for recipient in envelope.rcpt_tos:
@@ -147,16 +147,17 @@ class Postman:
         """Send a message and return the key under which it was queued; "" is the null sender."""
         # Alone, \r and \n would be line ends to some servers and none to others.
         message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-        for command in (
-            lambda: self._smtp.mail(sender),
-            lambda: self._smtp.rcpt(recipient),
-            lambda: self._smtp.data(message),
-        ):
-            code, answer = command()
-            if code != 250:
-                self._smtp.rset()
-                raise RefusedError(f"the mail server refused a mail: {code} {answer!r}")
+        self._must_be_taken(self._smtp.mail(sender))
+        self._must_be_taken(self._smtp.rcpt(recipient))
+        answer = self._must_be_taken(self._smtp.data(message))
         return answer.decode("ascii").rpartition(" ")[2]
+
+    def _must_be_taken(self, reply: tuple[int, bytes]) -> bytes:
+        code, answer = reply
+        if code != 250:
+            self._smtp.rset()
+            raise RefusedError(f"the mail server refused a mail: {code} {answer!r}")
+        return answer
 
     def __enter__(self) -> Self:
         return self

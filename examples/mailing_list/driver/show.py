@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from rich.bar import Bar
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -50,27 +51,26 @@ def progress(console: Console, ledger: Ledger) -> Progress:
 
 def workers_table(ledger: Ledger, pids: dict[int, int], exit_codes: dict[int, int]) -> Table:
     """Return the messages handled per worker, by outcome where there was more than one."""
-    outcomes = sorted({outcome for counts in ledger.outcomes.values() for outcome in counts})
-    most = max((counts.total() for counts in ledger.outcomes.values()), default=0)
+    by_worker = [ledger.outcomes.get(number, Counter[str]()) for number in pids]
+    total = sum(by_worker, Counter[str]())
+    outcomes = sorted(total) if len(total) > 1 else []
+    most = max((counts.total() for counts in by_worker), default=0)
     table = Table(title="Messages handled per worker", title_justify="left", show_footer=True)
-    table.add_column("worker", "all", justify="right")
-    table.add_column("pid", justify="right")
-    if len(outcomes) > 1:
-        for outcome in outcomes:
-            count = sum(counts[outcome] for counts in ledger.outcomes.values())
-            table.add_column(outcome, f"{count:,}", justify="right")
-    table.add_column("messages", f"{len(ledger.handled):,}", justify="right", style="bold")
-    table.add_column("", no_wrap=True, style="cyan")
-    table.add_column("ended")
-    for number, pid in pids.items():
-        counts = ledger.outcomes.get(number, Counter())
+    table.add_column("worker", "all", justify="right", no_wrap=True)
+    table.add_column("pid", justify="right", no_wrap=True)
+    for outcome in outcomes:
+        table.add_column(outcome, f"{total[outcome]:,}", justify="right")
+    table.add_column("messages", f"{total.total():,}", justify="right", style="bold", no_wrap=True)
+    table.add_column("share", max_width=BAR_WIDTH)
+    table.add_column("ended", no_wrap=True)
+    for (number, pid), counts in zip(pids.items(), by_worker, strict=True):
         code = exit_codes.get(number)
         table.add_row(
             str(number),
             str(pid),
-            *([f"{counts[outcome]:,}" for outcome in outcomes] if len(outcomes) > 1 else []),
+            *(f"{counts[outcome]:,}" for outcome in outcomes),
             f"{counts.total():,}",
-            "█" * round(BAR_WIDTH * counts.total() / most) if most else "",
+            Bar(max(most, 1), 0, counts.total(), color="cyan"),
             Text("well", "green") if code == 0 else Text(f"with {code}", "bold red"),
         )
     return table

@@ -1,12 +1,13 @@
 """The application with its workers and mail servers: started in order, and ended in order."""
 
-import importlib
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+
+from salmon.routing import Router
 
 from .application import boot, installed
 from .crew import Crew
@@ -39,7 +40,7 @@ def staged(workers: int, patience_seconds: float, keep: Path | None) -> Iterator
         # Stopped after the workers, who may have mail to send to the very end.
         stack.callback(stage.servers.stop)
         boot(stage.servers.outgoing_port)
-        store = importlib.import_module("salmon.routing").Router.STATE_STORE
+        store = Router.STATE_STORE
         stack.callback(store.close)
         # The store is open now, when this process forks. That is what others must not do.
         store.set_all("nobody@lists.example", "START")

@@ -1,5 +1,6 @@
 """The child's side of a fork: Salmon's QueueReceiver until the lifeline is cut."""
 
+import importlib
 import json
 import logging
 import os
@@ -7,6 +8,8 @@ import select
 import signal
 from contextlib import suppress
 from types import FrameType
+
+from salmon.routing import Router
 
 THREADS = 4
 
@@ -38,11 +41,9 @@ class PipeLifeline:
 
 def work(lifeline_descriptor: int, report_descriptor: int) -> None:
     """Handle mail until there is to be no more; what is held then is handled to its end."""
-    # Modules of the application, which the parent has imported from where it was installed.
-    from app.shared_queue import SharedQueue, SharedQueueReceiver
-    from config import settings
-    from salmon.routing import Router
-
+    # By name, as they are found only where the application was installed.
+    settings = importlib.import_module("config.settings")
+    shared_queue = importlib.import_module("app.shared_queue")
     lifeline = PipeLifeline(lifeline_descriptor)
     signal.signal(signal.SIGTERM, lifeline.cut)
     # Ctrl-C reaches the whole process group. The parent ends the workers in good order.
@@ -55,6 +56,8 @@ def work(lifeline_descriptor: int, report_descriptor: int) -> None:
             os.write(report_descriptor, line)
 
     undeliverable = Router.UNDELIVERABLE_QUEUE
-    shared = SharedQueue(settings.queue_dir, undeliverable, lifeline, report, at_once=THREADS)
-    SharedQueueReceiver(shared, undeliverable, THREADS).start(one_shot=True)
+    queue = shared_queue.SharedQueue(
+        settings.queue_dir, undeliverable, lifeline, report, at_once=THREADS
+    )
+    shared_queue.SharedQueueReceiver(queue, undeliverable, THREADS).start(one_shot=True)
     logging.info("worker has ended")

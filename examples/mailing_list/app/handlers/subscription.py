@@ -77,9 +77,15 @@ def CONFIRMING(
 def POSTING(message: MailRequest, list_name: str = "", command: str = "", host: str = "") -> None:
     """Archive what a member posts, and let them go when they want to."""
     if command == "":
+        # Read before anything is done: a subject that can't be decoded is an error here, and
+        # the Router then keeps the mail and puts its sender into ERROR.
+        subject = message["Subject"] or "(none)"
         settings.archives[list_name].push(message.Data)
         write_to(
-            message.From, list_name, f"Archived at {list_name}", "Your mail is in the archive.\n"
+            message.From,
+            list_name,
+            f"Archived at {list_name}",
+            f"Your mail is in the archive. Its subject: {subject}\n",
         )
     elif command == "-unsubscribe" and _move(message, POSTING, START):
         _say_goodbye(message.From, list_name)
