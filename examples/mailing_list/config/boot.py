@@ -9,7 +9,7 @@ import logging.config
 import os
 
 from app.model.confirmation import secret_kept_in
-from app.shared_queue import UndeliverableQueue
+from app.shared_queue import UndeliverableQueue, recover
 from salmon import queue
 from salmon.routing import Router
 from salmon.server import Relay
@@ -30,6 +30,7 @@ settings.archives = {
     name: queue.Queue(os.path.join(settings.archive_dir, name)) for name in settings.lists
 }
 queue.Queue(settings.queue_dir)
+recover(settings.queue_dir)
 Router.UNDELIVERABLE_QUEUE = UndeliverableQueue(settings.undeliverable_dir)
 
 Router.defaults(**settings.router_defaults)

@@ -114,7 +114,7 @@ class Crew:
     def _has_left(self, number: int) -> None:
         if not self._is_dismissed:
             self._happenings.fail(
-                f"worker {number} (pid {self.pids[number]}) died;"
+                f"worker {number} (pid {self.pids[number]}) ended before its time;"
                 " use --keep DIR and see DIR/logs/salmon.log"
             )
 
