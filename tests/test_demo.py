@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests import nasty_mail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -69,8 +70,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def messages_by_worker(output: str) -> list[int]:
-    rows = re.findall(r"^│ +\d+ │ +\d+ │(.*?)│[ █▏▎▍▌▋▊▉]*│ well ", output, re.MULTILINE)
-    return [int(row.split("│")[-1]) for row in rows]
+    """Return the last number in the row of each worker that has ended well."""
+    rows = re.findall(r"^│ +\d+ │ +\d+ │(.*)│ well ", output, re.MULTILINE)
+    return [int(re.findall(r"\d+", row)[-1]) for row in rows]
 
 
 def test_each_person_ends_in_the_state_they_must_be_in(demo: Demo) -> None:

@@ -135,10 +135,17 @@ class SharedQueue(queue.Queue):
                 return key, self._decode(key, data)
             except Exception:  # whatever real mail makes the parsers raise
                 LOG.exception("%s can't be decoded", key)
-                self._undeliverable.push(data)
-                self._undeliverable.take_outcome()
-                self.settle(key, UNDECODABLE)
+                self._set_aside(key, data)
         raise KeyError
+
+    def _set_aside(self, key: str, data: bytes) -> None:
+        try:
+            self._undeliverable.push(data)
+            self._undeliverable.take_outcome()
+            self.settle(key, UNDECODABLE)
+        except OSError:
+            # A full disk. It stays claimed, and the worker, who can do without it, goes on.
+            LOG.exception("%s stays in the queue", key)
 
     def _decode(self, key: str, data: bytes) -> MailRequest:
         trace = BytesHeaderParser().parsebytes(data)

@@ -61,7 +61,8 @@ def workers_table(ledger: Ledger, pids: dict[int, int], exit_codes: dict[int, in
     for outcome in outcomes:
         table.add_column(outcome, f"{total[outcome]:,}", justify="right")
     table.add_column("messages", f"{total.total():,}", justify="right", style="bold", no_wrap=True)
-    table.add_column("share", max_width=BAR_WIDTH)
+    if not outcomes:  # with all of them, there is no room for a bar on a narrow terminal
+        table.add_column("share", max_width=BAR_WIDTH)
     table.add_column("ended", no_wrap=True)
     for (number, pid), counts in zip(pids.items(), by_worker, strict=True):
         code = exit_codes.get(number)
@@ -70,7 +71,7 @@ def workers_table(ledger: Ledger, pids: dict[int, int], exit_codes: dict[int, in
             str(pid),
             *(f"{counts[outcome]:,}" for outcome in outcomes),
             f"{counts.total():,}",
-            Bar(max(most, 1), 0, counts.total(), color="cyan"),
+            *([] if outcomes else [Bar(max(most, 1), 0, counts.total(), color="cyan")]),
             Text("well", "green") if code == 0 else Text(f"with {code}", "bold red"),
         )
     return table
