@@ -3,4 +3,4 @@
 import pytest
 
 # Helpers whose asserts are to explain themselves as those in the test modules do.
-pytest.register_assert_rewrite("tests.contract")
+pytest.register_assert_rewrite("tests.contract", "tests.contract_extras", "tests.contract_sharing")

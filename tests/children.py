@@ -141,10 +141,27 @@ def in_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def in_children(count: int, function: Callable[[int], T]) -> list[T]:
-    """Run ``function(0)`` to ``function(count - 1)`` in as many children at the same time."""
-    with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(forked(function, number)) for number in range(count)]
-        return [child.wait() for child in children]
+    """Run ``function(0)`` to ``function(count - 1)`` in as many children at the same time.
+
+    None of them starts before all have been forked.
+    """
+    starting, start = os.pipe()
+
+    def run_when_all_are_there(number: int) -> T:
+        os.read(starting, 1)
+        return function(number)
+
+    try:
+        with contextlib.ExitStack() as stack:
+            children = [
+                stack.enter_context(forked(run_when_all_are_there, number))
+                for number in range(count)
+            ]
+            os.write(start, b"." * count)
+            return [child.wait() for child in children]
+    finally:
+        os.close(starting)
+        os.close(start)
 
 
 def _run(

@@ -1,0 +1,32 @@
+"""The contract, run over our storage, and over the two of Salmon as its sanity check."""
+
+from pathlib import Path
+
+import pytest
+from salmon.routing import MemoryStorage, ShelveStorage
+
+from lamson_sqlite_state import SQLiteStorage
+
+from .contract import AnyKey, Factory, Persistence, StateStorageContract
+from .contract_extras import CompareAndSet, SetAll
+from .contract_sharing import ProcessSafety, ThreadSafety
+
+
+class TestSQLiteStorage(
+    AnyKey, Persistence, ThreadSafety, ProcessSafety, SetAll, CompareAndSet, StateStorageContract
+):
+    @pytest.fixture
+    def make_storage(self, tmp_path: Path) -> Factory:
+        return lambda: SQLiteStorage(tmp_path / "run" / "states")
+
+
+class TestSalmonsMemoryStorage(AnyKey, StateStorageContract):
+    @pytest.fixture
+    def make_storage(self) -> Factory:
+        return MemoryStorage  # type: ignore[no-any-return]
+
+
+class TestSalmonsShelveStorage(Persistence, ThreadSafety, StateStorageContract):
+    @pytest.fixture
+    def make_storage(self, tmp_path: Path) -> Factory:
+        return lambda: ShelveStorage(str(tmp_path / "states"))
