@@ -1,0 +1,220 @@
+"""The files a store leaves: who may read them, what is in them, and what writes to the disk."""
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage
+
+APP, ANN, BOB = "app.handlers.lists", "ann@example.com", "bob@example.com"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStorage]:
+    with SQLiteStorage(tmp_path / "states") as store:
+        yield store
+
+
+@pytest.fixture
+def reader(store: SQLiteStorage) -> Iterator[sqlite3.Connection]:
+    """Another SQLite program that looks at the file."""
+    store.clear()
+    with closing(sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)) as connection:
+        yield connection
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids="umask {:03o}".format)
+def any_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("any_umask")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660, 0o666], ids="{:03o}".format)
+def test_all_files_have_exactly_the_mode_asked_for(tmp_path: Path, mode: int) -> None:
+    """Whatever the umask is: a group that is meant to share the store can, and nobody else."""
+    with SQLiteStorage(tmp_path / "states", file_mode=mode) as store:
+        store.set(APP, ANN, "POSTING")
+
+        assert {
+            path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.iterdir()
+        } == {f"states{suffix}": oct(mode) for suffix in ("", "-wal", "-shm", ".lock")}
+
+
+def test_only_the_owner_can_read_the_files_by_default(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with SQLiteStorage(tmp_path / "states") as store:
+            store.set(APP, ANN, "POSTING")
+            assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+    finally:
+        os.umask(before)
+
+
+def test_an_existing_file_keeps_the_mode_that_its_owner_gave_it(tmp_path: Path) -> None:
+    path = tmp_path / "states"
+    with SQLiteStorage(path) as store:
+        store.set(APP, ANN, "POSTING")
+    path.chmod(0o640)
+
+    with SQLiteStorage(path) as store:
+        store.set(APP, ANN, "CONFIRMING")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+class TestLayout:
+    def test_the_table_is_what_the_documentation_says(self, reader: sqlite3.Connection) -> None:
+        tables = reader.execute("SELECT name, wr FROM pragma_table_list WHERE schema = 'main'")
+        assert set(tables.fetchall()) == {("states", 1), ("sqlite_schema", 0)}
+
+        columns = reader.execute(
+            "SELECT name, type, \"notnull\", pk FROM pragma_table_info('states')"
+        )
+        assert columns.fetchall() == [
+            ("module", "", 1, 2),
+            ("sender", "", 1, 1),
+            ("state", "TEXT", 1, 0),
+            ("since", "INTEGER", 1, 0),
+        ]
+
+    @pytest.mark.parametrize(
+        ("pragma", "value"),
+        [
+            ("application_id", 0x4C535353),
+            ("user_version", 1),
+            ("journal_mode", "wal"),
+            ("integrity_check", "ok"),
+        ],
+    )
+    def test_the_file_says_what_it_is(
+        self, reader: sqlite3.Connection, pragma: str, value: object
+    ) -> None:
+        assert reader.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+
+    def test_the_states_of_one_sender_stand_side_by_side(self, reader: sqlite3.Connection) -> None:
+        """set_all finds them by one descent and not by reading the whole table."""
+        plan = reader.execute("EXPLAIN QUERY PLAN SELECT state FROM states WHERE sender = 'a'")
+        assert "SEARCH states USING PRIMARY KEY (sender=?)" in plan.fetchone()
+
+    def test_another_program_reads_the_states(
+        self, store: SQLiteStorage, reader: sqlite3.Connection
+    ) -> None:
+        store.set(APP, ANN, "POSTING")
+
+        row = reader.execute("SELECT module, sender, state, typeof(since) FROM states").fetchone()
+        assert row == (APP, ANN, "POSTING", "integer")
+
+
+class TestNothingIsWritten:
+    @pytest.mark.parametrize(
+        ("method", "arguments"),
+        [
+            ("get", (APP, ANN)),
+            ("set", (APP, ANN, "POSTING")),
+            ("set_all", (BOB, "POSTING")),
+            ("compare_and_set", (APP, ANN, "START", "ERROR")),
+            ("compare_and_set", (APP, ANN, "ERROR", "START")),
+            ("compare_and_set", (APP, ANN, "POSTING", "POSTING")),
+            ("compare_and_set", (APP, BOB, "START", "START")),
+            ("compare_and_set", (APP, BOB, "POSTING", "START")),
+        ],
+    )
+    def test_a_call_that_changes_no_state_writes_nothing(
+        self,
+        store: SQLiteStorage,
+        reader: sqlite3.Connection,
+        method: str,
+        arguments: tuple[Any, ...],
+    ) -> None:
+        store.set(APP, ANN, "POSTING")
+        before = self.everything(store, reader)
+
+        getattr(store, method)(*arguments)
+
+        assert self.everything(store, reader) == before
+
+    def test_a_call_that_changes_a_state_is_seen_by_the_same_means(
+        self, store: SQLiteStorage, reader: sqlite3.Connection
+    ) -> None:
+        store.set(APP, ANN, "POSTING")
+        before = self.everything(store, reader)
+
+        store.set(APP, ANN, "ERROR")
+
+        assert all(
+            was != is_ for was, is_ in zip(before, self.everything(store, reader), strict=True)
+        )
+
+    def everything(self, store: SQLiteStorage, reader: sqlite3.Connection) -> tuple[Any, ...]:
+        (data_version,) = reader.execute("PRAGMA data_version").fetchone()
+        found = reader.execute("SELECT * FROM states ORDER BY sender, module").fetchall()
+        return data_version, os.stat(f"{store.path}-wal").st_size, found
+
+
+SYNCING_SCRIPT = """
+import os, sys
+from lamson_sqlite_state import SQLiteStorage
+
+def mark():
+    try:
+        os.fsync(99_999)  # there is no such file, but the call can be seen
+    except OSError:
+        pass
+
+store = SQLiteStorage(sys.argv[1], synchronous=sys.argv[2])
+store.set("app", "ann", "POSTING")
+mark()
+store.get("app", "unknown")
+mark()
+store.set("app", "unknown", "POSTING")
+mark()
+store.set("app", "unknown", "POSTING")
+mark()
+store.get("app", "unknown")
+mark()
+store.get("app", "another unknown")
+store.compare_and_set("app", "unknown", "POSTING", "ERROR")
+mark()
+"""
+
+
+@pytest.mark.parametrize(("synchronous", "waits"), [("FULL", True), ("NORMAL", False)])
+def test_only_a_change_of_state_waits_for_the_disk(
+    tmp_path: Path, synchronous: str, waits: bool
+) -> None:
+    """Storing START never does, and at "NORMAL" no write does."""
+    _setup, get_unknown, change, same, get_known, change_after_get, _exit = syncs_between_marks(
+        tmp_path, synchronous
+    )
+
+    assert (get_unknown, same, get_known) == (0, 0, 0)
+    assert (change > 0, change_after_get > 0) == (waits, waits)
+
+
+def syncs_between_marks(directory: Path, synchronous: str) -> list[int]:
+    """Return how often the script waited for the disk, before, between and after its marks."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is missing, so nobody knows what waits for the disk")
+    log = directory / "log"
+    command = [
+        *[strace, "-f", "-qq", "-o", str(log)],
+        *["-e", "trace=fsync,fdatasync,sync_file_range,msync,syncfs,sync"],
+        *[sys.executable, "-c", SYNCING_SCRIPT, str(directory / "states"), synchronous],
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "ptrace" in run.stderr:
+        pytest.skip(f"strace may not trace here: {run.stderr.splitlines()[0]}")
+    assert run.returncode == 0, run.stderr
+    phases = log.read_text().split("fsync(99999)")
+    return [phase.count("sync(") for phase in phases]
