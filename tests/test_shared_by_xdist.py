@@ -1,0 +1,112 @@
+"""All xdist workers share two store files in one run: one is only added to, one is cleared.
+
+Each test runs many times, so that with any number of workers and in any order several are at
+it together. Whether the first file lost anything is looked at when all workers have ended
+(`shared_run`); that this look can fail is tested here as well.
+"""
+
+import os
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage
+
+from .shared_run import SharedRun
+
+BATCHES: Final = range(16)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_what_each_worker_wrote_is_there_at_the_end(shared_run: SharedRun, batch: int) -> None:
+    """Acknowledged here, and compared with the file when the last worker has ended."""
+    module = f"app.{os.getpid()}.{batch}"  # nobody else's; the senders are everybody's
+    with SQLiteStorage(shared_run.path) as store:
+        for number in range(60):
+            sender, state = f"user{number % 20}@example.com", f"STATE_{number}"
+            store.set(module, sender, state)
+            shared_run.acknowledge(module, sender, state)
+            assert store.get(module, sender) == state
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_clear_is_atomic_to_each_worker(shared_run: SharedRun, batch: int) -> None:
+    """No worker ever sees a file that is half cleared, whoever clears it.
+
+    Several reads are not one view, so a view is one SELECT. Two things are true of every view
+    as long as each clear takes everything that was there at one instant:
+
+    - Of what this worker wrote one after the other, it shows the last ones without a gap: a
+      clear takes all that was written before it. The keys are in random order, so that
+      a clear in steps would leave gaps whatever its order.
+    - After a clear of this worker's, no row of anybody's is older than that clear.
+    """
+    path = shared_run.directory / "cleared"
+    module = f"app.{os.getpid()}.{batch}"
+    written: list[str] = []
+    with SQLiteStorage(path, synchronous="NORMAL") as store:
+        for number in random.sample(range(1000), 90):
+            written.append(f"user{number}@example.com")
+            store.set(module, written[-1], "POSTING")
+
+            mine = {sender for of, sender, _ in one_view(path) if of == module}
+            assert mine == set(written[len(written) - len(mine) :])
+
+            if len(written) % 15 == 0:
+                before_ms = time.time_ns() // 1_000_000
+                store.clear()
+                view = one_view(path)
+                assert [row for row in view if row[0] == module] == []
+                assert [row for row in view if row[2] < before_ms] == []
+
+
+def one_view(path: Path) -> list[tuple[str, str, int]]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT module, sender, since FROM states").fetchall()
+
+
+SHARING: Final = """
+    import pytest
+    from lamson_sqlite_state import SQLiteStorage
+
+    @pytest.mark.parametrize("number", range(4))
+    def test_share(shared_run, number):
+        with SQLiteStorage(shared_run.path) as store:
+            store.set("app", f"{number}", "POSTING")
+        shared_run.acknowledge("app", f"{number}", "POSTING")
+"""
+LOSING: Final = SHARING.replace('store.set("app", f"{number}"', 'store.set("app", f"{number % 3}"')
+
+
+@pytest.mark.parametrize(
+    ("options", "tests", "lost"),
+    [
+        pytest.param(("-p", "xdist", "-n", "2"), SHARING, 0, id="by workers, all"),
+        pytest.param(("-p", "xdist", "-n", "2"), LOSING, 1, id="by workers, lost"),
+        pytest.param((), LOSING, 1, id="without workers, lost"),
+    ],
+)
+def test_a_run_that_lost_a_state_fails_though_all_its_tests_passed(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    tests: str,
+    lost: int,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("TMPDIR", str(pytester.path))
+    pytester.makeconftest('pytest_plugins = ["tests.shared_run"]')
+    pytester.makepyfile(tests)
+
+    result = pytester.runpytest_subprocess(*options)
+
+    result.assert_outcomes(passed=4)
+    assert result.ret == (1 if lost else 0)
+    assert result.stdout.str().count("was acknowledged") == lost
+    assert len(list(pytester.path.glob("shared-run-*"))) == lost, "left only if it is needed"
