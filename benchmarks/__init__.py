@@ -1,0 +1,1 @@
+"""What each operation costs, as a ratio to the bare libraries below it; see README.md."""
