@@ -81,11 +81,15 @@ class Actor:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        self._mine.close()
         if not self.pid:
+            self._mine.close()
             return
-        if kind is not None:  # the test failed already: do not wait for anything
+        if kind is None:
+            # Said aloud, as the end of the pipe is not seen: later actors inherited our side.
+            self._mine.send(None)
+        else:  # the test failed already: do not wait for anything
             os.kill(self.pid, signal.SIGKILL)
+        self._mine.close()
         _, status = os.waitpid(self.pid, 0)
         assert kind is not None or status == 0, f"process {self.pid} ended with {status}"
 
@@ -95,11 +99,11 @@ def _serve(pipe: Connection, path: str, options: dict[str, Any]) -> None:
     try:
         store = SQLiteStorage(path, **options)
         while True:
-            try:
-                function, arguments = pipe.recv()
-            except EOFError:
+            order = pipe.recv()
+            if order is None:
                 status = 0
                 break
+            function, arguments = order
             try:
                 pipe.send((False, function(store, *arguments)))
             except Exception as error:  # noqa: BLE001 (all of them are the caller's to see)

@@ -71,12 +71,17 @@ def _name(error: sqlite3.Error) -> str:
 
 
 def _cannot_open(path: str) -> StorageError:
-    # SQLite keeps the reason to itself, so ask the system what it says to an open.
-    directory = os.path.dirname(path)
+    # SQLite keeps the reason to itself, so ask the system what it says to as many opens as a
+    # store needs: the database, its -wal, its -shm and the lock file.
+    descriptors: list[int] = []
     try:
-        os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY))
+        while len(descriptors) < 4:
+            descriptors.append(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY))
     except OSError as error:
         return storage_error(error, path)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
     return StorageError(
         "the database or its -wal and -shm cannot be opened: give this user read and write "
         "permission to them and to the directory",

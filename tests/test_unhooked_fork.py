@@ -1,0 +1,184 @@
+"""Forks by C code, past Python's fork hooks: loud where something was open, harmless else."""
+
+import ctypes
+import gc
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage, UnsafeFork
+
+from .actors import Actor
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "states")
+
+
+def states(path: str) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return dict(connection.execute("SELECT sender, state FROM states"))
+
+
+def in_c_child(function: Callable[[], object]) -> None:
+    """Run ``function`` in a child that libc's fork made, as uWSGI makes its workers."""
+    reading, writing = os.pipe()
+    pid = ctypes.CDLL(None).fork()
+    if pid == 0:
+        try:
+            function()
+            report = b""
+        except BaseException as error:  # noqa: BLE001 (reported to the parent)
+            report = repr(error).encode()
+        os.write(writing, report or b"fine")
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        report = pipe.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert report == b"fine", report.decode()
+
+
+def every_call(store: SQLiteStorage) -> list[Callable[[], object]]:
+    return [
+        lambda: store.get("m", "ann"),
+        lambda: store.set("m", "ann", "A1"),
+        lambda: store.set_all("ann", "A1"),
+        lambda: store.compare_and_set("m", "ann", "START", "A1"),
+        lambda: store.clear(),
+        lambda: store.close(),
+    ]
+
+
+def test_every_call_in_the_child_of_an_open_store_is_refused(path: str) -> None:
+    store = SQLiteStorage(path)
+    store.set("m", "ann", "A1")
+
+    def child() -> None:
+        for call in every_call(store):
+            with pytest.raises(UnsafeFork, match="before such a fork") as caught:
+                call()
+            assert caught.value.path == path
+
+    in_c_child(child)
+    store.set("m", "ann", "A2")
+    store.close()
+    assert states(path) == {"ann": "A2"}
+
+
+def test_another_store_on_the_same_file_is_refused_too(path: str) -> None:
+    """SQLite's book of locks came along, and a new connection would believe it."""
+    store = SQLiteStorage(path)
+    store.set("m", "ann", "A1")
+
+    def child() -> None:
+        with pytest.raises(UnsafeFork):
+            SQLiteStorage(path).get("m", "ann")
+        with pytest.raises(UnsafeFork):
+            pickle.loads(pickle.dumps(store)).get("m", "ann")
+        with SQLiteStorage(path + ".other") as other:  # which was open nowhere
+            assert other.get("m", "ann") == "START"
+
+    in_c_child(child)
+    store.close()
+
+
+@pytest.mark.parametrize("condition", ["closed", "never opened"])
+def test_child_of_a_store_that_was_not_open_works(condition: str, path: str) -> None:
+    store = SQLiteStorage(path)
+    if condition == "closed":
+        store.set("m", "ann", "A1")
+        store.close()
+    in_c_child(lambda: store.set("m", "bob", "B1"))
+    assert store.get("m", "bob") == "B1"
+    store.close()
+
+
+def test_lock_held_by_a_thread_that_stayed_behind_does_not_hang_the_child(path: str) -> None:
+    store = SQLiteStorage(path)
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.lock:
+            is_held.set()
+            is_over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    is_held.wait()
+    try:
+        in_c_child(lambda: store.set("m", "bob", "B1"))
+    finally:
+        is_over.set()
+        thread.join()
+    assert store.get("m", "bob") == "B1"
+    store.close()
+
+
+def test_child_that_drops_the_store_deletes_nobodys_log(path: str) -> None:
+    """Closing the inherited connection would have SQLite delete the log under the parent."""
+    store = SQLiteStorage(path)
+    store.set("m", "ann", "A1")
+
+    def child() -> None:
+        nonlocal store
+        del store
+        gc.collect()
+
+    with Actor(path) as third:
+        in_c_child(child)
+        store.close()  # the parent's
+        third.set("m", "third", "HERE")
+        third.kill()
+    assert states(path) == {"ann": "A1", "third": "HERE"}
+
+
+def test_child_that_exits_as_interpreters_do_deletes_nobodys_log(path: str) -> None:
+    program = """if True:
+        import ctypes, os, sys
+        from lamson_sqlite_state import SQLiteStorage
+        store = SQLiteStorage(sys.argv[1])
+        store.set("m", "ann", "A1")
+        pid = ctypes.CDLL(None).fork()
+        if pid == 0:
+            sys.exit(0)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, status
+        assert os.path.exists(sys.argv[1] + "-wal")
+        store.set("m", "ann", "A2")
+        os._exit(0)
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", program, path], check=True)
+    assert states(path) == {"ann": "A2"}
+
+
+def test_python_fork_of_the_child_is_refused_as_well(path: str) -> None:
+    store = SQLiteStorage(path)
+    store.set("m", "ann", "A1")
+
+    def child() -> None:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                with pytest.raises(UnsafeFork):
+                    store.get("m", "ann")
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+
+    in_c_child(child)
+    store.set("m", "ann", "A2")
+    store.close()
+    assert states(path) == {"ann": "A2"}
