@@ -121,6 +121,58 @@ class TestHeldLock:
             SQLiteStorage(path, timeout=0.01).set("m", "ann", "NEVER")
 
 
+class TestQueueOfThreads:
+    """Of the threads of one store that wait for another process, one tries; it is only advice."""
+
+    def test_lets_each_time_out_in_its_time(self, path: str, holder: Actor) -> None:
+        store = SQLiteStorage(path, timeout=0.2)
+        waited: list[float] = []
+
+        def wait() -> None:
+            begun = time.monotonic()
+            with pytest.raises(LockTimeout):
+                store.set("m", "ann", "NEVER")
+            waited.append(time.monotonic() - begun)
+
+        threads = [threading.Thread(target=wait) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(waited) == 8
+        assert 0.2 <= min(waited) <= max(waited) < 5
+
+    def test_is_passed_on_when_the_first_is_done(self, path: str, holder: Actor) -> None:
+        store = SQLiteStorage(path)
+        threads = [
+            threading.Thread(target=store.set, args=("m", f"thread {number}", "HERE"))
+            for number in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        holder.call(release_write_lock)
+        for thread in threads:
+            thread.join()
+        assert {store.get("m", f"thread {number}") for number in range(8)} == {"HERE"}
+        assert store._queue.acquire(blocking=False)
+        store._queue.release()
+        store.close()
+
+    def test_keeps_nobody_waiting_for_a_thread_that_left_its_place_badly(
+        self, path: str, holder: Actor
+    ) -> None:
+        store = SQLiteStorage(path)
+        thread = threading.Thread(target=store._queue.acquire)  # and never releases it
+        thread.start()
+        thread.join()
+        waiting = threading.Thread(target=store.set, args=("m", "bob", "B1"))
+        waiting.start()
+        holder.call(release_write_lock)
+        waiting.join()
+        assert store.get("m", "bob") == "B1"
+        store.close()
+
+
 class TestOtherPrograms:
     def test_with_a_transaction_open_make_a_write_time_out(self, path: str) -> None:
         with SQLiteStorage(path, timeout=0.05) as store:

@@ -89,15 +89,12 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             self._raise_ours(error, is_writing=False)
 
-    def write(
-        self, sql: str, parameters_at: Callable[[int], Parameters], *, is_lazy: bool = False
-    ) -> int:
+    def write(self, sql: str, parameters_at: Callable[[int], Parameters]) -> int:
         """Run one statement under the write lock; it has committed when this returns.
 
         Args:
             sql: the statement.
             parameters_at: makes its parameters from the time of writing (Unix time in ms).
-            is_lazy: return without waiting for the disk; a power cut may undo it.
 
         Returns:
             How many rows it inserted or changed.
@@ -106,6 +103,34 @@ class Database:
             NotNow: see there; nothing was written.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
+        return self._write(sql, parameters_at, is_lazy=False)
+
+    def write_lazily(self, sql: str, parameters_at: Callable[[int], Parameters]) -> int:
+        """Do as `write`, but return without waiting for the disk: a power cut may undo it."""
+        return self._write(sql, parameters_at, is_lazy=True)
+
+    def close(self) -> None:
+        """Close the connection and the lock descriptor; harmless where they are closed."""
+        try:
+            self._disconnect()
+        finally:
+            self._write_lock.close()
+
+    def abandon(self) -> None:
+        """In a child of an unhooked fork: have the inherited connection never closed.
+
+        Closing it, also by the garbage collector at exit, would have SQLite delete the log
+        that the parent goes on writing to. So its reference count never reaches zero again.
+        """
+        for connection in (self._connection, self._half_open):
+            if connection is not None:
+                import ctypes  # costly to import, and needed by nobody else
+
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        self._connection = self._half_open = None
+        self._write_lock.abandon()
+
+    def _write(self, sql: str, parameters_at: Callable[[int], Parameters], *, is_lazy: bool) -> int:
         write_lock = self._write_lock
         write_lock.holds += 1
         try:
@@ -131,27 +156,6 @@ class Database:
                 except BaseException:  # a KeyboardInterrupt at its doorstep
                     write_lock.unlock()
                     raise
-
-    def close(self) -> None:
-        """Close the connection and the lock descriptor; harmless where they are closed."""
-        try:
-            self._disconnect()
-        finally:
-            self._write_lock.close()
-
-    def abandon(self) -> None:
-        """In a child of an unhooked fork: have the inherited connection never closed.
-
-        Closing it, also by the garbage collector at exit, would have SQLite delete the log
-        that the parent goes on writing to. So its reference count never reaches zero again.
-        """
-        for connection in (self._connection, self._half_open):
-            if connection is not None:
-                import ctypes  # costly to import, and needed by nobody else
-
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        self._connection = self._half_open = None
-        self._write_lock.abandon()
 
     def _run_lazily(self, connection: Connection, sql: str, parameters: Parameters) -> int:
         # One call into C, as in first_row: a signal handler finds `synchronous` as it should

@@ -7,6 +7,7 @@ The lock file is empty, is only ever locked, and is never deleted by us.
 
 import errno
 import os
+import threading
 import time
 from typing import Final
 
@@ -24,31 +25,52 @@ class Patience:
 
     A blocking flock would be fairer still but knows no timeout; filelock's own polling every
     50 ms makes the slowest of eight writers wait 50 times longer (see ``make bench``).
+
+    Of the threads of one store only the first in the queue naps and tries again and again, as
+    32 threads that all do leave the lock's holder no processor to finish on. The queue is no
+    more than advice: who is kept waiting by it (by a thread that a signal or an exception
+    took away from its place) tries again by itself.
+
+    Args:
+        timeout_seconds: how long the call may wait.
+        queue: the place at the head of the queue, one for all threads of a store.
     """
 
     # (waited less than this many seconds, nap of so many seconds): eager while the holder
     # is in the middle of a write, easy on the processor once it must be stopped or stuck.
     _NAPS: Final = ((0.05, 0.0001), (1.0, 0.001), (float("inf"), 0.005))
+    _QUEUE_SECONDS: Final = 0.02
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, queue: threading.RLock) -> None:
         self._timeout_seconds = timeout_seconds
+        self._queue = queue
+        self._is_first = False
         self._start = time.monotonic()
 
     def wait(self, path: str, culprit: str) -> None:
-        """Nap once.
+        """Nap once, or wait to become the first.
 
         Raises:
             LockTimeout: the timeout is used up.
         """
         waited = time.monotonic() - self._start
-        if waited >= self._timeout_seconds:
+        left = self._timeout_seconds - waited
+        if left <= 0:
             raise LockTimeout(
                 f"waited {waited:.1f} s, but {culprit}; nothing was written: find that process "
                 "(fuser, lsof), or give a longer timeout",
                 path,
             )
-        nap = next(nap for limit, nap in self._NAPS if waited < limit)
-        time.sleep(min(nap, self._timeout_seconds - waited))
+        if self._is_first:
+            time.sleep(min(next(nap for limit, nap in self._NAPS if waited < limit), left))
+        else:
+            self._is_first = self._queue.acquire(timeout=min(self._QUEUE_SECONDS, left))
+
+    def end(self) -> None:
+        """Let the next thread be first."""
+        if self._is_first:
+            self._is_first = False
+            self._queue.release()
 
 
 class WriteLock:

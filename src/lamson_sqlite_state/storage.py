@@ -3,10 +3,10 @@
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
 from . import _fork, _schema
-from ._database import Database, Parameters
+from ._database import Database
 from ._filesystem import Identity
 from ._keys import checked_state, row_key
 from ._opening import unsafe_fork
@@ -17,6 +17,10 @@ from .interface import ROUTE_FIRST_STATE
 __all__ = ["SQLiteStorage"]
 
 _SYNCHRONOUS_MODES: Final = ("FULL", "NORMAL")
+
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 
 class SQLiteStorage:
@@ -81,6 +85,7 @@ class SQLiteStorage:
         self._synchronous = synchronous
         self._file_mode = file_mode
         self._lock = threading.RLock()
+        self._queue = threading.RLock()
         self._database: Database | None = None
         self._pid = os.getpid()
         _fork.register(self)
@@ -99,11 +104,11 @@ class SQLiteStorage:
         """
         key = row_key(module, sender)
         while True:
-            row = self._read(_schema.SELECT_STATE, key)
+            row = self._call(Database.read, _schema.SELECT_STATE, key)
             if row is not None:
                 state: str = row[0]
                 return state
-            if self._write(_schema.INSERT_START, lambda since: (*key, since), is_lazy=True):
+            if self._call(Database.write_lazily, _schema.INSERT_START, lambda since: (*key, since)):
                 return ROUTE_FIRST_STATE
 
     def set(self, module: object, sender: object, state: str) -> None:
@@ -116,11 +121,11 @@ class SQLiteStorage:
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
         key, text = row_key(module, sender), checked_state(state)
-        self._write(_schema.SET, lambda since: (*key, text, since))
+        self._call(Database.write, _schema.SET, lambda since: (*key, text, since))
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
-        self._write(_schema.CLEAR, lambda _since: ())
+        self._call(Database.write, _schema.CLEAR, lambda _since: ())
 
     def set_all(self, sender: object, state: str) -> int:
         """Give every pair that this sender has, in any module, the same state at one instant.
@@ -133,7 +138,9 @@ class SQLiteStorage:
             TypeError, ValueError: as `set`.
         """
         (sender_key, _), text = row_key("", sender), checked_state(state)
-        return self._write(_schema.SET_ALL, lambda since: (text, since, text, sender_key))
+        return self._call(
+            Database.write, _schema.SET_ALL, lambda since: (text, since, text, sender_key)
+        )
 
     def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
         """Change the state of a pair only if it is ``expected``, and say whether it was.
@@ -147,13 +154,21 @@ class SQLiteStorage:
         key = row_key(module, sender)
         old, new = checked_state(expected), checked_state(state)
         if old == new:
-            row = self._read(_schema.SELECT_STATE, key)
+            row = self._call(Database.read, _schema.SELECT_STATE, key)
             return bool((ROUTE_FIRST_STATE if row is None else row[0]) == old)
         if old == ROUTE_FIRST_STATE:
             return bool(
-                self._write(_schema.COMPARE_AND_SET_FROM_START, lambda since: (*key, new, since))
+                self._call(
+                    Database.write,
+                    _schema.COMPARE_AND_SET_FROM_START,
+                    lambda since: (*key, new, since),
+                )
             )
-        return bool(self._write(_schema.COMPARE_AND_SET, lambda since: (new, since, *key, old)))
+        return bool(
+            self._call(
+                Database.write, _schema.COMPARE_AND_SET, lambda since: (new, since, *key, old)
+            )
+        )
 
     def close(self) -> None:
         """Close the file in this process; the next call opens it again.
@@ -193,32 +208,23 @@ class SQLiteStorage:
         else:
             database.abandon()
 
-    def _read(self, sql: str, parameters: Parameters) -> Any:
+    def _call(self, method: Callable[[Database, *Arguments], T], *arguments: *Arguments) -> T:
+        """Call a method of the database, again and again until it may have what it needs."""
         patience = None
-        while True:
-            with self._own_lock():
-                try:
-                    return (self._database or self._resolved()).read(sql, parameters)
-                except NotNow as answer:
-                    culprit = answer.culprit
-            patience = patience or Patience(self._timeout)
-            patience.wait(self.path, culprit)
-
-    def _write(
-        self, sql: str, parameters_at: Callable[[int], Parameters], *, is_lazy: bool = False
-    ) -> int:
-        # Waiting is done without the lock, so that a thread that waits for another process
-        # keeps neither readers nor a fork in this one waiting with it.
-        patience = None
-        while True:
-            with self._own_lock():
-                try:
-                    database = self._database or self._resolved()
-                    return database.write(sql, parameters_at, is_lazy=is_lazy)
-                except NotNow as answer:
-                    culprit = answer.culprit
-            patience = patience or Patience(self._timeout)
-            patience.wait(self.path, culprit)
+        try:
+            while True:
+                with self._own_lock():
+                    try:
+                        return method(self._database or self._resolved(), *arguments)
+                    except NotNow as answer:
+                        culprit = answer.culprit
+                # Waiting is done without the lock, so that a thread that waits for another
+                # process keeps neither readers nor a fork in this one waiting with it.
+                patience = patience or Patience(self._timeout, self._queue)
+                patience.wait(self.path, culprit)
+        finally:
+            if patience is not None:
+                patience.end()
 
     def _own_lock(self) -> threading.RLock:
         """Return the lock that guards the database object, as this process's own."""
@@ -256,6 +262,7 @@ class SQLiteStorage:
         """Belong to the calling process."""
         if with_new_lock:
             self._lock = threading.RLock()
+        self._queue = threading.RLock()  # a thread left behind may be first in the old one
         self._pid = os.getpid()
 
     def abandon(self) -> None:
