@@ -41,6 +41,13 @@ class Shouting(str):
         return self.upper()
 
 
+class Conforming(str):
+    """A str that would rather be a number where sqlite3 asks it, as it asks no plain str."""
+
+    def __conform__(self, _protocol: object) -> int:
+        return 7
+
+
 class Address(enum.StrEnum):
     ANN = "ann@example.com"
 
@@ -117,7 +124,7 @@ def store_for_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQL
 
 
 @pytest.mark.parametrize(
-    "same", [Plain(ANN), Shouting(ANN), pytest.param("".join(list(ANN)), id="another object")]
+    "same", [Plain(ANN), Shouting(ANN), Conforming(ANN)], ids=lambda same: type(same).__name__
 )
 def test_a_str_of_a_subclass_is_the_text_it_holds(store: SQLiteStorage, same: str) -> None:
     store.set("app", ANN, "POSTING")
@@ -196,10 +203,15 @@ def test_any_other_state_is_kept_as_given(store: SQLiteStorage, state: str) -> N
     assert store.compare_and_set("app", ANN, state, "POSTING")
 
 
-def test_a_state_comes_back_as_a_plain_str(store: SQLiteStorage) -> None:
-    store.set("app", ANN, Address.ANN)
+@pytest.mark.parametrize("kind", [Plain, Shouting, Conforming, Address])
+def test_a_state_of_a_subclass_comes_back_as_the_text_it_holds(
+    store: SQLiteStorage, kind: type[str]
+) -> None:
+    store.set("app", ANN, kind(ANN))
 
+    assert store.get("app", ANN) == ANN
     assert type(store.get("app", ANN)) is str
+    assert rows(store)[0][4] == ANN
 
 
 @pytest.mark.parametrize("key", ["app", "", "a\0b", "Åsa", " a ", "😀", "b'a'", "None", Plain("a")])
