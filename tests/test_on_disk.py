@@ -1,11 +1,8 @@
-"""The files a store leaves: who may read them, what is in them, and what writes to the disk."""
+"""The files a store leaves: who may read them, what is in them, and what changes them."""
 
 import os
-import shutil
 import sqlite3
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -159,62 +156,3 @@ class TestNothingIsWritten:
         (data_version,) = reader.execute("PRAGMA data_version").fetchone()
         found = reader.execute("SELECT * FROM states ORDER BY sender, module").fetchall()
         return data_version, os.stat(f"{store.path}-wal").st_size, found
-
-
-SYNCING_SCRIPT = """
-import os, sys
-from lamson_sqlite_state import SQLiteStorage
-
-def mark():
-    try:
-        os.fsync(99_999)  # there is no such file, but the call can be seen
-    except OSError:
-        pass
-
-store = SQLiteStorage(sys.argv[1], synchronous=sys.argv[2])
-store.set("app", "ann", "POSTING")
-mark()
-store.get("app", "unknown")
-mark()
-store.set("app", "unknown", "POSTING")
-mark()
-store.set("app", "unknown", "POSTING")
-mark()
-store.get("app", "unknown")
-mark()
-store.get("app", "another unknown")
-store.compare_and_set("app", "unknown", "POSTING", "ERROR")
-mark()
-"""
-
-
-@pytest.mark.parametrize(("synchronous", "waits"), [("FULL", True), ("NORMAL", False)])
-def test_only_a_change_of_state_waits_for_the_disk(
-    tmp_path: Path, synchronous: str, waits: bool
-) -> None:
-    """Storing START never does, and at "NORMAL" no write does."""
-    _setup, get_unknown, change, same, get_known, change_after_get, _exit = syncs_between_marks(
-        tmp_path, synchronous
-    )
-
-    assert (get_unknown, same, get_known) == (0, 0, 0)
-    assert (change > 0, change_after_get > 0) == (waits, waits)
-
-
-def syncs_between_marks(directory: Path, synchronous: str) -> list[int]:
-    """Return how often the script waited for the disk, before, between and after its marks."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is missing, so nobody knows what waits for the disk")
-    log = directory / "log"
-    command = [
-        *[strace, "-f", "-qq", "-o", str(log)],
-        *["-e", "trace=fsync,fdatasync,sync_file_range,msync,syncfs,sync"],
-        *[sys.executable, "-c", SYNCING_SCRIPT, str(directory / "states"), synchronous],
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "ptrace" in run.stderr:
-        pytest.skip(f"strace may not trace here: {run.stderr.splitlines()[0]}")
-    assert run.returncode == 0, run.stderr
-    phases = log.read_text().split("fsync(99999)")
-    return [phase.count("sync(") for phase in phases]
