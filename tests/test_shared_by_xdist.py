@@ -51,7 +51,7 @@ def test_clear_is_atomic_to_each_worker(shared_run: SharedRun, batch: int) -> No
     with SQLiteStorage(shared_run.directory / "cleared", synchronous="NORMAL") as store:
         store.set(module, written[0], "POSTING")  # now there is a file to look at
         with closing(sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)) as reader:
-            for number in random.sample(range(1000), 400):
+            for number in random.sample(range(10_000), 1200):
                 written.append(f"user{number}@example.com")
                 store.set(module, written[-1], "POSTING")
 
