@@ -70,6 +70,7 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["shared_directory"] = str(node.config.stash[_DIRECTORY])
 
 
+@pytest.hookimpl(trylast=True)  # when xdist has ended its workers, also after Ctrl-C
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     directory = config.stash[_DIRECTORY]
