@@ -1,6 +1,7 @@
 """Files that are deleted, replaced, restored or moved under running processes."""
 
 import os
+import resource
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage, StorageError
 
 from .actors import Actor
+from .children import in_child
 
 
 @pytest.fixture
@@ -196,11 +198,57 @@ class TestReplacedDatabase:
         """The new process never had the old database open, so it must ask who has the log."""
         first.set("m", "ann", "A1")
         os.rename(make_backup(path, zoe="OLD"), path)
-        second.set("m", "bob", "B1")
+        second.begin(SQLiteStorage.set, "m", "bob", "B1")
+        assert second.is_busy(0.1)
         first.set("m", "ann", "A2")
+        second.result()
         second.close()
         first.close()
         assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B1", ("m", "zoe"): "OLD"}
+
+    @pytest.mark.parametrize("how", ["close", "fork"])
+    def test_does_not_get_the_log_of_one_that_is_closed_unseen(self, how: str, path: str) -> None:
+        """No call has noticed yet, and SQLite leaves the log of a moved database behind."""
+        store = SQLiteStorage(path, synchronous="NORMAL")
+        for number in range(50):
+            store.set("m", f"sender {number}", "NEW")
+        os.rename(make_backup(path, zoe="OLD"), path)
+        if how == "close":
+            store.close()
+        else:
+            in_child(nothing)
+        assert store.get("m", "zoe") == "OLD"
+        store.close()
+        assert rows(path) == {("m", "zoe"): "OLD"}
+
+    def test_is_told_from_one_whose_lock_was_dropped_by_copying_it(
+        self, path: str, first: Actor, second: Actor
+    ) -> None:
+        """A nightly shutil.copy in the program itself closes a descriptor of the database."""
+        first.set("m", "ann", "A1")
+        first.call(copy_aside)
+        second.set("m", "bob", "B1")
+        first.set("m", "ann", "A2")
+        assert (first.get("m", "bob"), second.get("m", "ann")) == ("B1", "A2")
+        second.close()
+        first.close()
+        assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B1"}
+
+    def test_is_told_from_one_whose_last_user_is_exiting(self, path: str) -> None:
+        """The kernel closes a dead process's files one by one, the database before its -shm."""
+        with SQLiteStorage(path) as store:
+            for number in range(40):
+                reading, writing = os.pipe()
+                pid = os.fork()
+                if pid == 0:
+                    set_and_exit_slowly(store, f"child {number}", writing)
+                assert os.read(reading, 1) == b"1"
+                store.set("m", "parent", f"{number}")
+                assert os.waitpid(pid, 0)[1] == 0
+                os.close(reading)
+                os.close(writing)
+                assert store.get("m", f"child {number}") == "HERE"
+                store.close()
 
     def test_opened_by_an_instance_in_the_same_process_does_not_get_it_either(
         self, path: str
@@ -219,6 +267,31 @@ class TestReplacedDatabase:
         first.close()
         assert rows(path + ".aside") == {("m", "ann"): "A1"}
         assert rows(path) == {("m", "bob"): "B1"}
+
+
+def nothing() -> None:
+    """Be a child for a moment."""
+
+
+def set_and_exit_slowly(store: SQLiteStorage, sender: str, acknowledgements: int) -> None:
+    """Exit with so many files between the database and its -shm that both are seen apart."""
+    try:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4000), most))
+        for_lock_and_database = os.dup(0), os.dup(0)
+        for _ in range(min(most, 4000) - 100):
+            os.dup(0)
+        for descriptor in for_lock_and_database:
+            os.close(descriptor)
+        store.set("m", sender, "HERE")
+        os.write(acknowledgements, b"1")
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def copy_aside(store: SQLiteStorage) -> None:
+    shutil.copy(store.path, store.path + ".copy")
 
 
 @pytest.mark.parametrize("what", ["database", "everything", "directory", "moved directory"])

@@ -1,10 +1,12 @@
 """Signal handlers that re-enter the store on the same thread, in the middle of any call."""
 
 import contextlib
+import gc
 import itertools
 import os
 import signal
 import sqlite3
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -34,26 +36,35 @@ def interrupted_by(
 ) -> Iterator[list[int]]:
     """Have ``handler`` run in the middle of whatever the block does; yields how often it has.
 
-    The intervals vary, so that they drift through all lines of a loop.
+    The intervals vary, so that they drift through all lines of a loop. The timer is also that
+    of pytest-timeout, so it is given back, and a block that hangs is ended here.
     """
     runs = [0]
     intervals = itertools.cycle(INTERVAL_SECONDS * (1 + step / 17) for step in range(17))
+    deadline = time.monotonic() + 50
 
     def on_alarm(_signal: int, _frame: FrameType | None) -> None:
-        runs[0] += 1
+        if time.monotonic() > deadline:
+            raise AssertionError("the interrupted block hangs")
         try:
-            handler()
-        finally:
             if runs[0] < count:
-                signal.setitimer(signal.ITIMER_REAL, next(intervals))
+                runs[0] += 1
+                handler()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, next(intervals))
 
+    # What a handler raises in the middle of a callback of the collector's is lost, and
+    # Hypothesis leaves one behind.
+    callbacks, gc.callbacks[:] = gc.callbacks[:], []
     previous = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS)
+    timer = signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS)
     try:
         yield runs
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        gc.callbacks[:] = callbacks
 
 
 def states(path: str) -> dict[str, str]:

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
-from . import _filesystem, _fork, _opening, _rescue, _schema
+from . import _filesystem, _fork, _opening, _rescue, _schema, _sharing
 from ._filesystem import DirectoryWatch, Identity
 from ._schema import first_row
-from ._sharing import Connection, Interrupted, Probe
+from ._sharing import Connection, Interrupted
 from ._sqlite_errors import NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
 from .errors import StorageError
@@ -53,7 +53,6 @@ class Database:
         self.path = path
         self._connection: Connection | None = None
         self._half_open: Connection | None = None
-        self._probes: list[Probe] = []
         self._look_due = 0.0
         self._file_mode = file_mode
         self._side_files = (path + "-wal", path + "-shm")
@@ -210,9 +209,9 @@ class Database:
             with contextlib.suppress(FileNotFoundError):
                 if self._watch.look() is None or connection.is_in_place(self.path):
                     return connection
-            # Where a writer is at work, read on in the old file and look again in 10 ms:
-            # reading waits for nobody.
-            with contextlib.suppress(NotNow):
+            # Where a writer is at work, or the disk is full, read on in the old file and look
+            # again in 10 ms: reading waits for nobody.
+            with contextlib.suppress(NotNow, StorageError):
                 self._mend_under_lock()
             return self._connection or connection
         return connection
@@ -224,10 +223,11 @@ class Database:
         try:
             if connection.identity == _filesystem.identity(self.path):
                 _rescue.replace_by_copy(connection, self.path)
-            else:
-                _rescue.leave_moved_database(connection)
         except sqlite3.ProgrammingError:
             self._reopen_if_closed(connection)
+        except sqlite3.Error as error:
+            # Not _raise_ours, which disconnects: the connection may hold the only copy.
+            raise translated(error, self.path, is_writing=False) from error
         self._disconnect()
 
     def _open(self, *, is_locked: bool) -> None:
@@ -239,22 +239,18 @@ class Database:
                 raise NeedsWriteLock
             if _filesystem.identity(self.path) is None:
                 with contextlib.suppress(FileExistsError):
-                    Probe(self.path, create_mode=self._file_mode).close()
+                    _sharing.create(self.path, self._file_mode)
             identity = _filesystem.identity(self.path)
             if identity is None:
                 raise NotNow("the database keeps being deleted")
             try:
-                _opening.refuse_unsafe(
-                    self.path, identity, self._side_files, self._probes, is_locked=is_locked
-                )
+                _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
                 self._connect(identity, is_locked=is_locked)
             except Interrupted:
                 return  # to a caller that looks whether there is a connection now
             except BaseException:
                 self._disconnect()
                 raise
-            finally:
-                self._probes.clear()
 
     def _connect(self, identity: Identity, *, is_locked: bool) -> None:
         # Kept from the start, half open: a signal handler that forks must find it to close.
@@ -287,10 +283,10 @@ class Database:
         with _fork.opening:
             connection, half_open = self._connection, self._half_open
             # Closed first, forgotten then: what is open must be found by a signal handler.
-            # What one has opened meanwhile stays. Probes last, as closing one drops locks.
-            for each in (connection, half_open, *self._probes):
+            # What one has opened meanwhile stays.
+            for each in (connection, half_open):
                 if each is not None:
-                    each.close()
+                    _rescue.close(each, self.path)
             if self._connection is connection:
                 self._connection = None
             if self._half_open is half_open:

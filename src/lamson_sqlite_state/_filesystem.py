@@ -25,7 +25,7 @@ Identity: TypeAlias = tuple[int, int]
 """``(device, inode)``: which file a name stands for at this moment."""
 
 Stamp: TypeAlias = tuple[int, int, int]
-"""``(device, inode, modification time in ns)`` of a directory."""
+"""``(device, inode, change time in ns)`` of a directory."""
 
 _MOUNT_TABLE: Final = "/proc/self/mountinfo"
 
@@ -36,6 +36,7 @@ _NETWORK_FILESYSTEMS: Final = frozenset(
 
 _REMEDIES: Final = {
     errno.EACCES: "give this user write permission to the directory and its files",
+    errno.ELOOP: "a link has taken the place of the file: restart the program to follow it",
     errno.EDQUOT: "the user's disk quota is used up: free some space",
     errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
     errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
@@ -95,10 +96,11 @@ def database_size(path: str) -> int | None:
 class DirectoryWatch:
     """Tells with one stat whether any name in a directory may have changed.
 
-    Creating, deleting or renaming anything moves the directory's modification time, so one
-    look at it stands for a look at each file. A time is believed only once it is older than
-    the file system's clock is coarse: two changes within one tick have the same time (git
-    calls such an entry racily clean). Until then, every look says "may have changed".
+    Creating, deleting or renaming anything moves the directory's change time, so one look at
+    it stands for a look at each file. (Not its modification time, which tar and rsync set
+    back when they restore a directory.) A time is believed only once it is older than the
+    file system's clock is coarse: two changes within one tick have the same time (git calls
+    such an entry racily clean). Until then, every look says "may have changed".
     """
 
     # The kernel's coarse clock ticks every 1-10 ms; a time without microseconds comes from
@@ -117,14 +119,14 @@ class DirectoryWatch:
             FileNotFoundError: the directory is gone.
         """
         found = os.stat(self._directory)
-        stamp = found.st_dev, found.st_ino, found.st_mtime_ns
+        stamp = found.st_dev, found.st_ino, found.st_ctime_ns
         return None if stamp == self._believed else stamp
 
     def settle(self, stamp: Stamp) -> None:
         """Believe a stamp that was taken *before* every file was looked at and found right."""
-        modified_ns = stamp[2]
-        tick_ns = self._FINE_TICK_NS if modified_ns % 1_000_000 else self._COARSE_TICK_NS
-        if time.time_ns() - modified_ns > tick_ns:
+        changed_ns = stamp[2]
+        tick_ns = self._FINE_TICK_NS if changed_ns % 1_000_000 else self._COARSE_TICK_NS
+        if time.time_ns() - changed_ns > tick_ns:
             self._believed = stamp
 
 

@@ -11,14 +11,26 @@ Locks, in the order they are taken: the RLock of every live store, then `opening
 
 import atexit
 import os
+import signal
 import threading
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
+from itertools import repeat
+from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
 from ._filesystem import Identity
 
-__all__ = ["ForkAware", "adopt_process", "members", "opening", "register", "was_inherited"]
+__all__ = [
+    "ForkAware",
+    "adopt_process",
+    "close_before_fork",
+    "mark_inherited",
+    "members",
+    "opening",
+    "register",
+    "was_inherited",
+]
 
 
 T = TypeVar("T")
@@ -58,20 +70,58 @@ _inherited: Final[set[Identity]] = set()
 """Databases that were open here when this process was forked past the hooks. SQLite's book of
 this process is wrong about them for good."""
 
+close_before_fork: Final[list[Callable[[], None]]] = []
+"""What else has to be closed before each fork; called with all locks held."""
+
 _pid = os.getpid()
-_forks: Final[list[list[ForkAware]]] = []
-"""The stores locked for each fork under way; a list of lists because a signal handler may
-fork in the middle of the hooks of a fork."""
+
+
+class _Fork:
+    """What the hooks of one fork hold.
+
+    The hooks must neither leave a lock behind nor miss one, though a signal handler may raise
+    between any two of their lines (Ctrl-C), and CPython swallows what is raised in a hook.
+    So taking a lock and noting that is one call into C, and so is letting all go.
+    """
+
+    def __init__(self) -> None:
+        self.locks: list[threading.RLock] = []
+        self.is_ready = False
+
+    def take(self, lock: threading.RLock, *, is_waiting: bool) -> bool:
+        """Take a lock; False: another thread has it, and we were not to wait."""
+        before = len(self.locks)
+        self.locks.extend(filter(methodcaller("acquire", is_waiting), (lock,)))
+        return len(self.locks) > before
+
+    def let_go(self) -> None:
+        """Release all that were taken, the last first."""
+        self.is_ready = False
+        any(map(methodcaller("release"), map(self.locks.pop, repeat(-1, len(self.locks)))))
+
+
+_forks: Final[dict[int, list[_Fork]]] = {}
+"""The forks under way, by the id of their thread; several in one if a signal handler forks."""
+
+_masks: Final[dict[int, set[int]]] = {}
+"""The signals that were blocked before the outermost of them. Between our hooks no signal is
+to be handled in the forking thread: a handler that uses a store would open it again."""
 
 
 def register(store: ForkAware) -> None:
     """Have ``store`` closed before every fork, for as long as it lives."""
+    adopt_process()
     _live.add(store)
 
 
 def was_inherited(identity: Identity) -> bool:
     """Whether SQLite's bookkeeping of this database came here through an unhooked fork."""
     return identity in _inherited
+
+
+def mark_inherited(identity: Identity) -> None:
+    """Remember that a database was open here at an unhooked fork."""
+    _inherited.add(identity)
 
 
 def adopt_process() -> None:
@@ -88,16 +138,18 @@ def adopt_process() -> None:
     _start_in_child(locked=())
 
 
-def _start_in_child(locked: Collection[ForkAware]) -> None:
+def _start_in_child(locked: Collection[threading.RLock]) -> None:
     global _pid
+    if _pid == os.getpid():
+        return
     for store in members(_live):
         identity = store.inherited_identity
         if identity is None:
             # The forking thread came along and releases what it locked. Any other lock may
             # be held by a thread that did not come along, and would never be free again.
-            store.start_in_child(with_new_lock=store not in locked)
+            store.start_in_child(with_new_lock=store.lock not in locked)
         else:
-            _inherited.add(identity)
+            mark_inherited(identity)
             store.abandon()
     _pid = os.getpid()
 
@@ -111,62 +163,89 @@ def members(of: "weakref.WeakSet[T]") -> list[T]:
             continue
 
 
-def _lock_all(stores: Iterable[ForkAware]) -> None:
+def _take_all(fork: _Fork) -> None:
     # Two threads may hold and want two stores in opposite order: a fork here, a signal
-    # handler that uses a second store there. So block on one lock only while holding none.
-    stores = list(stores)
-    while stores:
-        stores[0].lock.acquire()
-        for taken, store in enumerate(stores[1:], 1):
-            if not store.lock.acquire(blocking=False):
-                for other in stores[:taken]:
-                    other.lock.release()
-                stores.insert(0, stores.pop(taken))
+    # handler that uses a second store there. So wait for one lock only while holding none.
+    first: threading.RLock | None = None
+    while True:
+        locks = [store.lock for store in members(_live) if store.inherited_identity is None]
+        locks.sort(key=lambda lock: lock is not first)
+        for lock in locks:
+            if not fork.take(lock, is_waiting=not fork.locks):
+                first = lock
+                fork.let_go()
                 break
         else:
-            return
+            fork.take(opening, is_waiting=True)
+            # A store made meanwhile may be open already; from here on none can be opened.
+            if all(
+                store.lock in locks for store in members(_live) if store.inherited_identity is None
+            ):
+                return
+            fork.let_go()
 
 
 def _before() -> None:
+    thread = threading.get_ident()
+    forks = _forks.setdefault(thread, [])
+    if forks and forks[-1].is_ready:
+        return  # by the hook before this one
+    if not forks:
+        _masks[thread] = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    fork = _Fork()
+    forks.append(fork)
     adopt_process()
-    while True:
-        stores = [store for store in members(_live) if store.inherited_identity is None]
-        _lock_all(stores)
-        opening.acquire()
-        # A store made meanwhile may be open already; from here on none can be opened.
-        if all(store in stores for store in members(_live) if store.inherited_identity is None):
+    _take_all(fork)
+    for store in members(_live):
+        if store.inherited_identity is None:
+            store.close_for_fork()
+    for close in close_before_fork:
+        close()
+    fork.is_ready = True
+
+
+def _let_go() -> None:
+    # Those of hooks that were interrupted, too.
+    thread = threading.get_ident()
+    forks = _forks.get(thread, [])
+    while forks:
+        is_whole = forks[-1].is_ready
+        forks[-1].let_go()
+        forks.pop()
+        if is_whole:
             break
-        opening.release()
-        for store in stores:
-            store.lock.release()
-    _forks.append(stores)
-    for store in stores:
-        store.close_for_fork()
-
-
-def _release(stores: Iterable[ForkAware]) -> None:
-    opening.release()
-    for store in stores:
-        store.lock.release()
+    if not forks and thread in _masks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks[thread])
+        _masks.pop(thread, None)
 
 
 def _after_in_parent() -> None:
-    _release(_forks.pop())
+    _let_go()
 
 
 def _after_in_child() -> None:
-    locked = _forks.pop()
-    _start_in_child(locked)
-    _release(locked)
+    forks = _forks.get(threading.get_ident(), [])
+    _start_in_child([lock for fork in forks for lock in fork.locks])
+    _let_go()
 
 
-def _abandon_inherited() -> None:
+def _at_exit() -> None:
+    # A child of an unhooked fork that never calls us still frees its objects when it exits, and
+    # closing the inherited connection then would delete the log under its parent.
     adopt_process()
+    # The others are closed while threads still run: later, a daemon thread that was frozen
+    # with one of our locks would keep the interpreter from ever ending.
+    for store in members(_live):
+        if store.inherited_identity is None and store.lock.acquire(timeout=1):
+            try:
+                store.close_for_fork()
+            finally:
+                store.lock.release()
 
 
-os.register_at_fork(
-    before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
-)
-# A child of an unhooked fork that never calls us still frees its objects when it exits, and
-# closing the inherited connection then would delete the log under its parent.
-atexit.register(_abandon_inherited)
+# Twice, as an exception that a signal handler raises on the doorstep of a hook skips that one.
+for _ in range(2):
+    os.register_at_fork(
+        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )
+atexit.register(_at_exit)

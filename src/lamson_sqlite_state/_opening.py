@@ -6,13 +6,12 @@ Everything here is called with `_fork.opening` held.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Collection
 from typing import Final
 
 from . import _filesystem, _fork, _schema
 from ._filesystem import Identity
 from ._schema import first_row
-from ._sharing import DEADMAN_SWITCH, SHARED_LOCKS, Interrupted, Probe, is_open_here
+from ._sharing import DEADMAN_SWITCH, SHARED_LOCKS, database_of, has_open, is_open_here, lock_holder
 from ._sqlite_errors import NeedsWriteLock, NotNow
 from .errors import StorageError, UnsafeFork
 
@@ -24,12 +23,7 @@ _SYNCHRONOUS_LEVELS: Final = {"NORMAL": 1, "FULL": 2}
 
 
 def refuse_unsafe(
-    path: str,
-    identity: Identity,
-    side_files: Collection[str],
-    probes: list[Probe],
-    *,
-    is_locked: bool,
+    path: str, identity: Identity, side_files: tuple[str, str], *, is_locked: bool
 ) -> None:
     """Do nothing where a connection to the database would be safe.
 
@@ -37,42 +31,55 @@ def refuse_unsafe(
         path: the database.
         identity: which file that is.
         side_files: paths of its -wal and -shm.
-        probes: where a signal handler that closes the store, or forks, finds what is open.
         is_locked: whether the caller holds the write lock.
 
     Raises:
         UnsafeFork: the database was open here when C code forked this process.
-        NotNow: a side file was deleted under a running process, which mends that at its next
-            call (`_rescue`). With a new log beside the one in use, acknowledged states would
-            be lost.
-        NeedsWriteLock: there is a log that belongs to another database, which only the holder
-            of the write lock may remove.
+        NotNow: a side file was deleted, or the database replaced, under a running process that
+            mends it at its next call (`_rescue`). A new log beside the one in use would lose
+            acknowledged states; the old log would be replayed into the new database.
+        NeedsWriteLock: this process itself has the replaced database open, so its log is known
+            to be of no use to others, but only the holder of the write lock may remove it.
     """
     if _fork.was_inherited(identity):
         raise unsafe_fork(path)
-    if is_open_here(identity):
-        _refuse_missing(side_files)
+    # Both are there while anyone has the database open, and neither once all have closed it.
+    missing = [side_file for side_file in side_files if not _filesystem.identity(side_file)]
+    is_used_here = is_open_here(identity)
+    if missing:
+        if is_used_here or lock_holder(path, SHARED_LOCKS) is not None:
+            raise NotNow(
+                f"{' and '.join(map(os.path.basename, missing))} was deleted under a process that "
+                "has the database open (its next call will mend that)"
+            )
+    elif not is_used_here and lock_holder(path, SHARED_LOCKS) is None:
+        _refuse_log_of_another(identity, side_files, is_locked=is_locked)
+
+
+def _refuse_log_of_another(
+    identity: Identity, side_files: tuple[str, str], *, is_locked: bool
+) -> None:
+    # Nobody has the database open. If somebody has its log open, then with another database,
+    # or is exiting this moment, as the kernel closes one file after the other. Neither may be
+    # held against the log; waiting cures both. (The lock on the database may also have been
+    # dropped, by a program that copied the file while it had it open: its descriptor tells.)
+    shm = side_files[1]
+    shm_identity = _filesystem.identity(shm)
+    if shm_identity is None:
+        raise NotNow("its -shm comes and goes")
+    if database_of(shm_identity) is not None:
+        if not is_locked:
+            raise NeedsWriteLock
+        for side_file in side_files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(side_file)
         return
-    database = Probe(path)
-    probes.append(database)
-    try:
-        if database.is_locked_by_others(SHARED_LOCKS):
-            _refuse_missing(side_files)
-        elif any(_is_shm_in_use(side_file, probes) for side_file in side_files):
-            # Nobody has this database open, nor can while we hold these locks, yet somebody
-            # has its log open: the database was replaced under a running process. SQLite
-            # would replay the log of the old one into the new one.
-            if not is_locked:
-                raise NeedsWriteLock
-            for side_file in side_files:
-                with contextlib.suppress(FileNotFoundError):
-                    # No call stands between look and deed, so no signal handler does. One that
-                    # used the store has closed the probe, and then the log may be its own.
-                    if database.descriptor is None:
-                        raise Interrupted
-                    os.unlink(side_file)
-    finally:
-        database.close()
+    holder = lock_holder(shm, DEADMAN_SWITCH)
+    if holder is not None and not has_open(f"/proc/{holder}", identity):
+        raise NotNow(
+            "the file was replaced under a process that has the old one open, whose log would "
+            "be taken for the new one's (that process's next call will mend that)"
+        )
 
 
 def prepare(
@@ -109,30 +116,3 @@ def unsafe_fork(path: str) -> UnsafeFork:
         "close() the store before such a fork, or fork before its first use",
         path,
     )
-
-
-def _refuse_missing(side_files: Collection[str]) -> None:
-    # Both are there while anyone has the database open, and neither once all have closed it.
-    missing = [path for path in side_files if not _filesystem.identity(path)]
-    if missing:
-        raise NotNow(
-            f"{' and '.join(map(os.path.basename, missing))} was deleted under a process that has "
-            "the database open (its next call will mend that)"
-        )
-
-
-def _is_shm_in_use(side_file: str, probes: list[Probe]) -> bool:
-    identity = _filesystem.identity(side_file)
-    if identity is None or not side_file.endswith("-shm"):
-        return False
-    if is_open_here(identity):
-        return True
-    try:
-        probe = Probe(side_file)
-    except FileNotFoundError:
-        return False
-    probes.append(probe)
-    try:
-        return probe.is_locked_by_others(DEADMAN_SWITCH)
-    finally:
-        probe.close()

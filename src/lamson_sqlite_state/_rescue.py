@@ -1,7 +1,7 @@
 """What is done when files are deleted or replaced under a running process.
 
-Called with the write lock held, and with a connection that still holds the old files open.
-Because it does, their inode numbers cannot be taken by new files.
+Called with a connection that still holds the old files open. Because it does, their inode
+numbers cannot be taken by new files.
 """
 
 import contextlib
@@ -10,25 +10,28 @@ import sqlite3
 
 from . import _filesystem
 from ._schema import first_row
-from ._sharing import Connection
+from ._sharing import Connection, forget
 
-__all__ = ["leave_moved_database", "replace_by_copy"]
+__all__ = ["close", "replace_by_copy"]
 
 
-def leave_moved_database(connection: Connection) -> None:
-    """Leave a database that no longer has its name: deleted, moved away or replaced.
+def close(connection: Connection, path: str) -> None:
+    """Close a connection, and leave no log behind that belongs to no file.
 
-    What its log holds is written into it, in case it was moved and not deleted. Its side files
-    go if they still have their names: they would be taken for the log of the file that has
-    the name now. When SQLite closes a moved database it touches no names
-    (``databaseIsUnmoved`` in pager.c).
+    If its database no longer has its name (it was deleted, moved away or replaced), SQLite
+    leaves the side files where they are (``databaseIsUnmoved`` in pager.c), and would take
+    them for the log of the file that has the name now. They go if they are still this one's,
+    after what they hold is written into the database: it may have been moved and not deleted.
     """
-    with contextlib.suppress(sqlite3.Error):
-        first_row(connection, "PRAGMA wal_checkpoint(PASSIVE)")
-    connection.close()
-    for path, identity in connection.side_files.items():
-        if identity is not None and identity == _filesystem.identity(path):
-            os.unlink(path)
+    is_moved = bool(connection.side_files) and connection.identity != _filesystem.identity(path)
+    if is_moved:
+        with contextlib.suppress(sqlite3.Error):
+            first_row(connection, "PRAGMA wal_checkpoint(PASSIVE)")
+    forget(connection)
+    if is_moved:
+        for side_file, identity in connection.side_files.items():
+            if identity is not None and identity == _filesystem.identity(side_file):
+                os.unlink(side_file)
 
 
 def replace_by_copy(connection: Connection, path: str) -> None:
@@ -41,7 +44,8 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     notices and can leave without harm. Merely reopening would make the others read pages
     of the new log out of the old one.
 
-    A crash before the renaming leaves the checkpointed database, one after it the copy.
+    Called with the write lock held. A crash before the renaming leaves the checkpointed
+    database, one after it the copy.
 
     Raises:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,

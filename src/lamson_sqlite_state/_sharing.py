@@ -1,15 +1,18 @@
-"""Who has a database open: which connections of this process, and whether any other process.
+"""Who has a database open: which connections of this process, and which other process.
 
 POSIX drops all locks that a process has on a file when it closes *any* descriptor of it, SQLite's
-locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that may be
-open in this process is not opened to ask, and `Probe` is the only one that opens at all.
-Everything here is guarded by `_fork.opening`; only a signal handler can come in between.
+locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that is open
+in this process, through whatever, is not opened to ask, and `lock_holder` is the only one that
+opens at all. It asks and does not lock, so it disturbs nobody. Everything here is guarded by
+`_fork.opening`; only a signal handler can come in between.
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
-import weakref
+import struct
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -18,7 +21,18 @@ from urllib.parse import quote
 from . import _filesystem, _fork
 from ._filesystem import Identity
 
-__all__ = ["DEADMAN_SWITCH", "SHARED_LOCKS", "Connection", "Interrupted", "Probe", "is_open_here"]
+__all__ = [
+    "DEADMAN_SWITCH",
+    "SHARED_LOCKS",
+    "Connection",
+    "Interrupted",
+    "create",
+    "database_of",
+    "forget",
+    "has_open",
+    "is_open_here",
+    "lock_holder",
+]
 
 # Length and start of the bytes where SQLite's unix VFS keeps its shared locks in a database
 # (os.h, SHARED_FIRST and SHARED_SIZE). Whoever has a database in WAL mode open holds one.
@@ -26,6 +40,9 @@ SHARED_LOCKS: Final = (510, 0x40000000 + 2)
 
 # Likewise of the lock in a -shm that everyone holds who has it open (os_unix.c, UNIX_SHM_DMS).
 DEADMAN_SWITCH: Final = (1, 128)
+
+
+_FLOCK: Final = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
 
 
 class Interrupted(Exception):
@@ -69,11 +86,6 @@ class Connection(sqlite3.Connection):
             return True
         return False
 
-    def has_open(self, identity: Identity) -> bool:
-        """Whether this is a file that is held open here."""
-        is_known = identity == self.identity or identity in self.side_files.values()
-        return is_known and not self.is_closed()
-
     def is_in_place(self, path: str) -> bool:
         """Whether all names still stand for the files that are open here."""
         return self.identity == _filesystem.identity(path) and all(
@@ -82,62 +94,98 @@ class Connection(sqlite3.Connection):
         )
 
 
-_connections: Final["weakref.WeakSet[Connection]"] = weakref.WeakSet()
+_connections: Final[set[Connection]] = set()
+"""All of this process that were not closed yet. Their stores may be garbage already."""
+
 _made = 0
 """How many connections were ever made here."""
 
 
+def forget(connection: Connection) -> None:
+    """Close a connection, for good."""
+    connection.close()
+    _connections.discard(connection)
+
+
 def is_open_here(identity: Identity) -> bool:
-    """Whether this process has the file open through SQLite."""
-    return any(connection.has_open(identity) for connection in _fork.members(_connections))
+    """Whether this process uses the database through this package."""
+    return any(
+        connection.identity == identity and not connection.is_closed()
+        for connection in tuple(_connections)
+    )
 
 
-class Probe:
-    """A descriptor, for a moment, of a file of SQLite's: to ask which POSIX locks others hold.
+def database_of(side_file: Identity) -> Identity | None:
+    """Return the database that a connection of this process uses with this side file."""
+    for connection in tuple(_connections):
+        if side_file in connection.side_files.values() and not connection.is_closed():
+            return connection.identity
+    return None
 
-    Only for a file that `is_open_here` denies. Must be closed; may be closed more than once.
 
-    Attributes:
-        descriptor: None once it is closed, also by a signal handler that used the store.
+def _close_leftovers() -> None:
+    # What the garbage collector has just found in one thread is no longer among the stores
+    # that another thread closes before it forks.
+    for connection in tuple(_connections):
+        forget(connection)
 
-    Args:
-        path: the file.
-        create_mode: create it, with exactly these permissions; None: it must exist.
+
+_fork.close_before_fork.append(_close_leftovers)
+
+
+def create(path: str, file_mode: int) -> None:
+    """Create an empty file for a database, with exactly these permissions.
 
     Raises:
-        FileExistsError: it was to be created.
-        OSError: it cannot be opened.
+        FileExistsError: it is there already.
     """
+    made_before = _made
+    descriptor = _filesystem.create_file(path, file_mode)
+    if made_before == _made:  # as in lock_holder
+        os.close(descriptor)
 
-    def __init__(self, path: str, create_mode: int | None = None) -> None:
-        self._made_before = _made
-        self.descriptor: int | None
-        if create_mode is None:
-            self.descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        else:
-            self.descriptor = _filesystem.create_file(path, create_mode)
 
-    def is_locked_by_others(self, locks: tuple[int, int]) -> bool:
-        """Whether another process holds any of these locks. If not, this one does until `close`.
+def has_open(process: str, identity: Identity) -> bool:
+    """Whether a process has a file open, as far as one can see.
 
-        Raises:
-            Interrupted: a signal handler has closed the probe.
-        """
-        if self.descriptor is None:
-            raise Interrupted
-        try:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, *locks)
-        except (BlockingIOError, PermissionError):
-            return True
+    Args:
+        process: its directory in /proc; "/dev" for this process, on any system.
+        identity: the file.
+    """
+    try:
+        descriptors = os.listdir(f"{process}/fd")
+    except OSError:  # it is gone, or somebody else's, or there is no such directory here
         return False
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            found = os.stat(f"{process}/fd/{descriptor}")
+            if (found.st_dev, found.st_ino) == identity:
+                return True
+    return False
 
-    def close(self) -> None:
-        """Let go of the locks and the descriptor.
 
-        A descriptor that a signal handler has connected beside, to another store in this
-        process, stays open for good: closing it would drop the locks of that connection.
-        """
-        # No call stands between the look at _made and os.close, so no handler runs there.
-        descriptor, self.descriptor = self.descriptor, None
-        if descriptor is not None and self._made_before == _made:
+def lock_holder(path: str, locks: tuple[int, int]) -> int | None:
+    """Return the id of a process that holds any of these POSIX locks, or None.
+
+    0 stands for a process in another container. None where this process has the file open, as
+    its locks would suffer, and on systems where it was not tried how to ask.
+    """
+    if sys.platform != "linux" or struct.calcsize("l") != 8:
+        return None
+    identity = _filesystem.identity(path)
+    if identity is None or has_open("/dev", identity):
+        return None
+    length, start = locks
+    question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    made_before = _made
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+    finally:
+        # A signal handler may have opened a store on this file meanwhile. Then the descriptor
+        # stays open for good: closing it would drop the locks of that connection. No call
+        # stands between look and deed, so no handler runs there.
+        if made_before == _made:
             os.close(descriptor)
+    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
+    return None if kind == fcntl.F_UNLCK else int(process)

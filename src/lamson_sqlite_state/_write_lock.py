@@ -13,7 +13,7 @@ from typing import Final
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from . import _filesystem
+from . import _filesystem, _fork
 from ._filesystem import Identity
 from .errors import LockTimeout
 
@@ -73,6 +73,11 @@ class Patience:
             self._queue.release()
 
 
+_open_locks: Final[set["WriteLock"]] = set()
+"""All of this process whose descriptor is open. Their stores may be garbage already, and then
+the fork hooks find them only here. Kept open by nobody else: `SQLiteStorage.__del__` closes."""
+
+
 class WriteLock:
     """The cross-process lock of one database; guards every commit and every checkpoint.
 
@@ -93,9 +98,6 @@ class WriteLock:
         self._identity: Identity | None = None
         self._is_held = False
         self._epoch = 0
-
-    def __del__(self) -> None:
-        self.close()
 
     def try_lock(self) -> bool:
         """Take the lock if nobody else has it; harmless where this process has it already.
@@ -128,8 +130,13 @@ class WriteLock:
         """Let go of the lock; harmless where it is not held."""
         self._epoch += 1
         self._is_held = False
-        if self._descriptor is not None:
-            unlock_descriptor(self._descriptor)
+        descriptor = self._descriptor
+        if descriptor is not None:
+            try:
+                unlock_descriptor(descriptor)
+            except OSError:
+                if self._descriptor == descriptor:  # else the fork hooks have just closed it
+                    raise
 
     def is_in_place(self) -> bool:
         """Whether the lock file's name still stands for the file that is locked here."""
@@ -153,6 +160,7 @@ class WriteLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+        _open_locks.discard(self)
 
     def _open(self) -> int:
         _filesystem.create_parent(self.path)
@@ -167,7 +175,16 @@ class WriteLock:
         found = os.fstat(descriptor)
         if self._descriptor is None:
             self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+            _open_locks.add(self)
             return descriptor
         # A signal handler has opened one meanwhile, and may have locked it for all of us.
         os.close(descriptor)
         return self._descriptor
+
+
+def _close_leftovers() -> None:
+    for lock in tuple(_open_locks):
+        lock.close()
+
+
+_fork.close_before_fork.append(_close_leftovers)

@@ -1,6 +1,7 @@
 """SQLiteStorage: the door. Who may come in when, and how long one waits; the rest is below."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple
@@ -201,11 +202,14 @@ class SQLiteStorage:
 
     def __del__(self) -> None:
         database = getattr(self, "_database", None)
-        if database is None:
+        # While the interpreter ends, its threads are frozen, some perhaps with our locks held.
+        if database is None or sys.is_finalizing():
             return
-        if self.inherited_identity is None:
+        identity = self.inherited_identity
+        if identity is None:
             database.close()
         else:
+            _fork.mark_inherited(identity)
             database.abandon()
 
     def _call(self, method: Callable[[Database, *Arguments], T], *arguments: *Arguments) -> T:
