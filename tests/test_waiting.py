@@ -204,6 +204,24 @@ class TestOtherPrograms:
         store.close()
 
 
+def test_processes_that_come_and_go_keep_no_reader_waiting(path: str) -> None:
+    """Even with no patience at all: who opens or closes is no writer one would wait for."""
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A1")
+    with contextlib.ExitStack() as stack:
+        actors = [stack.enter_context(Actor(path, timeout=0)) for _ in range(3)]
+        for actor in actors:
+            actor.begin(read_and_close, 150)
+        for actor in actors:
+            actor.result()
+
+
+def read_and_close(store: SQLiteStorage, times: int) -> None:
+    for _ in range(times):
+        assert store.get("m", "ann") == "A1"
+        store.close()
+
+
 def test_processes_that_create_one_store_together_all_succeed(tmp_path: Path) -> None:
     """Switching one new file to WAL together is "database is locked" at once, without a lock."""
     for number in range(5):

@@ -22,7 +22,7 @@ from . import _filesystem, _fork, _opening, _rescue, _schema, _sharing
 from ._filesystem import DirectoryWatch, Identity
 from ._schema import first_row
 from ._sharing import Connection, Interrupted
-from ._sqlite_errors import NeedsWriteLock, NotNow, translated
+from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
 from .errors import StorageError
 
@@ -242,7 +242,7 @@ class Database:
                     _sharing.create(self.path, self._file_mode)
             identity = _filesystem.identity(self.path)
             if identity is None:
-                raise NotNow("the database keeps being deleted")
+                raise NotNow("the database keeps being deleted", OPENING_SECONDS)
             try:
                 _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
                 self._connect(identity, is_locked=is_locked)
@@ -253,20 +253,26 @@ class Database:
                 raise
 
     def _connect(self, identity: Identity, *, is_locked: bool) -> None:
-        # Kept from the start, half open: a signal handler that forks must find it to close.
-        connection = self._half_open = Connection.to(self.path)
-        connection.identity = identity
         try:
+            # Kept from the start, half open: a signal handler that forks must find it to close.
+            connection = self._half_open = Connection.to(self.path)
+            connection.identity = identity
             _opening.prepare(connection, self.path, self._synchronous, is_locked=is_locked)
         except sqlite3.ProgrammingError:
             self._reopen_if_closed(connection)
             raise Interrupted from None
+        except sqlite3.OperationalError as error:
+            self._refuse_replaced(identity)
+            self._raise_ours(error, is_writing=False)  # nothing of the caller's, that is
         connection.side_files = {path: _filesystem.identity(path) for path in self._side_files}
-        if identity != _filesystem.identity(self.path):
-            raise NotNow("the database keeps being replaced")
+        self._refuse_replaced(identity)
         self._look_due = time.monotonic() + _LOOK_SECONDS
         self._connection = connection
         self._half_open = None
+
+    def _refuse_replaced(self, identity: Identity) -> None:
+        if identity != _filesystem.identity(self.path):
+            raise NotNow("the database keeps being replaced", OPENING_SECONDS)
 
     def _reopen_if_closed(self, connection: Connection) -> None:
         """To be called in an except clause: raise on, unless the connection was closed under us.

@@ -12,7 +12,7 @@ from . import _filesystem, _fork, _schema
 from ._filesystem import Identity
 from ._schema import first_row
 from ._sharing import DEADMAN_SWITCH, SHARED_LOCKS, database_of, has_open, is_open_here, lock_holder
-from ._sqlite_errors import NeedsWriteLock, NotNow
+from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
 from .errors import StorageError, UnsafeFork
 
 __all__ = ["prepare", "refuse_unsafe", "unsafe_fork"]
@@ -50,7 +50,8 @@ def refuse_unsafe(
         if is_used_here or lock_holder(path, SHARED_LOCKS) is not None:
             raise NotNow(
                 f"{' and '.join(map(os.path.basename, missing))} was deleted under a process that "
-                "has the database open (its next call will mend that)"
+                "has the database open (its next call will mend that)",
+                OPENING_SECONDS,
             )
     elif not is_used_here and lock_holder(path, SHARED_LOCKS) is None:
         _refuse_log_of_another(identity, side_files, is_locked=is_locked)
@@ -66,7 +67,7 @@ def _refuse_log_of_another(
     shm = side_files[1]
     shm_identity = _filesystem.identity(shm)
     if shm_identity is None:
-        raise NotNow("its -shm comes and goes")
+        raise NotNow("its -shm comes and goes", OPENING_SECONDS)
     if database_of(shm_identity) is not None:
         if not is_locked:
             raise NeedsWriteLock
@@ -78,7 +79,8 @@ def _refuse_log_of_another(
     if holder is not None and not has_open(f"/proc/{holder}", identity):
         raise NotNow(
             "the file was replaced under a process that has the old one open, whose log would "
-            "be taken for the new one's (that process's next call will mend that)"
+            "be taken for the new one's (that process's next call will mend that)",
+            OPENING_SECONDS,
         )
 
 

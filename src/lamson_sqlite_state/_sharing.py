@@ -178,7 +178,10 @@ def lock_holder(path: str, locks: tuple[int, int]) -> int | None:
     length, start = locks
     question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
     made_before = _made
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:  # its last user has just closed it
+        return None
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
     finally:

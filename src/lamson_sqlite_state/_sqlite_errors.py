@@ -2,11 +2,15 @@
 
 import os
 import sqlite3
+from typing import Final
 
 from ._filesystem import storage_error
 from .errors import NotAStateFile, StorageError
 
-__all__ = ["NeedsWriteLock", "NotNow", "translated"]
+__all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated"]
+
+
+OPENING_SECONDS: Final = 0.25
 
 
 class NotNow(Exception):
@@ -14,11 +18,14 @@ class NotNow(Exception):
 
     Args:
         culprit: who, as a clause for `LockTimeout`.
+        grace_seconds: how long to try at least, whatever the timeout: others who are only
+            just opening or closing the database are no writers that one would wait for.
     """
 
-    def __init__(self, culprit: str) -> None:
+    def __init__(self, culprit: str, grace_seconds: float = 0) -> None:
         super().__init__(culprit)
         self.culprit = culprit
+        self.grace_seconds = grace_seconds
 
 
 class NeedsWriteLock(Exception):
@@ -36,7 +43,8 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     primary = code & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return NotNow("another SQLite program holds a transaction on the database open")
+        culprit = "another SQLite program holds a transaction on the database open"
+        return NotNow(culprit, 0 if is_writing else OPENING_SECONDS)
     if primary == sqlite3.SQLITE_NOTADB:
         return NotAStateFile("this is not an SQLite database: give another path", path)
     if primary == sqlite3.SQLITE_CORRUPT:

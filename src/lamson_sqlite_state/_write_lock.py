@@ -47,14 +47,19 @@ class Patience:
         self._is_first = False
         self._start = time.monotonic()
 
-    def wait(self, path: str, culprit: str) -> None:
+    def wait(self, path: str, culprit: str, grace_seconds: float = 0) -> None:
         """Nap once, or wait to become the first.
+
+        Args:
+            path: the database.
+            culprit: who keeps us waiting, as a clause.
+            grace_seconds: how long to wait for that one at least, whatever the timeout.
 
         Raises:
             LockTimeout: the timeout is used up.
         """
         waited = time.monotonic() - self._start
-        left = self._timeout_seconds - waited
+        left = max(self._timeout_seconds, grace_seconds) - waited
         if left <= 0:
             raise LockTimeout(
                 f"waited {waited:.1f} s, but {culprit}; nothing was written: find that process "

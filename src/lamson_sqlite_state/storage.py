@@ -221,11 +221,11 @@ class SQLiteStorage:
                     try:
                         return method(self._database or self._resolved(), *arguments)
                     except NotNow as answer:
-                        culprit = answer.culprit
+                        culprit, grace_seconds = answer.culprit, answer.grace_seconds
                 # Waiting is done without the lock, so that a thread that waits for another
                 # process keeps neither readers nor a fork in this one waiting with it.
                 patience = patience or Patience(self._timeout, self._queue)
-                patience.wait(self.path, culprit)
+                patience.wait(self.path, culprit, grace_seconds)
         finally:
             if patience is not None:
                 patience.end()
