@@ -46,6 +46,10 @@ def short_text(path: str) -> None:
     Path(path).write_text("No database.\n")
 
 
+def one_byte(path: str) -> None:
+    Path(path).write_text("?")
+
+
 def long_text(path: str) -> None:
     Path(path).write_text("All work and no play makes Jack a dull boy.\n" * 500)
 
@@ -76,6 +80,7 @@ def wal_database_of_another_application(path: str) -> None:
     [
         directory,
         fifo,
+        one_byte,
         short_text,
         long_text,
         database_of_another_application,
@@ -190,7 +195,7 @@ class TestNetworkFilesystem:
 
     @pytest.fixture(autouse=True)
     def _asks_anew(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_filesystem, "_network_mounts", {})
+        monkeypatch.setattr(_filesystem, "_local_devices", set())
 
     def mount_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
         table = tmp_path / "mountinfo"
@@ -231,6 +236,17 @@ class TestNetworkFilesystem:
         self.mount_table(tmp_path, monkeypatch, f"30 22 0:9 / {tmp_path}/st rw - nfs host:/x rw")
         with SQLiteStorage(tmp_path / "states2" / "states") as store:
             assert store.get("m", "ann") == "START"
+
+    def test_is_looked_for_again_where_it_could_not_be_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A mount table that could not be read once says nothing about the device."""
+        monkeypatch.setattr(_filesystem, "_MOUNT_TABLE", str(tmp_path / "missing"))
+        with SQLiteStorage(tmp_path / "states") as store:
+            store.get("m", "ann")
+        self.mount_table(tmp_path, monkeypatch, f"30 22 0:9 / {tmp_path} rw - nfs host:/x rw")
+        with pytest.raises(NetworkFilesystem):
+            store.get("m", "ann")
 
     def test_cannot_be_told_without_a_mount_table(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """Signal handlers that re-enter the store on the same thread, in the middle of any call."""
 
 import contextlib
+import errno
 import gc
 import itertools
 import os
@@ -13,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
+import filelock
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
@@ -53,9 +55,9 @@ def interrupted_by(
         finally:
             signal.setitimer(signal.ITIMER_REAL, next(intervals))
 
-    # What a handler raises in the middle of a callback of the collector's is lost, and
-    # Hypothesis leaves one behind.
-    callbacks, gc.callbacks[:] = gc.callbacks[:], []
+    # What a handler raises in the middle of a finalizer or a callback of the collector's is lost.
+    gc.collect()
+    gc.disable()
     previous = signal.signal(signal.SIGALRM, on_alarm)
     timer = signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS)
     try:
@@ -64,7 +66,7 @@ def interrupted_by(
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         signal.setitimer(signal.ITIMER_REAL, *timer)
-        gc.callbacks[:] = callbacks
+        gc.enable()
 
 
 def states(path: str) -> dict[str, str]:
@@ -188,6 +190,29 @@ def test_timeout_error_of_a_handler_arrives_as_it_was_raised(path: str) -> None:
             run_until(time_out, store)
         assert type(caught.value) is TimeoutError
         assert store.get("m", "main") in "AB"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("database is locked"),
+        ConnectionResetError(errno.ECONNRESET, "a socket of the handler's"),
+        FileNotFoundError(errno.ENOENT, "a file of the handler's"),
+        filelock.Timeout("a lock of the handler's"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_of_a_handler_are_not_taken_for_the_stores_own(error: Exception, path: str) -> None:
+    def fail() -> None:
+        raise error
+
+    # Opened before: os.path.realpath and os.path.isdir, which opening calls, swallow errors.
+    with SQLiteStorage(path) as store:
+        store.set("m", "main", "B")
+        for _ in range(60):
+            with pytest.raises(type(error)) as caught:
+                run_until(fail, store)
+            assert caught.value is error
 
 
 def run_until(handler: Callable[[], object], store: SQLiteStorage) -> None:

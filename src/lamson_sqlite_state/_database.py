@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
 from . import _filesystem, _fork, _opening, _rescue, _schema, _sharing
+from ._blame import is_ours
 from ._filesystem import DirectoryWatch, Identity
 from ._schema import first_row
 from ._sharing import Connection, Interrupted
@@ -181,7 +182,9 @@ class Database:
                 raise NotNow(f"another process holds {self._write_lock.path}")
             try:
                 stamp = self._watch.look()
-            except FileNotFoundError:  # the whole directory is gone
+            except FileNotFoundError as error:  # the whole directory is gone
+                if not is_ours(error):
+                    raise
                 self._write_lock.close()
                 continue
             connection = self._connection
@@ -206,9 +209,12 @@ class Database:
                 self._mend_under_lock()
         if time.monotonic() >= self._look_due:
             self._look_due = time.monotonic() + _LOOK_SECONDS
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 if self._watch.look() is None or connection.is_in_place(self.path):
                     return connection
+            except FileNotFoundError as error:
+                if not is_ours(error):
+                    raise
             # Where a writer is at work, or the disk is full, read on in the old file and look
             # again in 10 ms: reading waits for nobody.
             with contextlib.suppress(NotNow, StorageError):
@@ -299,11 +305,9 @@ class Database:
                 self._half_open = None
 
     def _raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
-        if isinstance(error, StorageError):
+        if isinstance(error, StorageError) or not is_ours(error):
             raise error
         if isinstance(error, OSError):
-            if error.errno is None:
-                raise error  # not the system's: a signal handler's TimeoutError, say
             raise _filesystem.storage_error(error, error.filename or self.path) from error
         ours = translated(error, self.path, is_writing=is_writing)
         if not isinstance(ours, NotNow):

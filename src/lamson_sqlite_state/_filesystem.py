@@ -2,10 +2,12 @@
 
 import errno
 import os
+import re
 import stat
 import time
 from typing import Final, TypeAlias
 
+from ._blame import is_ours
 from .errors import NetworkFilesystem, NotAStateFile, StorageError
 
 __all__ = [
@@ -29,6 +31,10 @@ Stamp: TypeAlias = tuple[int, int, int]
 
 _MOUNT_TABLE: Final = "/proc/self/mountinfo"
 
+_SMALLEST_DATABASE_BYTES: Final = 512  # one page of the smallest size; SQLite takes 1 byte for 0
+
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
+
 _NETWORK_FILESYSTEMS: Final = frozenset(
     "9p afs beegfs ceph cifs coda fuse.ceph fuse.davfs fuse.glusterfs fuse.rclone fuse.s3fs "
     "fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb2 smb3 smbfs".split()
@@ -37,6 +43,7 @@ _NETWORK_FILESYSTEMS: Final = frozenset(
 _REMEDIES: Final = {
     errno.EACCES: "give this user write permission to the directory and its files",
     errno.ELOOP: "a link has taken the place of the file: restart the program to follow it",
+    errno.EEXIST: "a file stands where a directory is needed: move it away",
     errno.EDQUOT: "the user's disk quota is used up: free some space",
     errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
     errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
@@ -46,9 +53,9 @@ _REMEDIES: Final = {
     errno.EROFS: "the file system is mounted read-only: put the store on a writable one",
 }
 
-_network_mounts: dict[int, str | None] = {}
-"""Device number to the name of its network file system, or None. Reading the mount table costs
-as much as opening a database; a device does not change its type while it is mounted."""
+_local_devices: Final[set[int]] = set()
+"""Devices found not to be shared by hosts. Reading the mount table costs as much as opening a
+database, and a device does not change its type while it is mounted."""
 
 
 def storage_error(error: OSError, path: str) -> StorageError:
@@ -62,7 +69,9 @@ def identity(path: str) -> Identity | None:
     """Return which file ``path`` names now, or None where there is none."""
     try:
         found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not is_ours(error):
+            raise
         return None
     return found.st_dev, found.st_ino
 
@@ -78,7 +87,9 @@ def database_size(path: str) -> int | None:
     """
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not is_ours(error):
+            raise
         return None
     if stat.S_ISDIR(found.st_mode):
         raise NotAStateFile("this is a directory: give the path of a file in it", path)
@@ -90,6 +101,8 @@ def database_size(path: str) -> int | None:
             "of its own: remove the others (find -samefile lists them), or copy the file",
             path,
         )
+    if 0 < found.st_size < _SMALLEST_DATABASE_BYTES:
+        raise NotAStateFile("this is not an SQLite database: give another path", path)
     return found.st_size
 
 
@@ -147,8 +160,14 @@ def create_parent(path: str) -> None:
 
 
 def sync_directory(directory: str) -> None:
-    """Return once the names in ``directory`` would survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    """Return once the names in ``directory`` would survive a power cut.
+
+    One that may be written but not read (mode 0o733) cannot be synced, and is not.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     finally:
@@ -182,16 +201,17 @@ def refuse_network_filesystem(directory: str) -> None:
     while not os.path.isdir(directory):  # not created yet: it will be where its parent is
         directory = os.path.dirname(directory)
     device = os.stat(directory).st_dev
-    if device not in _network_mounts:
-        kind = _mounted_type(directory)
-        _network_mounts[device] = kind if kind in _NETWORK_FILESYSTEMS else None
-    kind = _network_mounts[device]
-    if kind is not None:
+    if device in _local_devices:
+        return
+    kind = _mounted_type(directory)
+    if kind in _NETWORK_FILESYSTEMS:
         raise NetworkFilesystem(
             f"this is on a network file system ({kind}), where SQLite's write-ahead log cannot "
             "keep processes apart: put the store on a local disk",
             directory,
         )
+    if kind is not None:  # it could be told
+        _local_devices.add(device)
 
 
 def _mounted_type(directory: str) -> str | None:
@@ -207,7 +227,7 @@ def _mounted_type(directory: str) -> str | None:
     for line in lines:
         before, _, after = line.partition(b" - ")
         # The kernel writes space, tab, newline and backslash as octal escapes.
-        point = before.split()[4].decode("unicode_escape").encode("latin-1")
+        point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), before.split()[4])
         inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
         if inside and len(point) >= best:
             best, kind = len(point), after.split()[0].decode()

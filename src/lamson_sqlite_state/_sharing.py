@@ -7,7 +7,6 @@ opens at all. It asks and does not lock, so it disturbs nobody. Everything here 
 `_fork.opening`; only a signal handler can come in between.
 """
 
-import contextlib
 import fcntl
 import os
 import sqlite3
@@ -19,6 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from . import _filesystem, _fork
+from ._blame import is_ours
 from ._filesystem import Identity
 
 __all__ = [
@@ -154,11 +154,17 @@ def has_open(process: str, identity: Identity) -> bool:
     """
     try:
         descriptors = os.listdir(f"{process}/fd")
-    except OSError:  # it is gone, or somebody else's, or there is no such directory here
+    except OSError as error:  # it is gone, or somebody else's, or this system has none
+        if not is_ours(error):
+            raise
         return False
     for descriptor in descriptors:
-        with contextlib.suppress(OSError):
+        try:
             found = os.stat(f"{process}/fd/{descriptor}")
+        except OSError as error:  # closed meanwhile
+            if not is_ours(error):
+                raise
+        else:
             if (found.st_dev, found.st_ino) == identity:
                 return True
     return False
@@ -180,7 +186,9 @@ def lock_holder(path: str, locks: tuple[int, int]) -> int | None:
     made_before = _made
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:  # its last user has just closed it
+    except FileNotFoundError as error:  # its last user has just closed it
+        if not is_ours(error):
+            raise
         return None
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)

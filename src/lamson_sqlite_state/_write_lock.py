@@ -139,8 +139,9 @@ class WriteLock:
         if descriptor is not None:
             try:
                 unlock_descriptor(descriptor)
-            except OSError:
-                if self._descriptor == descriptor:  # else the fork hooks have just closed it
+            except OSError as error:
+                # Closed by the fork hooks this moment, or by a daemon that closes everything.
+                if error.errno != errno.EBADF:
                     raise
 
     def is_in_place(self) -> bool:
@@ -163,9 +164,13 @@ class WriteLock:
         self._epoch += 1
         self._is_held = False
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
         _open_locks.discard(self)
+        if descriptor is not None:
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                if error.errno != errno.EBADF:  # as in unlock
+                    raise
 
     def _open(self) -> int:
         _filesystem.create_parent(self.path)

@@ -42,7 +42,8 @@ class LockTimeout(StorageError, TimeoutError):
 class NotAStateFile(StorageError):
     """The path is a directory, no SQLite database, another application's, or damaged.
 
-    The file is left as it was found.
+    Nothing is written to it. (If its own application crashed, it is brought up to date from
+    its log, as by whichever SQLite program opens it first.)
     """
 
 

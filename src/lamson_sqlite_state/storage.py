@@ -49,7 +49,9 @@ class SQLiteStorage:
     Args:
         database_path: the file. A relative path is made absolute now, symbolic links are
             resolved at the first use. Beside it stand its ``-wal``, ``-shm`` and ``.lock``.
-        timeout: seconds that one call may wait for other writers. 0 means to try once.
+        timeout: seconds that one call may wait for writers in other processes. 0 means to try
+            once. A call also waits for those of other threads on the same store, each of which
+            holds it for one statement and not while it waits for a process.
         synchronous: "FULL", so that a state that was set survives a power cut, or "NORMAL",
             so that it survives a crash of the process but not of the machine
             (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -99,9 +101,9 @@ class SQLiteStorage:
     def get(self, module: object, sender: object) -> str:
         """Return the state of a pair; one nothing was set for is in START from then on.
 
-        Reading waits for no writer. Only the first ``get`` of an unknown pair writes: it stores
-        START, unless another process has just set it, and returns what is there then. It does
-        not wait for the disk; losing a START to a power cut changes nothing.
+        Reading waits for no other process. Only the first ``get`` of an unknown pair writes: it
+        stores START, unless another process has just set it, and returns what is there then.
+        It does not wait for the disk; losing a START to a power cut changes nothing.
         """
         key = row_key(module, sender)
         while True:

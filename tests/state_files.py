@@ -1,0 +1,39 @@
+"""What a state file holds, and ways to have readers look at it again."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+from lamson_sqlite_state import SQLiteStorage
+
+from .actors import Actor
+
+__all__ = ["let_readers_notice", "make_backup", "rows"]
+
+
+def let_readers_notice(*actors: Actor) -> None:
+    """Return when the time within which a reader need not look has passed in each process."""
+    for actor in actors:
+        actor.call(make_the_next_read_look)
+
+
+def make_the_next_read_look(store: SQLiteStorage) -> None:
+    assert store._database is not None
+    store._database._look_due = 0.0
+
+
+def rows(path: str) -> dict[tuple[str, str], str]:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        found = connection.execute("SELECT module, sender, state FROM states").fetchall()
+    return {(module, sender): state for module, sender, state in found}
+
+
+def make_backup(path: str, **states: str) -> str:
+    """Return the path of a whole store beside ``path`` in which each sender has its state."""
+    backup = f"{path}.backup"
+    with SQLiteStorage(backup) as store:
+        for sender, state in states.items():
+            store.set("m", sender, state)
+    os.unlink(f"{backup}.lock")
+    return backup

@@ -1,0 +1,119 @@
+"""The -wal and -shm of a database, deleted by hand under running processes."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage, StorageError
+
+from .actors import Actor
+from .state_files import let_readers_notice, rows
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "run" / "states")
+
+
+@pytest.fixture
+def first(path: str) -> Iterator[Actor]:
+    with Actor(path) as actor:
+        yield actor
+
+
+@pytest.fixture
+def second(path: str) -> Iterator[Actor]:
+    with Actor(path) as actor:
+        yield actor
+
+
+def delete(*suffixes: str) -> Callable[[str], None]:
+    def mishap(path: str) -> None:
+        for suffix in suffixes:
+            os.unlink(path + suffix)
+
+    mishap.__name__ = "deleting " + " and ".join(f"states{suffix}" for suffix in suffixes)
+    return mishap
+
+
+LOSING_A_SIDE_FILE = [delete("-wal"), delete("-shm"), delete("-wal", "-shm")]
+
+
+@pytest.mark.parametrize("mishap", LOSING_A_SIDE_FILE, ids=lambda mishap: mishap.__name__)
+class TestDeletedSideFile:
+    def test_loses_no_acknowledged_write_of_any_process(
+        self, mishap: Callable[[str], None], path: str, first: Actor, second: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        second.set("m", "bob", "B1")
+        mishap(path)
+        first.set("m", "ann", "A2")
+        let_readers_notice(second)
+        assert second.get("m", "ann") == "A2"
+        second.set("m", "bob", "B2")
+        let_readers_notice(first)
+        assert (first.get("m", "ann"), first.get("m", "bob")) == ("A2", "B2")
+        with Actor(path) as third:
+            assert (third.get("m", "ann"), third.get("m", "bob")) == ("A2", "B2")
+            third.set("m", "cho", "C1")
+        first.close()
+        second.close()
+        assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B2", ("m", "cho"): "C1"}
+
+    def test_is_mended_by_the_next_read_where_nobody_writes(
+        self, mishap: Callable[[str], None], path: str, first: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        mishap(path)
+        let_readers_notice(first)
+        assert first.get("m", "ann") == "A1"
+        first.kill()  # so that only the file can tell
+        assert rows(path) == {("m", "ann"): "A1"}
+
+    def test_keeps_a_new_process_out_until_it_is_mended(
+        self, mishap: Callable[[str], None], path: str, first: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        mishap(path)
+        with Actor(path) as late:
+            late.begin(SQLiteStorage.set, "m", "bob", "B1")
+            assert late.is_busy(0.1)  # it would start a second log, and lose A1
+            while late.is_busy(0):  # now and then a look finds the other at the lock
+                let_readers_notice(first)
+                assert first.get("m", "ann") == "A1"
+            late.result()
+            assert late.get("m", "ann") == "A1"
+        first.close()
+        assert rows(path) == {("m", "ann"): "A1", ("m", "bob"): "B1"}
+
+    def test_of_a_process_that_never_mends_it_is_an_error_that_says_so(
+        self, mishap: Callable[[str], None], path: str, first: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        mishap(path)
+        with pytest.raises(StorageError, match="deleted under a process that has the database"):
+            SQLiteStorage(path, timeout=0.05).get("m", "ann")
+
+    def test_left_by_a_crash_is_no_hindrance(
+        self, mishap: Callable[[str], None], path: str, first: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        first.kill()
+        mishap(path)
+        with SQLiteStorage(path, timeout=0) as store:
+            store.set("m", "bob", "B1")
+            assert store.get("m", "bob") == "B1"
+
+    def test_of_an_instance_in_the_same_process_keeps_its_locks(
+        self, mishap: Callable[[str], None], path: str
+    ) -> None:
+        """Probing for users opens the database, and closing that would drop our own locks."""
+        with SQLiteStorage(path) as one, SQLiteStorage(path, timeout=0.05) as other:
+            one.set("m", "ann", "A1")
+            mishap(path)
+            with pytest.raises(StorageError, match="deleted"):
+                other.get("m", "ann")
+            one.set("m", "ann", "A2")
+            assert other.get("m", "ann") == "A2"
