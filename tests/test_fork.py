@@ -241,7 +241,7 @@ class TestForkUnderWritingThreads:
                 signal.pthread_kill(main, signal.SIGUSR1)
 
         def fork_often() -> None:
-            for _ in range(40):
+            for _ in range(20):
                 in_child(outer.get, "m", "ann")
 
         previous = signal.signal(signal.SIGUSR1, use_inner)
