@@ -122,12 +122,8 @@ def create(connection: sqlite3.Connection, path: str) -> None:
         )
     if is_sound(connection, path):
         return
+    # Who calls closes the connection on an error, which rolls back.
     connection.execute("BEGIN IMMEDIATE")
-    try:
-        for statement in _CREATE:
-            connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    for statement in _CREATE:
+        connection.execute(statement)
+    connection.execute("COMMIT")

@@ -64,7 +64,9 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
     if primary == sqlite3.SQLITE_CANTOPEN:
         return _cannot_open(path)
     if primary == sqlite3.SQLITE_IOERR:
-        outcome = "whether the state was written is unknown" if is_writing else "nothing was read"
+        outcome = (
+            "whether the state was written is unknown" if is_writing else "nothing was written"
+        )
         return StorageError(
             f"input/output error ({_name(error)}), {outcome}: look at the disk and its free space",
             path,
