@@ -1,0 +1,243 @@
+"""Handlers that strike at a chosen line: what test_signals finds by chance, one by one."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamson_sqlite_state import (
+    SQLiteStorage,
+    StorageError,
+    _filesystem,
+    _fork,
+    _opening,
+    _rescue,
+    _sharing,
+    _write_lock,
+)
+
+from .actors import Actor
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStorage]:
+    with SQLiteStorage(tmp_path / "states") as store:
+        yield store
+    with closing(sqlite3.connect(tmp_path / "states")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.fixture
+def open_store(store: SQLiteStorage) -> SQLiteStorage:
+    store.set("m", "ann", "A1")
+    store.set("m", "ann", "A2")
+    return store
+
+
+class Strike:
+    """Has a handler run once, before or after a call that the package makes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.count = 0
+
+    def at(self, owner: Any, name: str, handler: Callable[[], object], *, after: bool) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self.count:
+                return real(*arguments, **options)
+            self.count += 1
+            if not after:
+                handler()
+                return real(*arguments, **options)
+            result = real(*arguments, **options)
+            handler()
+            return result
+
+        self._monkeypatch.setattr(owner, name, call)
+
+
+@pytest.fixture
+def strike(monkeypatch: pytest.MonkeyPatch) -> Iterator[Strike]:
+    strike = Strike(monkeypatch)
+    yield strike
+    assert strike.count == 1, "the handler was never called"
+
+
+def lock_is_free(store: SQLiteStorage) -> bool:
+    with Actor(store.path, timeout=0) as other:
+        other.set("m", "other", f"{os.getpid()} {id(store)}")
+    return True
+
+
+def close_and_set(store: SQLiteStorage) -> None:
+    store.close()
+    store.set("m", "handler", "H1")
+
+
+def close_set_and_close(store: SQLiteStorage) -> None:
+    close_and_set(store)
+    store.close()
+
+
+HANDLERS: dict[str, Callable[[SQLiteStorage], object]] = {
+    "sets": lambda store: store.set("m", "handler", "H1"),
+    "gets a new pair": lambda store: store.get("m", "unknown to all"),
+    "closes": SQLiteStorage.close,
+    "closes and sets": close_and_set,
+    "closes, sets, closes": close_set_and_close,
+}
+
+PLACES = [
+    (_write_lock, "lock_descriptor"),
+    (_write_lock, "unlock_descriptor"),
+    (time, "time_ns"),
+    (time, "monotonic"),
+    (_filesystem.DirectoryWatch, "look"),
+]
+
+PLACES_OF_OPENING = [
+    *PLACES,
+    (_filesystem, "create_parent"),
+    (_filesystem, "database_size"),
+    (_filesystem, "identity"),
+    (_opening, "refuse_unsafe"),
+    (_opening, "prepare"),
+    (_opening, "is_open_here"),
+    (_opening, "first_row"),
+    (_sharing.Connection, "to"),
+]
+
+
+def use(store: SQLiteStorage) -> None:
+    store.set("m", "ann", "A3")
+    assert store.get("m", "ann") == "A3"
+    assert store.get("m", "new") == "START"
+    assert store.compare_and_set("m", "new", "START", "N1")
+    assert store.get("m", "new") == "N1"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("what", HANDLERS)
+class TestHandler:
+    @pytest.mark.parametrize(("owner", "name"), PLACES, ids=lambda value: str(value)[-25:])
+    def test_at_a_line_of_a_call_does_no_harm(
+        self,
+        owner: Any,
+        name: str,
+        what: str,
+        after: bool,
+        open_store: SQLiteStorage,
+        strike: Strike,
+    ) -> None:
+        strike.at(owner, name, lambda: HANDLERS[what](open_store), after=after)
+        use(open_store)
+        assert "sets" not in what or open_store.get("m", "handler") == "H1"
+        assert lock_is_free(open_store)
+
+    @pytest.mark.parametrize(
+        ("owner", "name"), PLACES_OF_OPENING, ids=lambda value: str(value)[-25:]
+    )
+    def test_at_a_line_of_opening_does_no_harm(
+        self, owner: Any, name: str, what: str, after: bool, store: SQLiteStorage, strike: Strike
+    ) -> None:
+        strike.at(owner, name, lambda: HANDLERS[what](store), after=after)
+        use(store)
+        assert "sets" not in what or store.get("m", "handler") == "H1"
+        assert lock_is_free(store)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["lock_descriptor", "unlock_descriptor"])
+def test_interrupt_at_the_lock_leaves_it_free(
+    name: str, after: bool, open_store: SQLiteStorage, strike: Strike
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    strike.at(_write_lock, name, interrupt, after=after)
+    with pytest.raises(KeyboardInterrupt):
+        open_store.set("m", "ann", "A3")
+    assert lock_is_free(open_store)
+    use(open_store)
+
+
+class TestDaemon:
+    """Whatever starts a daemon closes all descriptors, those of an open store too."""
+
+    def close_lock_descriptor(self, store: SQLiteStorage) -> None:
+        assert store._database is not None
+        descriptor = store._database._write_lock._descriptor
+        assert descriptor is not None
+        os.close(descriptor)
+
+    def test_that_closed_the_lock_file_can_write(self, open_store: SQLiteStorage) -> None:
+        self.close_lock_descriptor(open_store)
+        use(open_store)
+        assert lock_is_free(open_store)
+
+    def test_that_closed_the_lock_file_can_close(self, open_store: SQLiteStorage) -> None:
+        self.close_lock_descriptor(open_store)
+        open_store.close()
+        use(open_store)
+
+
+class TestFailedRescue:
+    """The log was deleted and no copy can be made: reading goes on, and so does trying."""
+
+    def test_by_sqlite_keeps_what_only_this_connection_has(
+        self, open_store: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_arguments: object) -> None:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+        os.unlink(open_store.path + "-wal")
+        with monkeypatch.context() as patch:
+            patch.setattr(_rescue, "replace_by_copy", fail)
+            self.fails_and_reads_on(open_store, "free some space")
+        self.is_whole_again(open_store)
+
+    def test_by_the_system_keeps_it_too(self, open_store: SQLiteStorage) -> None:
+        os.unlink(open_store.path + "-wal")
+        os.mkdir(open_store.path + ".rescue")
+        self.fails_and_reads_on(open_store, r"\.rescue: ")
+        os.rmdir(open_store.path + ".rescue")
+        self.is_whole_again(open_store)
+
+    def fails_and_reads_on(self, store: SQLiteStorage, message: str) -> None:
+        for _ in range(3):
+            with pytest.raises(StorageError, match=message):
+                store.set("m", "ann", "NEVER")
+            assert store._database is not None
+            store._database._look_due = 0.0
+            assert store.get("m", "ann") == "A2"
+
+    def is_whole_again(self, store: SQLiteStorage) -> None:
+        store.set("m", "bob", "B1")
+        assert store.get("m", "ann") == "A2"
+
+
+def test_exit_closes_every_store_while_threads_still_run(open_store: SQLiteStorage) -> None:
+    _fork._at_exit()
+    assert not os.path.exists(open_store.path + "-wal")
+    use(open_store)
+
+
+def test_stores_that_appear_while_they_are_counted_are_counted() -> None:
+    class Growing(set[int]):
+        def __iter__(self) -> Iterator[int]:
+            for number in range(3):
+                if number == 1 and len(self) == 1:
+                    self.add(2)
+                    raise RuntimeError("Set changed size during iteration")
+                yield number
+
+    assert _fork.members(Growing({1})) == [0, 1, 2]  # type: ignore[arg-type]
