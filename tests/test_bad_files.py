@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from lamson_sqlite_state import (
     SQLiteStorage,
     StorageError,
     _filesystem,
+    _opening,
     _schema,
 )
 
@@ -188,6 +190,25 @@ def test_functions_in_a_planted_view_are_not_trusted(path: str) -> None:
         assert store._database is not None
         assert store._database._connection is not None
         assert store._database._connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+
+
+def test_what_sqlite_does_not_do_as_told_is_an_error(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ignores settings that it does not know, so what it made of them is read back."""
+    monkeypatch.setattr(_opening, "_SYNCHRONOUS_LEVELS", {"FULL": 3})
+    with pytest.raises(StorageError, match="synchronous=2 where FULL was asked for"):
+        SQLiteStorage(path).set("m", "ann", "A1")
+
+
+def test_where_nobody_can_be_asked_for_locks_a_store_works(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "sunos5")
+    for number in range(3):
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", f"A{number}")
+            assert store.get("m", "ann") == f"A{number}"
 
 
 class TestNetworkFilesystem:

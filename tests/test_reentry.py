@@ -168,6 +168,33 @@ def test_interrupt_at_the_lock_leaves_it_free(
     use(open_store)
 
 
+class TestMissingFileOfAHandler:
+    """Taken for ours it would say that the database is gone."""
+
+    missing = FileNotFoundError("the handler's own")
+
+    def fail(self) -> None:
+        raise self.missing
+
+    def test_is_not_taken_for_the_database(self, open_store: SQLiteStorage, strike: Strike) -> None:
+        strike.at(os, "stat", self.fail, after=True)
+        with pytest.raises(FileNotFoundError) as caught:
+            open_store.close()
+        assert caught.value is self.missing
+        assert open_store.get("m", "ann") == "A2"
+
+    def test_is_not_taken_for_a_descriptor_that_is_gone(
+        self, store: SQLiteStorage, strike: Strike
+    ) -> None:
+        with Actor(store.path) as other:
+            other.set("m", "ann", "A1")
+            strike.at(os, "listdir", self.fail, after=True)
+            with pytest.raises(FileNotFoundError) as caught:
+                store.get("m", "ann")
+            assert caught.value is self.missing
+            assert store.get("m", "ann") == "A1"
+
+
 class TestDaemon:
     """Whatever starts a daemon closes all descriptors, those of an open store too."""
 

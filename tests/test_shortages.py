@@ -183,6 +183,20 @@ class TestPermissions:
         assert store.get("m", "ann") == "A1"
         store.close()
 
+    def test_directory_that_may_be_written_but_not_read_will_do(self, tmp_path: Path) -> None:
+        """A drop box: one can create files there, but not open it to have it synced."""
+        (tmp_path / "box").mkdir()
+        (tmp_path / "box").chmod(0o733)
+
+        def scene() -> None:
+            open_to_everyone(tmp_path)
+            self.as_ordinary_user()
+            with SQLiteStorage(tmp_path / "box" / "run" / "states") as store:
+                store.set("m", "ann", "A1")
+                assert store.get("m", "ann") == "A1"
+
+        in_child(scene)
+
     def test_store_survives_the_dropping_of_privileges(self, tmp_path: Path) -> None:
         """boot.py may run as root: constructing touched nothing, so nothing belongs to root."""
 
