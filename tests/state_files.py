@@ -1,14 +1,15 @@
-"""What a state file holds, and ways to have readers look at it again."""
+"""What a state file holds, what one can ask of a store, and how to have readers look again."""
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 
 from lamson_sqlite_state import SQLiteStorage
 
 from .actors import Actor
 
-__all__ = ["let_readers_notice", "make_backup", "rows"]
+__all__ = ["every_call", "let_readers_notice", "make_backup", "rows", "states"]
 
 
 def let_readers_notice(*actors: Actor) -> None:
@@ -37,3 +38,19 @@ def make_backup(path: str, **states: str) -> str:
             store.set("m", sender, state)
     os.unlink(f"{backup}.lock")
     return backup
+
+
+def states(path: str) -> dict[str, str]:
+    """Return what a file holds where all senders are in one module."""
+    return {sender: state for (_, sender), state in rows(path).items()}
+
+
+def every_call(store: SQLiteStorage) -> list[Callable[[], object]]:
+    """Return calls of every kind that reads or writes."""
+    return [
+        lambda: store.get("m", "ann"),
+        lambda: store.set("m", "ann", "A1"),
+        lambda: store.set_all("ann", "A1"),
+        lambda: store.compare_and_set("m", "ann", "START", "A1"),
+        lambda: store.clear(),
+    ]

@@ -20,20 +20,13 @@ from lamson_sqlite_state import (
     _schema,
 )
 
+from .state_files import every_call
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
+    """A path in a directory that exists, to put something there."""
     return str(tmp_path / "states")
-
-
-def every_call(store: SQLiteStorage) -> list[Callable[[], object]]:
-    return [
-        lambda: store.get("m", "ann"),
-        lambda: store.set("m", "ann", "A1"),
-        lambda: store.set_all("ann", "A1"),
-        lambda: store.compare_and_set("m", "ann", "START", "A1"),
-        lambda: store.clear(),
-    ]
 
 
 def directory(path: str) -> None:

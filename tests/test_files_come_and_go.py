@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,6 @@ from lamson_sqlite_state import SQLiteStorage, StorageError
 
 from .actors import Actor
 from .state_files import let_readers_notice, rows
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "run" / "states")
-
-
-@pytest.fixture
-def first(path: str) -> Iterator[Actor]:
-    with Actor(path) as actor:
-        yield actor
-
-
-@pytest.fixture
-def second(path: str) -> Iterator[Actor]:
-    with Actor(path) as actor:
-        yield actor
 
 
 @pytest.mark.parametrize("what", ["database", "everything", "directory", "moved directory"])

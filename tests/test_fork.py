@@ -3,10 +3,8 @@
 import contextlib
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
@@ -16,11 +14,7 @@ from lamson_sqlite_state import LockTimeout, SQLiteStorage, _fork
 
 from .actors import Actor
 from .children import forked, in_child
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "states")
+from .state_files import states
 
 
 @pytest.fixture
@@ -28,12 +22,6 @@ def store(path: str) -> Iterator[SQLiteStorage]:
     with SQLiteStorage(path) as store:
         store.set("m", "parent", "BEFORE")
         yield store
-
-
-def states(path: str) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return dict(connection.execute("SELECT sender, state FROM states"))
 
 
 def open_files(directory: str) -> list[str]:

@@ -2,29 +2,17 @@
 
 import multiprocessing
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
 
+from .state_files import states
+
 START_METHODS = ["fork", "forkserver", "spawn"]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "states")
-
-
-def states(path: str) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return dict(connection.execute("SELECT sender, state FROM states"))
 
 
 def work(store: SQLiteStorage, name: str) -> None:

@@ -3,8 +3,6 @@
 import os
 import resource
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,23 +11,6 @@ from lamson_sqlite_state import SQLiteStorage
 from .actors import Actor
 from .children import in_child
 from .state_files import let_readers_notice, make_backup, rows
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "run" / "states")
-
-
-@pytest.fixture
-def first(path: str) -> Iterator[Actor]:
-    with Actor(path) as actor:
-        yield actor
-
-
-@pytest.fixture
-def second(path: str) -> Iterator[Actor]:
-    with Actor(path) as actor:
-        yield actor
 
 
 class TestReplacedDatabase:

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,9 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage, StorageError
 
 from .children import in_child
+from .state_files import states
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "states")
-
-
-def states(path: str) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return dict(connection.execute("SELECT sender, state FROM states"))
 
 
 def fill(store: SQLiteStorage, acknowledged: dict[str, str]) -> None:

@@ -1,8 +1,7 @@
 """The -wal and -shm of a database, deleted by hand under running processes."""
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -10,23 +9,6 @@ from lamson_sqlite_state import SQLiteStorage, StorageError
 
 from .actors import Actor
 from .state_files import let_readers_notice, rows
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "run" / "states")
-
-
-@pytest.fixture
-def first(path: str) -> Iterator[Actor]:
-    with Actor(path) as actor:
-        yield actor
-
-
-@pytest.fixture
-def second(path: str) -> Iterator[Actor]:
-    with Actor(path) as actor:
-        yield actor
 
 
 def delete(*suffixes: str) -> Callable[[str], None]:

@@ -10,8 +10,6 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
 from types import FrameType
 
 import filelock
@@ -21,15 +19,11 @@ from lamson_sqlite_state import SQLiteStorage
 
 from .actors import Actor
 from .children import in_child
+from .state_files import states
 
 INTERRUPTIONS = 400
 # Short enough to hit the middle of a call, long enough to leave time between two of them.
 INTERVAL_SECONDS = 0.0004
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "states")
 
 
 @contextlib.contextmanager
@@ -67,12 +61,6 @@ def interrupted_by(
         signal.signal(signal.SIGALRM, previous)
         signal.setitimer(signal.ITIMER_REAL, *timer)
         gc.enable()
-
-
-def states(path: str) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return dict(connection.execute("SELECT sender, state FROM states"))
 
 
 def use(store: SQLiteStorage, number: int) -> None:

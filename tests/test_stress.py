@@ -4,6 +4,7 @@ import pathlib
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -26,7 +27,8 @@ def test_four_workers_lose_nothing(tmp_path: pathlib.Path) -> None:
     process = stress("--workers=4", "--seconds=1.5", "--threads=2", f"--path={path}")
     assert process.returncode == 0, process.stdout + process.stderr
     assert "Nothing acknowledged is missing" in process.stdout
-    senders = sqlite3.connect(path).execute("SELECT count(DISTINCT sender) FROM states").fetchone()
+    with closing(sqlite3.connect(path)) as connection:
+        senders = connection.execute("SELECT count(DISTINCT sender) FROM states").fetchone()
     assert senders == (2 * (4 + 1) + 1,)  # two writers in each process and the parent; the counter
 
 

@@ -4,30 +4,17 @@ import ctypes
 import gc
 import os
 import pickle
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, UnsafeFork
 
 from .actors import Actor
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "states")
-
-
-def states(path: str) -> dict[str, str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return dict(connection.execute("SELECT sender, state FROM states"))
+from .state_files import every_call, states
 
 
 def in_c_child(function: Callable[[], object]) -> None:
@@ -49,23 +36,12 @@ def in_c_child(function: Callable[[], object]) -> None:
     assert report == b"fine", report.decode()
 
 
-def every_call(store: SQLiteStorage) -> list[Callable[[], object]]:
-    return [
-        lambda: store.get("m", "ann"),
-        lambda: store.set("m", "ann", "A1"),
-        lambda: store.set_all("ann", "A1"),
-        lambda: store.compare_and_set("m", "ann", "START", "A1"),
-        lambda: store.clear(),
-        lambda: store.close(),
-    ]
-
-
 def test_every_call_in_the_child_of_an_open_store_is_refused(path: str) -> None:
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")
 
     def child() -> None:
-        for call in every_call(store):
+        for call in [*every_call(store), store.close]:
             with pytest.raises(UnsafeFork, match="before such a fork") as caught:
                 call()
             assert caught.value.path == path

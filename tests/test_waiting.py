@@ -18,11 +18,6 @@ from .actors import Actor
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "states")
-
-
-@pytest.fixture
 def holder(path: str) -> Iterator[Actor]:
     """A process that has the store open and holds its write lock, as one stopped in a write."""
     with Actor(path) as actor:
