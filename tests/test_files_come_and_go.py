@@ -83,6 +83,19 @@ class TestDirectoryWatch:
                 assert rows(path) == {("m", "bob"): f"B{number}"}
                 os.unlink(path)
 
+    def test_is_not_fooled_by_who_sets_the_directorys_time_back(self, path: str) -> None:
+        """As tar and rsync do when they restore a directory."""
+        directory = os.path.dirname(path)
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "A1")
+            assert store._database is not None
+            found = os.stat(directory)
+            store._database._watch._believed = store._database._watch.look()
+            os.unlink(path)
+            os.utime(directory, ns=(found.st_atime_ns, found.st_mtime_ns))
+            store.set("m", "bob", "B1")
+        assert rows(path) == {("m", "bob"): "B1"}
+
     def test_believes_a_time_only_when_it_is_older_than_the_tick(self, path: str) -> None:
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "A1")

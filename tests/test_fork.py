@@ -152,6 +152,48 @@ class TestFork:
         store.set("m", "parent", "AFTER")
         assert store.get("m", "parent") == "AFTER"
 
+    def test_hooks_that_are_interrupted_leave_no_lock_behind(
+        self, store: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """CPython swallows what a hook raises (Ctrl-C), forks, and calls the hooks after it."""
+
+        def interrupt(_store: SQLiteStorage) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SQLiteStorage, "close_for_fork", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                _fork._before()
+        _fork._after_in_parent()
+        _fork._after_in_parent()
+        thread = threading.Thread(target=store.set, args=("m", "parent", "AFTER"))
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        assert in_child(store.get, "m", "parent") == "AFTER"
+
+    def test_no_signal_is_handled_between_closing_and_forking(self, store: SQLiteStorage) -> None:
+        """A handler that uses the store there would open it again, to cross the fork."""
+        handled = []
+        previous = signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
+        try:
+            _fork._before()
+            signal.raise_signal(signal.SIGUSR1)
+            assert not handled
+            _fork._after_in_parent()
+            assert handled
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+
+    def test_what_the_collector_has_just_found_does_not_cross_it(
+        self, store: SQLiteStorage, tmp_path: Path
+    ) -> None:
+        """Its weak references are cleared before its finalizer has closed anything."""
+        store.set("m", "parent", "MORE")
+        _fork._live.discard(store)
+        assert in_child(open_files, str(tmp_path)) == []
+
     def test_store_made_while_another_thread_forks_is_usable(self, path: str) -> None:
         """Stores come and go in one thread while another forks; no child is locked out."""
         stop = threading.Event()

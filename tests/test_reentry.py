@@ -105,7 +105,7 @@ PLACES = [
 PLACES_OF_OPENING = [
     *PLACES,
     (_filesystem, "create_parent"),
-    (_filesystem, "database_size"),
+    (_filesystem, "database_at"),
     (_filesystem, "identity"),
     (_opening, "refuse_unsafe"),
     (_opening, "prepare"),

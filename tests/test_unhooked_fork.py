@@ -69,6 +69,23 @@ def test_another_store_on_the_same_file_is_refused_too(path: str) -> None:
     store.close()
 
 
+def test_store_that_takes_the_place_of_the_inherited_one_is_refused(path: str) -> None:
+    """What a uWSGI postfork hook would do; the old store is freed before any call."""
+    store = SQLiteStorage(path)
+    store.set("m", "ann", "A1")
+
+    def child() -> None:
+        nonlocal store
+        store = SQLiteStorage(path)
+        with pytest.raises(UnsafeFork):
+            store.set("m", "ann", "NEVER")
+
+    in_c_child(child)
+    store.set("m", "ann", "A2")
+    store.close()
+    assert states(path) == {"ann": "A2"}
+
+
 @pytest.mark.parametrize("condition", ["closed", "never opened"])
 def test_child_of_a_store_that_was_not_open_works(condition: str, path: str) -> None:
     store = SQLiteStorage(path)

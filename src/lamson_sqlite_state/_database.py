@@ -241,14 +241,16 @@ class Database:
         with _fork.opening:
             self._disconnect()
             _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
-            if not _filesystem.database_size(self.path) and not is_locked:
+            found = _filesystem.database_at(self.path)
+            if not is_locked and (found is None or found[1] == 0):
                 raise NeedsWriteLock
-            if _filesystem.identity(self.path) is None:
+            if found is None:
                 with contextlib.suppress(FileExistsError):
                     _sharing.create(self.path, self._file_mode)
-            identity = _filesystem.identity(self.path)
-            if identity is None:
+                found = _filesystem.database_at(self.path)
+            if found is None:
                 raise NotNow("the database keeps being deleted", OPENING_SECONDS)
+            identity = found[0]
             try:
                 _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
                 self._connect(identity, is_locked=is_locked)

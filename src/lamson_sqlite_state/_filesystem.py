@@ -16,7 +16,7 @@ __all__ = [
     "Stamp",
     "create_file",
     "create_parent",
-    "database_size",
+    "database_at",
     "identity",
     "refuse_network_filesystem",
     "storage_error",
@@ -76,8 +76,8 @@ def identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def database_size(path: str) -> int | None:
-    """Return the size in bytes of a file that may be a store, or None where there is none.
+def database_at(path: str) -> tuple[Identity, int] | None:
+    """Return identity and size in bytes of a file that may be a store, or None without one.
 
     Raises:
         NotAStateFile: the path is a directory or anything else that is no regular file.
@@ -103,7 +103,7 @@ def database_size(path: str) -> int | None:
         )
     if 0 < found.st_size < _SMALLEST_DATABASE_BYTES:
         raise NotAStateFile("this is not an SQLite database: give another path", path)
-    return found.st_size
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 class DirectoryWatch:
@@ -198,9 +198,13 @@ def refuse_network_filesystem(directory: str) -> None:
     Raises:
         NetworkFilesystem: the mount table (Linux) says that other hosts may share it.
     """
-    while not os.path.isdir(directory):  # not created yet: it will be where its parent is
-        directory = os.path.dirname(directory)
-    device = os.stat(directory).st_dev
+    while True:
+        try:
+            device = os.stat(directory).st_dev
+        except FileNotFoundError:  # not created yet: it will be where its parent is
+            directory = os.path.dirname(directory)
+        else:
+            break
     if device in _local_devices:
         return
     kind = _mounted_type(directory)

@@ -47,13 +47,13 @@ def refuse_unsafe(
     missing = [side_file for side_file in side_files if not _filesystem.identity(side_file)]
     is_used_here = is_open_here(identity)
     if missing:
-        if is_used_here or lock_holder(path, SHARED_LOCKS) is not None:
+        if is_used_here or lock_holder(path, identity, SHARED_LOCKS) is not None:
             raise NotNow(
                 f"{' and '.join(map(os.path.basename, missing))} was deleted under a process that "
                 "has the database open (its next call will mend that)",
                 OPENING_SECONDS,
             )
-    elif not is_used_here and lock_holder(path, SHARED_LOCKS) is None:
+    elif not is_used_here and lock_holder(path, identity, SHARED_LOCKS) is None:
         _refuse_log_of_another(identity, side_files, is_locked=is_locked)
 
 
@@ -75,8 +75,8 @@ def _refuse_log_of_another(
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(side_file)
         return
-    holder = lock_holder(shm, DEADMAN_SWITCH)
-    if holder is not None and not has_open(f"/proc/{holder}", identity):
+    holder = lock_holder(shm, shm_identity, DEADMAN_SWITCH)
+    if holder is not None and not has_open(holder, identity):
         raise NotNow(
             "the file was replaced under a process that has the old one open, whose log would "
             "be taken for the new one's (that process's next call will mend that)",

@@ -145,22 +145,24 @@ def create(path: str, file_mode: int) -> None:
         os.close(descriptor)
 
 
-def has_open(process: str, identity: Identity) -> bool:
-    """Whether a process has a file open, as far as one can see.
+def has_open(process: int, identity: Identity) -> bool:
+    """Whether a process has a file open, as far as one can see (on Linux).
 
     Args:
-        process: its directory in /proc; "/dev" for this process, on any system.
+        process: its id.
         identity: the file.
     """
+    is_ourselves = process == os.getpid()
+    directory = f"/proc/{process}/fd/"
     try:
-        descriptors = os.listdir(f"{process}/fd")
-    except OSError as error:  # it is gone, or somebody else's, or this system has none
+        names = os.listdir(directory)
+    except OSError as error:  # it is gone, or somebody else's, or there is no /proc here
         if not is_ours(error):
             raise
         return False
-    for descriptor in descriptors:
+    for name in names:
         try:
-            found = os.stat(f"{process}/fd/{descriptor}")
+            found = os.fstat(int(name)) if is_ourselves else os.stat(directory + name)
         except OSError as error:  # closed meanwhile
             if not is_ours(error):
                 raise
@@ -170,7 +172,7 @@ def has_open(process: str, identity: Identity) -> bool:
     return False
 
 
-def lock_holder(path: str, locks: tuple[int, int]) -> int | None:
+def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | None:
     """Return the id of a process that holds any of these POSIX locks, or None.
 
     0 stands for a process in another container. None where this process has the file open, as
@@ -178,8 +180,7 @@ def lock_holder(path: str, locks: tuple[int, int]) -> int | None:
     """
     if sys.platform != "linux" or struct.calcsize("l") != 8:
         return None
-    identity = _filesystem.identity(path)
-    if identity is None or has_open("/dev", identity):
+    if has_open(os.getpid(), identity):
         return None
     length, start = locks
     question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
