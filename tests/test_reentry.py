@@ -1,13 +1,16 @@
 """Handlers that strike at a chosen line: what test_signals finds by chance, one by one."""
 
+import contextlib
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from lamson_sqlite_state import (
@@ -71,9 +74,12 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Iterator[Strike]:
 
 
 def lock_is_free(store: SQLiteStorage) -> bool:
-    with Actor(store.path, timeout=0) as other:
-        other.set("m", "other", f"{os.getpid()} {id(store)}")
-    return True
+    """Ask through a descriptor of its own: a fork would close the store, and free its lock."""
+    try:
+        with filelock.FileLock(store.path + ".lock", timeout=0):
+            return True
+    except filelock.Timeout:
+        return False
 
 
 def close_and_set(store: SQLiteStorage) -> None:
@@ -151,6 +157,62 @@ class TestHandler:
         use(store)
         assert "sets" not in what or store.get("m", "handler") == "H1"
         assert lock_is_free(store)
+
+
+def test_handler_that_writes_leaves_the_lock_to_the_call_it_interrupted(
+    open_store: SQLiteStorage, strike: Strike
+) -> None:
+    found = []
+
+    def write_and_look() -> None:
+        open_store.set("m", "handler", "H1")
+        found.append(lock_is_free(open_store))
+
+    strike.at(time, "time_ns", write_and_look, after=True)
+    open_store.set("m", "ann", "A3")
+    assert found == [False]
+    assert lock_is_free(open_store)
+
+
+def test_write_within_a_write_is_as_durable_as_any(open_store: SQLiteStorage) -> None:
+    """A finalizer may run in the middle of the START insert, which has `synchronous` lowered."""
+    assert open_store._database is not None
+    connection = open_store._database._connection
+    assert connection is not None
+    connection.execute("PRAGMA synchronous = NORMAL")
+    open_store._database._write_lock.holds += 1
+    try:
+        open_store.set("m", "handler", "H1")
+    finally:
+        open_store._database._write_lock.holds -= 1
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_store_closed_after_any_statement_has_no_file_open(
+    open_store: SQLiteStorage,
+) -> None:
+    """A statement that is half read keeps the files of a closed connection open, over a fork."""
+    left_open: list[str] = []
+
+    def close_once(_frame: object, event: str, function: Any) -> None:
+        if event == "c_return" and function.__name__ in ("execute", "fetchone"):
+            sys.setprofile(None)
+            open_store.close()
+            for descriptor in os.listdir("/proc/self/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    left_open.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    for call in (
+        lambda: open_store.get("m", "ann"),
+        lambda: open_store.get("m", "yet unknown"),
+        lambda: open_store.set("m", "ann", "A3"),
+    ):
+        sys.setprofile(close_once)
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
+    assert not [name for name in left_open if name.startswith(open_store.path)]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

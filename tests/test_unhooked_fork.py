@@ -1,7 +1,6 @@
 """Forks by C code, past Python's fork hooks: loud where something was open, harmless else."""
 
 import ctypes
-import gc
 import os
 import pickle
 import subprocess
@@ -118,21 +117,24 @@ def test_lock_held_by_a_thread_that_stayed_behind_does_not_hang_the_child(path: 
     store.close()
 
 
-def test_child_that_drops_the_store_deletes_nobodys_log(path: str) -> None:
-    """Closing the inherited connection would have SQLite delete the log under the parent."""
+def test_child_that_drops_the_store_late_deletes_nobodys_log(path: str) -> None:
+    """It takes itself for the last one that has the database open, and the log for its own."""
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")
-
-    def child() -> None:
-        nonlocal store
-        del store
-        gc.collect()
-
+    to_child, go = os.pipe()
+    pid = ctypes.CDLL(None).fork()
+    if pid == 0:
+        os.read(to_child, 1)
+        store.__del__()  # as `del store` would
+        os._exit(0)
+    store.close()
     with Actor(path) as third:
-        in_c_child(child)
-        store.close()  # the parent's
         third.set("m", "third", "HERE")
-        third.kill()
+        third.kill()  # leaves its log, and the database open nowhere
+    os.write(go, b"1")
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(to_child)
+    os.close(go)
     assert states(path) == {"ann": "A1", "third": "HERE"}
 
 
