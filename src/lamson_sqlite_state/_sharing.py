@@ -2,9 +2,9 @@
 
 POSIX drops all locks that a process has on a file when it closes *any* descriptor of it, SQLite's
 locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that is open
-in this process, through whatever, is not opened to ask. `lock_holder` is the only one that opens
-an existing one at all, and as it asks and does not lock, it disturbs nobody. Everything here is guarded by
-`_fork.opening`; only a signal handler can come in between.
+in this process, through whatever, is not opened to ask. `lock_holder` is the only one that
+opens an existing one at all, and as it asks and does not lock, it disturbs nobody. Everything
+here is guarded by `_fork.opening`; only a signal handler can come in between.
 """
 
 import fcntl
