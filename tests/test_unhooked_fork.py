@@ -157,6 +157,26 @@ def test_child_that_exits_as_interpreters_do_deletes_nobodys_log(path: str) -> N
     assert states(path) == {"ann": "A2"}
 
 
+def test_python_fork_of_the_child_does_not_close_what_it_inherited(path: str) -> None:
+    """The hooks close every connection of this process, and that one is another's."""
+    store = SQLiteStorage(path)
+    store.set("m", "ann", "A1")
+    assert store._database is not None
+    connection = store._database._connection
+    assert connection is not None
+
+    def child() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert not connection.is_closed()
+
+    in_c_child(child)
+    store.close()
+    assert states(path) == {"ann": "A1"}
+
+
 def test_python_fork_of_the_child_is_refused_as_well(path: str) -> None:
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")

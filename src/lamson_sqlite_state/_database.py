@@ -124,6 +124,7 @@ class Database:
         """
         for connection in (self._connection, self._half_open):
             if connection is not None:
+                _sharing.disown(connection)
                 import ctypes  # costly to import, and needed by nobody else
 
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
@@ -141,7 +142,7 @@ class Database:
                     if is_lazy:
                         return self._run_lazily(connection, sql, parameters)
                     if write_lock.holds > 1:
-                        # We are in a signal handler that may have interrupted _run_lazily.
+                        # We may be in a finalizer that runs in the middle of _run_lazily.
                         connection.execute(self._set_synchronous)
                     return connection.execute(sql, parameters).rowcount
                 except sqlite3.ProgrammingError:

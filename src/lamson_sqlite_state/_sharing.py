@@ -28,6 +28,7 @@ __all__ = [
     "Interrupted",
     "create",
     "database_of",
+    "disown",
     "forget",
     "has_open",
     "is_open_here",
@@ -104,6 +105,11 @@ _made = 0
 def forget(connection: Connection) -> None:
     """Close a connection, for good."""
     connection.close()
+    _connections.discard(connection)
+
+
+def disown(connection: Connection) -> None:
+    """Leave a connection open that an unhooked fork brought here: it is the parent's."""
     _connections.discard(connection)
 
 
