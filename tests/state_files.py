@@ -9,7 +9,14 @@ from lamson_sqlite_state import SQLiteStorage
 
 from .actors import Actor
 
-__all__ = ["every_call", "let_readers_notice", "make_backup", "rows", "states"]
+__all__ = [
+    "every_call",
+    "let_readers_notice",
+    "make_backup",
+    "make_the_next_read_look",
+    "rows",
+    "states",
+]
 
 
 def let_readers_notice(*actors: Actor) -> None:
@@ -19,8 +26,7 @@ def let_readers_notice(*actors: Actor) -> None:
 
 
 def make_the_next_read_look(store: SQLiteStorage) -> None:
-    assert store._database is not None
-    store._database._look_due = 0.0
+    store._cache.valid_until = 0.0
 
 
 def rows(path: str) -> dict[tuple[str, str], str]:

@@ -20,7 +20,7 @@ from lamson_sqlite_state import (
     _schema,
 )
 
-from .state_files import every_call
+from .state_files import every_call, make_the_next_read_look
 
 
 @pytest.fixture
@@ -158,6 +158,7 @@ def test_a_store_whose_table_is_gone_says_so(path: str) -> None:
         store.set("m", "ann", "A1")
         with closing(sqlite3.connect(path)) as other:
             other.execute("DROP TABLE states")
+        make_the_next_read_look(store)
         with pytest.raises(NotAStateFile, match="no such table"):
             store.get("m", "ann")
 
@@ -181,8 +182,8 @@ def test_functions_in_a_planted_view_are_not_trusted(path: str) -> None:
     with SQLiteStorage(path) as store:
         store.get("m", "ann")
         assert store._database is not None
-        assert store._database._connection is not None
-        assert store._database._connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+        assert store._database.connection is not None
+        assert store._database.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
 
 
 def test_what_sqlite_does_not_do_as_told_is_an_error(

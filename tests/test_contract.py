@@ -20,6 +20,18 @@ class TestSQLiteStorage(
         return lambda: SQLiteStorage(tmp_path / "run" / "states")
 
 
+class TestSQLiteStorageWithoutCache(TestSQLiteStorage):
+    @pytest.fixture
+    def make_storage(self, tmp_path: Path) -> Factory:
+        return lambda: SQLiteStorage(tmp_path / "run" / "states", cache_size=0)
+
+
+class TestSQLiteStorageWithTheSmallestCache(TestSQLiteStorage):
+    @pytest.fixture
+    def make_storage(self, tmp_path: Path) -> Factory:
+        return lambda: SQLiteStorage(tmp_path / "run" / "states", cache_size=1)
+
+
 class TestSalmonsMemoryStorage(AnyKey, StateStorageContract):
     @pytest.fixture
     def make_storage(self) -> Factory:

@@ -16,9 +16,18 @@ README = (ROOT / "README.md").read_text()
 
 # From the top. A file imports only those below it.
 STAIRCASE = [
-    *["__init__", "storage", "_database", "_rescue", "_opening", "_sharing", "_write_lock"],
-    *["_schema", "_sqlite_errors", "_fork", "_filesystem", "_blame", "_keys", "interface"],
-    "errors",
+    *["__init__", "storage", "_states", "_database", "_rescue", "_opening", "_sharing"],
+    *[
+        "_coherence",
+        "_write_lock",
+        "_schema",
+        "_sqlite_errors",
+        "_fork",
+        "_filesystem",
+        "_blame",
+        "_keys",
+    ],
+    *["interface", "errors"],
 ]
 
 

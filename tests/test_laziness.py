@@ -70,7 +70,7 @@ def test_symbolic_links_are_followed_at_the_first_call(tmp_path: Path) -> None:
     assert store.get(APP, ANN) == "POSTING"
     assert store.path == str(tmp_path / "2" / "states")
     store.close()
-    assert [len(list((tmp_path / release).iterdir())) for release in "123"] == [0, 2, 0]
+    assert [len(list((tmp_path / release).iterdir())) for release in "123"] == [0, 3, 0]
 
 
 def test_a_link_and_its_target_are_one_store_with_one_lock(tmp_path: Path) -> None:
@@ -83,7 +83,11 @@ def test_a_link_and_its_target_are_one_store_with_one_lock(tmp_path: Path) -> No
             assert by_name.path == by_link.path
 
     assert {path.name for path in tmp_path.iterdir()} == {"shared", "states"}
-    assert {path.name for path in (tmp_path / "shared").iterdir()} == {"states", "states.lock"}
+    assert {path.name for path in (tmp_path / "shared").iterdir()} == {
+        "states",
+        "states.lock",
+        "states.versions",
+    }
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -94,7 +98,7 @@ def test_a_path_may_hold_any_character(tmp_path: Path, kind: Callable[[str], str
 
         assert store.path == path
         assert {name.name for name in tmp_path.iterdir()} == {
-            f"run?mode=ro#1%20 ä{suffix}" for suffix in ("", "-wal", "-shm", ".lock")
+            f"run?mode=ro#1%20 ä{suffix}" for suffix in ("", "-wal", "-shm", ".lock", ".versions")
         }
 
 

@@ -45,7 +45,7 @@ def test_all_files_have_exactly_the_mode_asked_for(tmp_path: Path, mode: int) ->
 
         assert {
             path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.iterdir()
-        } == {f"states{suffix}": oct(mode) for suffix in ("", "-wal", "-shm", ".lock")}
+        } == {f"states{suffix}": oct(mode) for suffix in ("", "-wal", "-shm", ".lock", ".versions")}
 
 
 def test_only_the_owner_can_read_the_files_by_default(tmp_path: Path) -> None:

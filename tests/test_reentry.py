@@ -177,14 +177,14 @@ def test_handler_that_writes_leaves_the_lock_to_the_call_it_interrupted(
 def test_write_within_a_write_is_as_durable_as_any(open_store: SQLiteStorage) -> None:
     """A finalizer may run in the middle of the START insert, which has `synchronous` lowered."""
     assert open_store._database is not None
-    connection = open_store._database._connection
+    connection = open_store._database.connection
     assert connection is not None
     connection.execute("PRAGMA synchronous = NORMAL")
-    open_store._database._write_lock.holds += 1
+    open_store._database.write_lock.holds += 1
     try:
         open_store.set("m", "handler", "H1")
     finally:
-        open_store._database._write_lock.holds -= 1
+        open_store._database.write_lock.holds -= 1
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
@@ -212,7 +212,9 @@ def test_store_closed_after_any_statement_has_no_file_open(
             call()
         finally:
             sys.setprofile(None)
-    assert not [name for name in left_open if name.startswith(open_store.path)]
+    # The interrupted call may still look at its counters, which have no lock to lose.
+    versions = f"{open_store.path}.versions"
+    assert not [name for name in left_open if name.startswith(open_store.path) and name != versions]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -262,7 +264,7 @@ class TestDaemon:
 
     def close_lock_descriptor(self, store: SQLiteStorage) -> None:
         assert store._database is not None
-        descriptor = store._database._write_lock._descriptor
+        descriptor = store._database.write_lock._descriptor
         assert descriptor is not None
         os.close(descriptor)
 
@@ -306,7 +308,7 @@ class TestFailedRescue:
             with pytest.raises(StorageError, match=message):
                 store.set("m", "ann", "NEVER")
             assert store._database is not None
-            store._database._look_due = 0.0
+            store._cache.valid_until = 0.0
             assert store.get("m", "ann") == "A2"
 
     def is_whole_again(self, store: SQLiteStorage) -> None:

@@ -100,9 +100,9 @@ def test_limit_on_file_size_loses_nothing(path: str) -> None:
     assert states(path).items() >= acknowledged.items()
 
 
-@pytest.mark.parametrize("left_over", range(4))
+@pytest.mark.parametrize("left_over", range(6))
 def test_exhausted_descriptors_are_an_error_that_says_so(left_over: int, path: str) -> None:
-    """The lock file, the database, its log and its index need one each."""
+    """The lock file, the database, its log and its index need one each, the versions two."""
 
     def scene() -> None:
         with SQLiteStorage(path) as store:

@@ -220,8 +220,8 @@ def test_set_in_a_handler_is_as_durable_as_any(path: str) -> None:
     def look() -> None:
         store.set("m", "handler", f"{len(levels)}")
         assert store._database is not None
-        assert store._database._connection is not None
-        levels.append(store._database._connection.execute("PRAGMA synchronous").fetchone()[0])
+        assert store._database.connection is not None
+        levels.append(store._database.connection.execute("PRAGMA synchronous").fetchone()[0])
 
     with SQLiteStorage(path) as store, interrupted_by(look) as runs:
         for number in itertools.count():

@@ -1,5 +1,6 @@
 """Any sequence of calls, through any of two stores on one file, answers as a dict would."""
 
+import itertools
 import pickle
 import shutil
 import sqlite3
@@ -24,6 +25,7 @@ from salmon.routing import MemoryStorage
 
 from lamson_sqlite_state import SQLiteStorage
 
+from .state_files import make_the_next_read_look
 from .strategies import KEYS, STATES
 
 Row: TypeAlias = tuple[Any, Any]
@@ -50,6 +52,7 @@ class TwoStoresAndADict(RuleBasedStateMachine):
         super().__init__()
         self.directory = tempfile.mkdtemp(prefix="states-")
         self.path = f"{self.directory}/states"
+        self.cache_sizes = itertools.cycle((65_536, 2, 0))
         self.stores = [self.new_store(), self.new_store()]
         self.memory = MemoryStorage()
         self.rows: dict[tuple[str, str], tuple[Row, str, int]] = {}
@@ -58,7 +61,9 @@ class TwoStoresAndADict(RuleBasedStateMachine):
         self.clock.start()
 
     def new_store(self) -> SQLiteStorage:
-        return SQLiteStorage(self.path, synchronous="NORMAL")
+        """One has room for all, the next for two pairs, the next for none, and so on."""
+        size = next(self.cache_sizes)
+        return SQLiteStorage(self.path, synchronous="NORMAL", cache_size=size)
 
     def time_ns(self) -> int:
         return self.now_ms * 1_000_000
@@ -124,6 +129,24 @@ class TwoStoresAndADict(RuleBasedStateMachine):
             if there != state:
                 self.rows[pair] = row, state, self.now_ms
             self.memory.states[f"[{pair[0]}, {pair[1]}]"] = state
+
+    @precondition(lambda self: self.rows)
+    @rule(data=st.data(), state=STATES)
+    def edit_with_another_tool(self, data: st.DataObject, state: str) -> None:
+        """Ten milliseconds later, that is."""
+        self.now_ms += 1
+        pair = data.draw(st.sampled_from(sorted(self.rows)))
+        (module, sender), _, _ = self.rows[pair]
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute(
+                "UPDATE states SET state = ?, since = ? WHERE module = ? AND sender = ?",
+                (state, self.now_ms, module, sender),
+            )
+            connection.commit()
+        for store in self.stores:
+            make_the_next_read_look(store)
+        self.rows[pair] = (module, sender), state, self.now_ms
+        self.memory.states[f"[{pair[0]}, {pair[1]}]"] = state
 
     @rule(which=WHICH)
     def clear(self, which: int) -> None:

@@ -88,6 +88,7 @@ class TestLifeCycle:
         assert {path.name for path in Path(store.path).parent.iterdir()} == {
             "states",
             "states.lock",
+            "states.versions",
         }
 
     def test_leaving_the_block_closes_and_hides_no_error(self, tmp_path: Path) -> None:

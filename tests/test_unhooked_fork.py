@@ -13,7 +13,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage, UnsafeFork
 
 from .actors import Actor
-from .state_files import every_call, states
+from .state_files import every_call, make_the_next_read_look, states
 
 
 def in_c_child(function: Callable[[], object]) -> None:
@@ -40,6 +40,8 @@ def test_every_call_in_the_child_of_an_open_store_is_refused(path: str) -> None:
     store.set("m", "ann", "A1")
 
     def child() -> None:
+        assert store.get("m", "ann") == "A1"  # from the cache, whose counters are shared
+        make_the_next_read_look(store)
         for call in [*every_call(store), store.close]:
             with pytest.raises(UnsafeFork, match="before such a fork") as caught:
                 call()
@@ -162,7 +164,7 @@ def test_python_fork_of_the_child_does_not_close_what_it_inherited(path: str) ->
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")
     assert store._database is not None
-    connection = store._database._connection
+    connection = store._database.connection
     assert connection is not None
 
     def child() -> None:

@@ -28,12 +28,12 @@ def holder(path: str) -> Iterator[Actor]:
 
 def hold_write_lock(store: SQLiteStorage) -> bool:
     assert store._database is not None
-    return store._database._write_lock.try_lock()
+    return store._database.write_lock.try_lock()
 
 
 def release_write_lock(store: SQLiteStorage) -> None:
     assert store._database is not None
-    store._database._write_lock.unlock()
+    store._database.write_lock.unlock()
 
 
 def writes(store: SQLiteStorage) -> list[Callable[[], object]]:

@@ -1,5 +1,8 @@
 """One SQLite file: opened, watched, closed safely.
 
+What this package writes, every process learns from the counters of `_coherence`. What other tools
+write, and files that come and go, are noticed by a look every 10 ms, which empties the cache.
+
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
 another process at work raises `NotNow`, so that the store can let its lock go meanwhile.
 
@@ -11,15 +14,15 @@ write lock: SQLite makes it only while it locks everyone else out of the databas
 """
 
 import contextlib
-import operator
 import os
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Final, NoReturn
 
-from . import _filesystem, _fork, _opening, _rescue, _schema, _sharing
+from . import _filesystem, _fork, _opening, _rescue, _sharing
 from ._blame import is_ours
+from ._coherence import Cache, Versions
 from ._filesystem import DirectoryWatch, Identity
 from ._schema import first_row
 from ._sharing import Connection, Interrupted
@@ -27,18 +30,11 @@ from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
 from .errors import StorageError
 
-__all__ = ["Database", "Parameters"]
+__all__ = ["Database"]
 
-Parameters: TypeAlias = tuple[object, ...]
-
-# How long a reader may go on with a file that has lost its name. Writers look every time.
+# How long a reader may go on with a file that has lost its name, or with a cache that does not
+# know of another tool's edit. Writers look every time.
 _LOOK_SECONDS: Final = 0.010
-
-_CHECKPOINT_PAGES: Final = 1000
-_LAZY_CHECKPOINT_PAGES: Final = 4000
-
-
-_rowcount: Final = operator.attrgetter("rowcount")  # -1 of a statement that changes no rows
 
 
 class Database:
@@ -48,107 +44,96 @@ class Database:
         path: absolute, with symlinks resolved.
         synchronous: "FULL" or "NORMAL".
         file_mode: permissions of the files it creates.
+        cache: what is kept of the states; empty while the file is closed.
+
+    Attributes:
+        connection: to the file, or None while it is not open.
+        write_lock: of this file.
+        versions: of this file.
     """
 
-    def __init__(self, path: str, synchronous: str, file_mode: int) -> None:
+    def __init__(self, path: str, synchronous: str, file_mode: int, cache: Cache) -> None:
         self.path = path
-        self._connection: Connection | None = None
+        self.cache = cache
+        self.connection: Connection | None = None
+        self.write_lock = WriteLock(path + ".lock", file_mode)
+        self.versions = Versions(path + ".versions", file_mode)
         self._half_open: Connection | None = None
-        self._look_due = 0.0
-        self._file_mode = file_mode
         self._side_files = (path + "-wal", path + "-shm")
-        self._write_lock = WriteLock(path + ".lock", file_mode)
         self._watch = DirectoryWatch(os.path.dirname(path))
         self._synchronous = synchronous
-        self._set_synchronous = f"PRAGMA synchronous = {synchronous}"
+        self._file_mode = file_mode
 
     @property
     def identity(self) -> Identity | None:
         """Which file is open here now, if any."""
-        for connection in (self._connection, self._half_open):
+        for connection in (self.connection, self._half_open):
             if connection is not None and not connection.is_closed():
                 return connection.identity
         return None
 
-    def read(self, sql: str, parameters: Parameters) -> Any:
-        """Return the first row of a query, or None. Takes no file lock unless it must create.
+    def look(self) -> Connection:
+        """Return the connection, opened if need be, after a look around if one is due.
+
+        A file that has lost its name is left, if that needs no waiting. If others have
+        written, the cache is emptied.
 
         Raises:
-            NotNow: see there.
-            StorageError: nothing was read.
+            NotNow, NeedsWriteLock, StorageError, sqlite3.Error, OSError: it could not be opened.
         """
-        try:
-            while True:
-                connection = self._connection
-                if connection is None or time.monotonic() >= self._look_due:
-                    connection = self._look()
+        while True:
+            connection = self.connection
+            if connection is None:
                 try:
-                    return first_row(connection, sql, parameters)
-                except sqlite3.ProgrammingError:
-                    self._reopen_if_closed(connection)
-        except (sqlite3.Error, OSError) as error:
-            self._raise_ours(error, is_writing=False)
+                    self._open(is_locked=False)
+                except NeedsWriteLock:
+                    self._mend_under_lock()
+                continue
+            now = time.monotonic()
+            if now < self.cache.valid_until:
+                return connection
+            try:
+                if not self._is_all_in_place(connection):
+                    # Where a writer is at work, or the disk is full, read on in the old file and
+                    # look again in 10 ms: reading waits for nobody.
+                    with contextlib.suppress(NotNow, StorageError):
+                        self._mend_under_lock()
+                    connection = self.connection or connection
+                    if not self.versions.is_in_place():
+                        self.versions.open()
+                        self.cache.empty(self.versions.counters)
+                self._look_for_edits(connection, now)
+            except sqlite3.ProgrammingError:
+                self.reopen_if_closed(connection)
+            else:
+                return connection
 
-    def write(self, sql: str, parameters_at: Callable[[int], Parameters]) -> int:
-        """Run one statement under the write lock; it has committed when this returns.
+    def locked(self, work: Callable[[Connection, int], int | None]) -> int:
+        """Call ``work`` under the write lock, with the connection to the file that has the name.
 
         Args:
-            sql: the statement.
-            parameters_at: makes its parameters from the time of writing (Unix time in ms).
-
-        Returns:
-            How many rows it inserted or changed.
+            work: is given the connection and the time (Unix time in ms). Called again where it
+                returns None or finds the connection closed: a signal handler was at work.
 
         Raises:
-            NotNow: see there; nothing was written.
+            NotNow: see there; nothing was done.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
-        return self._write(sql, parameters_at, is_lazy=False)
-
-    def write_lazily(self, sql: str, parameters_at: Callable[[int], Parameters]) -> int:
-        """Do as `write`, but return without waiting for the disk: a power cut may undo it."""
-        return self._write(sql, parameters_at, is_lazy=True)
-
-    def close(self) -> None:
-        """Close the connection and the lock descriptor; harmless where they are closed."""
-        try:
-            self._disconnect()
-        finally:
-            self._write_lock.close()
-
-    def abandon(self) -> None:
-        """In a child of an unhooked fork: have the inherited connection never closed.
-
-        Closing it, also by the garbage collector at exit, would have SQLite delete the log
-        that the parent goes on writing to. So its reference count never reaches zero again.
-        """
-        for connection in (self._connection, self._half_open):
-            if connection is not None:
-                _sharing.disown(connection)
-                import ctypes  # costly to import, and needed by nobody else
-
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        self._connection = self._half_open = None
-        self._write_lock.abandon()
-
-    def _write(self, sql: str, parameters_at: Callable[[int], Parameters], *, is_lazy: bool) -> int:
-        write_lock = self._write_lock
+        write_lock = self.write_lock
         write_lock.holds += 1
         try:
             while True:
                 connection = self._locked_connection()
-                parameters = parameters_at(time.time_ns() // 1_000_000)
                 try:
-                    if is_lazy:
-                        return self._run_lazily(connection, sql, parameters)
-                    if write_lock.holds > 1:
-                        # We may be in a finalizer that runs in the middle of _run_lazily.
-                        connection.execute(self._set_synchronous)
-                    return connection.execute(sql, parameters).rowcount
+                    if (now := time.monotonic()) >= self.cache.valid_until:
+                        self._look_for_edits(connection, now)
+                    changed = work(connection, time.time_ns() // 1_000_000)
+                    if changed is not None:
+                        return changed
                 except sqlite3.ProgrammingError:
-                    self._reopen_if_closed(connection)
+                    self.reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
-            self._raise_ours(error, is_writing=True)
+            self.raise_ours(error, is_writing=True)
         finally:
             write_lock.holds -= 1
             if not write_lock.holds:
@@ -158,80 +143,88 @@ class Database:
                     write_lock.unlock()
                     raise
 
-    def _run_lazily(self, connection: Connection, sql: str, parameters: Parameters) -> int:
-        # One call into C, as in first_row: a signal handler finds `synchronous` as it should
-        # be, and no statement half read. The checkpoint, which syncs, is left to the next
-        # real write; not for ever, as the log must not grow without bound.
-        script = (
-            (f"PRAGMA wal_autocheckpoint = {_LAZY_CHECKPOINT_PAGES}", ()),
-            ("PRAGMA synchronous = NORMAL", ()),
-            (sql, parameters),
-            (self._set_synchronous, ()),
-            (f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}", ()),
-        )
+    def close(self) -> None:
+        """Close the connection and the lock descriptor; harmless where they are closed."""
         try:
-            changed: int = max(map(_rowcount, map(connection.execute, *zip(*script, strict=True))))
-        except BaseException:
-            self.close()  # in the middle of the script: start afresh
-            raise
-        return changed
+            self._disconnect()
+        finally:
+            self.versions.close()
+            self.write_lock.close()
+
+    def abandon(self) -> None:
+        """In a child of an unhooked fork: have the inherited connection never closed.
+
+        Closing it, also by the garbage collector at exit, would have SQLite delete the log
+        that the parent goes on writing to. So its reference count never reaches zero again.
+        """
+        for connection in (self.connection, self._half_open):
+            if connection is not None:
+                _sharing.disown(connection)
+                import ctypes  # costly to import, and needed by nobody else
+
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        self.connection = self._half_open = None
+        self.cache.empty(None)
+        self.versions.close()
+        self.write_lock.abandon()
 
     def _locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held."""
         while True:
-            if not self._write_lock.try_lock():
-                raise NotNow(f"another process holds {self._write_lock.path}")
+            if not self.write_lock.try_lock():
+                raise NotNow(f"another process holds {self.write_lock.path}")
             try:
                 stamp = self._watch.look()
             except FileNotFoundError as error:  # the whole directory is gone
                 if not is_ours(error):
                     raise
-                self._write_lock.close()
+                self.write_lock.close()
                 continue
-            connection = self._connection
-            if stamp is None and connection is not None:
+            connection = self.connection
+            if stamp is None and connection is not None and self.versions.is_whole():
                 return connection
-            if not self._write_lock.is_in_place():
-                self._write_lock.close()
+            if not self.write_lock.is_in_place():
+                self.write_lock.close()
             elif connection is None:
                 self._open(is_locked=True)
             elif not connection.is_in_place(self.path):
                 self._mend(connection)
+            elif not self.versions.is_in_place():
+                self.versions.open_or_make()
+                self.cache.empty(self.versions.counters)
             elif stamp is not None:
                 self._watch.settle(stamp)
                 return connection
 
-    def _look(self) -> Connection:
-        """Open if need be, and leave a file that has lost its name, if that needs no waiting."""
-        while (connection := self._connection) is None:
-            try:
-                self._open(is_locked=False)
-            except NeedsWriteLock:
-                self._mend_under_lock()
-        if time.monotonic() >= self._look_due:
-            self._look_due = time.monotonic() + _LOOK_SECONDS
-            try:
-                if self._watch.look() is None or connection.is_in_place(self.path):
-                    return connection
-            except FileNotFoundError as error:
-                if not is_ours(error):
-                    raise
-            # Where a writer is at work, or the disk is full, read on in the old file and look
-            # again in 10 ms: reading waits for nobody.
-            with contextlib.suppress(NotNow, StorageError):
-                self._mend_under_lock()
-            return self._connection or connection
-        return connection
+    def _look_for_edits(self, connection: Connection, now: float) -> None:
+        (data_version,) = first_row(connection, "PRAGMA data_version")
+        if data_version != connection.data_version:
+            # Another connection has written: perhaps one of ours, whose writes the counters tell
+            # of, but nobody can tell that no other tool has as well.
+            connection.data_version = data_version
+            self.cache.empty(self.versions.counters)
+        self.cache.valid_until = now + _LOOK_SECONDS
+
+    def _is_all_in_place(self, connection: Connection) -> bool:
+        try:
+            is_untouched = self._watch.look() is None
+        except FileNotFoundError as error:  # the whole directory is gone
+            if not is_ours(error):
+                raise
+            return False
+        if is_untouched:
+            return self.versions.is_whole()
+        return connection.is_in_place(self.path) and self.versions.is_in_place()
 
     def _mend_under_lock(self) -> None:
-        self.write(_schema.NOTHING, lambda _since: ())
+        self.locked(lambda _connection, _now_ms: 0)
 
     def _mend(self, connection: Connection) -> None:
         try:
             if connection.identity == _filesystem.identity(self.path):
                 _rescue.replace_by_copy(connection, self.path)
         except sqlite3.ProgrammingError:
-            self._reopen_if_closed(connection)
+            self.reopen_if_closed(connection)
         except sqlite3.Error as error:
             # Not _raise_ours, which disconnects: the connection may hold the only copy.
             raise translated(error, self.path, is_writing=False) from error
@@ -267,23 +260,32 @@ class Database:
             connection = self._half_open = Connection.to(self.path)
             connection.identity = identity
             _opening.prepare(connection, self.path, self._synchronous, is_locked=is_locked)
+            (connection.data_version,) = first_row(connection, "PRAGMA data_version")
         except sqlite3.ProgrammingError:
-            self._reopen_if_closed(connection)
+            self.reopen_if_closed(connection)
             raise Interrupted from None
         except sqlite3.OperationalError as error:
             self._refuse_replaced(identity)
-            self._raise_ours(error, is_writing=False)  # nothing of the caller's, that is
+            self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
         connection.side_files = {path: _filesystem.identity(path) for path in self._side_files}
         self._refuse_replaced(identity)
-        self._look_due = time.monotonic() + _LOOK_SECONDS
-        self._connection = connection
+        if is_locked:
+            self.versions.open_or_make()
+        else:
+            self.versions.open()
+        self.cache.empty(self.versions.counters)
+        valid_until = time.monotonic() + _LOOK_SECONDS
+        if self._half_open is not connection:  # a signal handler has opened another
+            raise Interrupted
+        self.cache.valid_until = valid_until
+        self.connection = connection
         self._half_open = None
 
     def _refuse_replaced(self, identity: Identity) -> None:
         if identity != _filesystem.identity(self.path):
             raise NotNow("the database keeps being replaced", OPENING_SECONDS)
 
-    def _reopen_if_closed(self, connection: Connection) -> None:
+    def reopen_if_closed(self, connection: Connection) -> None:
         """To be called in an except clause: raise on, unless the connection was closed under us.
 
         A signal handler that closes the store, forks, or opens while we were opening, may run
@@ -291,23 +293,24 @@ class Database:
         """
         if not connection.is_closed():
             raise  # noqa: PLE0704 (see the docstring)
-        if connection is self._connection:
-            self._connection = None
+        if connection is self.connection:
+            self.connection = None
 
     def _disconnect(self) -> None:
         with _fork.opening:
-            connection, half_open = self._connection, self._half_open
+            self.cache.empty(None)
+            connection, half_open = self.connection, self._half_open
             # Closed first, forgotten then: what is open must be found by a signal handler.
             # What one has opened meanwhile stays.
             for each in (connection, half_open):
                 if each is not None:
                     _rescue.close(each, self.path)
-            if self._connection is connection:
-                self._connection = None
+            if self.connection is connection:
+                self.connection = None
             if self._half_open is half_open:
                 self._half_open = None
 
-    def _raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
+    def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         if isinstance(error, StorageError) or not is_ours(error):
             raise error
         if isinstance(error, OSError):

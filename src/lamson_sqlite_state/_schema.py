@@ -12,7 +12,6 @@ __all__ = [
     "COMPARE_AND_SET",
     "COMPARE_AND_SET_FROM_START",
     "INSERT_START",
-    "NOTHING",
     "SELECT_STATE",
     "SET",
     "SET_ALL",
@@ -69,7 +68,6 @@ COMPARE_AND_SET_FROM_START: Final = (
     " WHERE state = 'START'"
 )
 CLEAR: Final = "DELETE FROM states"
-NOTHING: Final = "SELECT NULL WHERE 0"
 
 
 def first_row(connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> Any:

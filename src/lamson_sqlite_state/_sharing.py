@@ -57,10 +57,13 @@ class Connection(sqlite3.Connection):
         identity: the database, from the moment the connection is about to be used. Before
             that it holds no locks, and whoever finds it need not mind it.
         side_files: its -wal and -shm, from the moment it has opened them.
+        data_version: changes when another connection has written
+            (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look.
     """
 
     identity: Identity | None = None
     side_files: Mapping[str, Identity | None] = MappingProxyType({})
+    data_version = 0
 
     @classmethod
     def to(cls, path: str) -> "Connection":

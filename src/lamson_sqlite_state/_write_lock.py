@@ -92,17 +92,23 @@ class WriteLock:
     A signal handler can re-enter on the same thread between any two lines. So a hold is
     counted in `holds` before the lock is taken and discounted before it is let go of, both
     operations may be repeated, and only the outermost hold lets go. A handler that closes the
-    store lets go of everything; `_epoch` tells the call that it interrupted.
+    store lets go of everything; `epoch` tells the call that it interrupted.
+
+    Attributes:
+        path: the lock file.
+        holds: how many calls on this thread need the lock now.
+        is_held: whether this process has it.
+        epoch: another number each time it was let go of.
     """
 
     def __init__(self, path: str, file_mode: int) -> None:
         self.path = path
         self.holds = 0
+        self.is_held = False
+        self.epoch = 0
         self._file_mode = file_mode
         self._descriptor: int | None = None
         self._identity: Identity | None = None
-        self._is_held = False
-        self._epoch = 0
 
     def try_lock(self) -> bool:
         """Take the lock if nobody else has it; harmless where this process has it already.
@@ -112,8 +118,8 @@ class WriteLock:
         Raises:
             OSError: the lock file could not be opened or locked.
         """
-        while not self._is_held:
-            epoch, descriptor = self._epoch, self._descriptor
+        while not self.is_held:
+            epoch, descriptor = self.epoch, self._descriptor
             if descriptor is None:
                 descriptor = self._open()
             try:
@@ -127,14 +133,14 @@ class WriteLock:
                 if self._descriptor == descriptor:
                     self._descriptor = None
                 continue
-            if epoch == self._epoch:
-                self._is_held = True
+            if epoch == self.epoch:
+                self.is_held = True
         return True
 
     def unlock(self) -> None:
         """Let go of the lock; harmless where it is not held."""
-        self._epoch += 1
-        self._is_held = False
+        self.epoch += 1
+        self.is_held = False
         descriptor = self._descriptor
         if descriptor is not None:
             try:
@@ -161,8 +167,8 @@ class WriteLock:
 
     def abandon(self) -> None:
         """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
-        self._epoch += 1
-        self._is_held = False
+        self.epoch += 1
+        self.is_held = False
         descriptor, self._descriptor = self._descriptor, None
         _open_locks.discard(self)
         if descriptor is not None:

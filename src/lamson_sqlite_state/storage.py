@@ -4,14 +4,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
 from . import _fork, _schema
+from ._coherence import EVERY_STRIPE, Cache, stripe_of
 from ._database import Database
 from ._filesystem import Identity
 from ._keys import checked_state, row_key
 from ._opening import unsafe_fork
 from ._sqlite_errors import NotNow
+from ._states import States
 from ._write_lock import Patience
 from .interface import ROUTE_FIRST_STATE
 
@@ -48,7 +51,8 @@ class SQLiteStorage:
 
     Args:
         database_path: the file. A relative path is made absolute now, symbolic links are
-            resolved at the first use. Beside it stand its ``-wal``, ``-shm`` and ``.lock``.
+            resolved at the first use. Beside it stand its ``-wal``, ``-shm``, ``.lock`` and
+            ``.versions``.
         timeout: seconds that one call may wait for writers in other processes. 0 means to try
             once. A call also waits for those of other threads on the same store, each of which
             holds it for one statement and not while it waits for a process.
@@ -57,10 +61,12 @@ class SQLiteStorage:
             (https://www.sqlite.org/pragma.html#pragma_synchronous).
         file_mode: permissions of the files it creates. Mail addresses are personal data, so
             by default only the owner can read them.
+        cache_size: how many pairs at most are kept in memory, about 400 bytes each. What
+            is kept is as right as what is in the file; 0 keeps nothing.
 
     Raises:
-        ValueError: the path is empty, ":memory:" or holds a NUL; the timeout is negative; the
-            mode lacks 0o600; or ``synchronous`` is another word.
+        ValueError: the path is empty, ":memory:" or holds a NUL; the timeout or the cache size
+            is negative; the mode lacks 0o600; or ``synchronous`` is another word.
         TypeError: an argument is of the wrong type.
     """
 
@@ -71,6 +77,7 @@ class SQLiteStorage:
         timeout: float = 30.0,
         synchronous: Literal["FULL", "NORMAL"] = "FULL",
         file_mode: int = 0o600,
+        cache_size: int = 65_536,
     ) -> None:
         given = os.fsdecode(database_path)
         if given in ("", ":memory:"):
@@ -83,13 +90,20 @@ class SQLiteStorage:
             raise ValueError(f"synchronous must be 'FULL' or 'NORMAL', not {synchronous!r}")
         if file_mode & ~0o777 or file_mode & 0o600 != 0o600:
             raise ValueError(f"file_mode must be 0o600 to 0o777, not {file_mode!r}")
+        if not isinstance(cache_size, int):
+            raise TypeError(f"cache_size must be an int, not {cache_size!r}")
+        if cache_size < 0:
+            raise ValueError(f"cache_size must be 0 or more pairs, not {cache_size!r}")
         self._given_path = os.path.abspath(given)
         self._timeout = timeout
         self._synchronous = synchronous
         self._file_mode = file_mode
+        self._cache_size = cache_size
+        self._cache = Cache(cache_size)
         self._lock = threading.RLock()
         self._queue = threading.RLock()
         self._database: Database | None = None
+        self._states: States | None = None
         self._pid = os.getpid()
         _fork.register(self)
 
@@ -105,13 +119,27 @@ class SQLiteStorage:
         stores START, unless another process has just set it, and returns what is there then.
         It does not wait for the disk; losing a START to a power cut changes nothing.
         """
-        key = row_key(module, sender)
+        if type(module) is type(sender) is str:
+            # Cache.find, written out as a call would cost a third more. No lock is taken; why
+            # that is sound stands there.
+            cache = self._cache
+            entries, counters = cache.current
+            entry = entries.get((sender, module))
+            if entry is not None:
+                state, stripe, version = entry
+                if counters[stripe] == version and monotonic() < cache.valid_until:
+                    return state
+            key = row_key(module, sender)
+        else:
+            key = row_key(module, sender)
+            cached = self._cache.find(key)
+            if cached is not None:
+                return cached
         while True:
-            row = self._call(Database.read, _schema.SELECT_STATE, key)
-            if row is not None:
-                state: str = row[0]
-                return state
-            if self._call(Database.write_lazily, _schema.INSERT_START, lambda since: (*key, since)):
+            found = self._call(States.read, key)
+            if found is not None:
+                return found
+            if self._call(States.insert_start, key):
                 return ROUTE_FIRST_STATE
 
     def set(self, module: object, sender: object, state: str) -> None:
@@ -124,11 +152,19 @@ class SQLiteStorage:
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
         key, text = row_key(module, sender), checked_state(state)
-        self._call(Database.write, _schema.SET, lambda since: (*key, text, since))
+        if self._cache.find(key) != text:
+            self._call(
+                States.write,
+                _schema.SET,
+                lambda since: (*key, text, since),
+                (stripe_of(key[0]),),
+                key,
+                text,
+            )
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
-        self._call(Database.write, _schema.CLEAR, lambda _since: ())
+        self._call(States.write, _schema.CLEAR, lambda _since: (), EVERY_STRIPE)
 
     def set_all(self, sender: object, state: str) -> int:
         """Give every pair that this sender has, in any module, the same state at one instant.
@@ -142,7 +178,10 @@ class SQLiteStorage:
         """
         (sender_key, _), text = row_key("", sender), checked_state(state)
         return self._call(
-            Database.write, _schema.SET_ALL, lambda since: (text, since, text, sender_key)
+            States.write,
+            _schema.SET_ALL,
+            lambda since: (text, since, text, sender_key),
+            (stripe_of(sender_key),),
         )
 
     def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
@@ -157,21 +196,24 @@ class SQLiteStorage:
         key = row_key(module, sender)
         old, new = checked_state(expected), checked_state(state)
         if old == new:
-            row = self._call(Database.read, _schema.SELECT_STATE, key)
-            return bool((ROUTE_FIRST_STATE if row is None else row[0]) == old)
+            found = self._call(States.read, key)
+            return (ROUTE_FIRST_STATE if found is None else found) == old
+        stripes = (stripe_of(key[0]),)
         if old == ROUTE_FIRST_STATE:
-            return bool(
-                self._call(
-                    Database.write,
-                    _schema.COMPARE_AND_SET_FROM_START,
-                    lambda since: (*key, new, since),
-                )
+            changed = self._call(
+                States.write,
+                _schema.COMPARE_AND_SET_FROM_START,
+                lambda since: (*key, new, since),
+                stripes,
             )
-        return bool(
-            self._call(
-                Database.write, _schema.COMPARE_AND_SET, lambda since: (new, since, *key, old)
+        else:
+            changed = self._call(
+                States.write,
+                _schema.COMPARE_AND_SET,
+                lambda since: (new, since, *key, old),
+                stripes,
             )
-        )
+        return bool(changed)
 
     def close(self) -> None:
         """Close the file in this process; the next call opens it again.
@@ -197,6 +239,7 @@ class SQLiteStorage:
             "timeout": self._timeout,
             "synchronous": self._synchronous,
             "file_mode": self._file_mode,
+            "cache_size": self._cache_size,
         }
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
@@ -214,14 +257,14 @@ class SQLiteStorage:
             _fork.mark_inherited(identity)
             database.abandon()
 
-    def _call(self, method: Callable[[Database, *Arguments], T], *arguments: *Arguments) -> T:
-        """Call a method of the database, again and again until it may have what it needs."""
+    def _call(self, method: Callable[[States, *Arguments], T], *arguments: *Arguments) -> T:
+        """Call a method of the table, again and again until it may have what it needs."""
         patience = None
         try:
             while True:
                 with self._own_lock():
                     try:
-                        return method(self._database or self._resolved(), *arguments)
+                        return method(self._states or self._resolved(), *arguments)
                     except NotNow as answer:
                         culprit, grace_seconds = answer.culprit, answer.grace_seconds
                 # Waiting is done without the lock, so that a thread that waits for another
@@ -241,9 +284,10 @@ class SQLiteStorage:
                 raise unsafe_fork(self.path)
         return self._lock
 
-    def _resolved(self) -> Database:
-        self._database = Database(self.path, self._synchronous, self._file_mode)
-        return self._database
+    def _resolved(self) -> States:
+        database = Database(self.path, self._synchronous, self._file_mode, self._cache)
+        self._database, self._states = database, States(database, self._synchronous)
+        return self._states
 
     # What _fork.ForkAware asks for.
 

@@ -1,0 +1,323 @@
+"""Who wrote last: version counters that all processes share, and the cache they keep coherent.
+
+``states.versions`` is mapped into every process that has the store open. It holds a counter for
+each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
+odd, commits, and makes it even again; no even value is ever used twice. A reader takes a
+state into its cache only under an even value that it read *before* it asked the database, and
+uses it only while the counter still has that value. Between those two moments no writer has
+been between odd and even, so nothing of that stripe was committed: what a cached read returns is
+what the database holds at the moment the counter is read. That makes reads linearizable in
+and across processes.
+
+What a crash leaves behind: a writer that dies before it makes the counter odd has written
+nothing; one that dies later leaves it odd, whether it has committed or not. States under an odd
+counter are not taken from any cache, until the next writer of that stripe makes it even. The
+same holds where a write has failed, as the outcome may be unknown. A power cut may leave
+anything in the file, but it leaves no process with a cache.
+
+The counters tell of nothing that other SQLite tools write. For that, see `Database`.
+
+The stores and loads of a counter are of one aligned machine word. Between them and what they are
+to be ordered with stand system calls of SQLite's, which lock, write and unlock.
+"""
+
+import errno
+import mmap
+import os
+import sqlite3
+import stat
+import time
+from array import array
+from binascii import crc32
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from . import _filesystem
+from ._blame import is_ours
+from ._filesystem import Identity
+from ._write_lock import WriteLock
+
+__all__ = ["EVERY_STRIPE", "NO_STRIPE", "Cache", "Entry", "Key", "Versions", "stripe_of"]
+
+_SIZE_BYTES: Final = 32 * 1024
+_COUNTERS: Final = _SIZE_BYTES // 8
+
+# In the place of the first counter. Another byte order makes another number of it.
+_LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
+
+# No counter is ever 0, which is what a file reads as that was truncated and has grown again.
+_FIRST_VERSION: Final = 2
+
+EVERY_STRIPE: Final = range(1, _COUNTERS)
+NO_STRIPE: Final = range(0)
+
+# Addresses have at most 320 characters (RFC 5321). Whoever sends a header of a megabyte as
+# his name shall not have it kept in memory.
+_LONGEST_CACHED: Final = 512
+
+# What a cache goes by that is to keep nothing.
+_ODD_COUNTERS: Final = memoryview(array("Q", [1]) * _COUNTERS)
+
+Key: TypeAlias = tuple[str | bytes, str | bytes]
+"""``(sender, module)`` as they stand in their columns."""
+
+Entry: TypeAlias = tuple[str, int, int]
+"""``(state, stripe, version)``: valid while the stripe's counter has that version."""
+
+
+def stripe_of(sender: str | bytes) -> int:
+    """Return which counter stands for a sender; the same in every process and release."""
+    return 1 + crc32(sender.encode() if isinstance(sender, str) else sender) % (_COUNTERS - 1)
+
+
+class Versions:
+    """The shared counters of one database.
+
+    Written only with the write lock held. Not thread-safe: the store's RLock guards every call.
+
+    Nothing is ever unmapped by force: a thread that reads a counter without a lock keeps
+    the mapping alive by its reference. A file that is truncated under its readers kills them
+    (SIGBUS), like the -shm; `is_whole` keeps that to reads of the last moments.
+
+    Attributes:
+        counters: the mapped file, or None while there is none.
+    """
+
+    def __init__(self, path: str, file_mode: int) -> None:
+        self.path = path
+        self.counters: memoryview | None = None
+        self._mapping: mmap.mmap | None = None
+        self._identity: Identity | None = None
+        self._file_mode = file_mode
+        self._turn = 0
+
+    def is_whole(self) -> bool:
+        """Whether the counters may be touched: a file is mapped, and was not truncated since."""
+        mapping, counters = self._mapping, self.counters
+        return (
+            mapping is not None
+            and counters is not None
+            and mapping.size() == _SIZE_BYTES
+            and counters[0] == _LAYOUT
+        )
+
+    def is_in_place(self) -> bool:
+        """Whether the counters may be touched, and the name still stands for their file."""
+        return self.is_whole() and self._identity == _filesystem.identity(self.path)
+
+    def open(self) -> None:
+        """Map the file if there is a sound one, else none; that only costs the cache."""
+        try:
+            self._map()
+        except OSError as error:
+            if not is_ours(error):
+                raise
+            self.close()
+
+    def open_or_make(self) -> None:
+        """Map the file that has the name, made anew if it is missing or not as it should be.
+
+        Called with the write lock held. Whoever has an old file mapped finds by his directory
+        that it has lost its name; so that his cache shows nothing outdated until he looks,
+        the counters of the old file are first made odd if this process has it mapped.
+
+        Raises:
+            OSError: it cannot be opened or made.
+        """
+        if self.is_in_place():
+            return
+        if self.is_whole():
+            self._make_all_odd()
+        while not self._map():
+            self._make()
+
+    def close(self) -> None:
+        """Forget the file; it stays mapped until the last reader has finished."""
+        self.counters = self._mapping = self._identity = None
+
+    def commit(
+        self,
+        lock: WriteLock,
+        stripes: Sequence[int],
+        connection: sqlite3.Connection,
+        sql: str,
+        parameters: Sequence[object],
+    ) -> tuple[int, int | None] | None:
+        """Run a statement that changes states, telling all caches of it.
+
+        A signal handler may use or close the store between any two lines; other threads wait.
+        So a counter is stored, and the statement started, with no call between that and the
+        test that the lock was neither let go of nor used since. (A finalizer may even run
+        within the statement.) A write inside another write leaves its counters odd.
+
+        Args:
+            lock: is held, unless a handler lets go of it.
+            stripes: of all senders whose states may change.
+            connection: runs the statement.
+            sql: the statement; it commits by itself.
+            parameters: of the statement.
+
+        Returns:
+            How many rows were changed; and what the counter of the one stripe is after that, or
+            None where it stays odd. Altogether None if the store was closed by a signal
+            handler, and nothing was done.
+
+        Raises:
+            sqlite3.Error: the statement failed. The counters stay odd.
+        """
+        while True:
+            turn = self._turn = self._turn + 1
+            epoch, counters, was_odd = lock.epoch, self.counters, 0
+            if not lock.is_held or counters is None:
+                return None
+            try:
+                for stripe in stripes:
+                    if self._turn != turn or lock.epoch != epoch:
+                        break
+                    was_odd |= counters[stripe] & 1
+                    counters[stripe] |= 1
+                if self._turn != turn or lock.epoch != epoch:
+                    continue
+                changed = connection.execute(sql, parameters).rowcount
+                # A counter may have its old value again if nothing was written while it was odd.
+                step = 1 if changed or was_odd else -1
+                version = None
+                for stripe in stripes:
+                    if self._turn != turn or lock.epoch != epoch or lock.holds > 1:
+                        return changed, None
+                    version = counters[stripe] = counters[stripe] + step
+                return changed, version
+            finally:
+                del counters  # or an error's traceback would keep the file open
+
+    def _make_all_odd(self) -> None:
+        counters = self.counters
+        if counters is not None:
+            for stripe in EVERY_STRIPE:
+                counters[stripe] |= 1
+
+    def _map(self) -> bool:
+        # O_NONBLOCK: a FIFO that somebody has put there must not keep us waiting.
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self.path, flags)
+        except OSError as error:
+            if not is_ours(error) or error.errno not in (
+                *(errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO),
+            ):
+                raise
+            self.close()
+            return False
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_size != _SIZE_BYTES:
+                self.close()
+                return False
+            mapping = mmap.mmap(descriptor, _SIZE_BYTES)
+        finally:
+            os.close(descriptor)
+        counters = memoryview(mapping).cast("Q")
+        if counters[0] != _LAYOUT:
+            self.close()
+            return False
+        self._mapping, self._identity = mapping, (found.st_dev, found.st_ino)
+        self.counters = counters
+        return True
+
+    def _make(self) -> None:
+        # Written as a whole, not left sparse: a hole that the full disk cannot fill kills who
+        # stores into it. Never written into a file that has the name: others have it mapped.
+        new = f"{self.path}.new"
+        try:
+            os.unlink(new)
+        except FileNotFoundError as error:
+            if not is_ours(error):
+                raise
+        content = array("Q", [_FIRST_VERSION]) * _COUNTERS
+        content[0] = _LAYOUT
+        descriptor = _filesystem.create_file(new, self._file_mode)
+        try:
+            if os.write(descriptor, content) < _SIZE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)
+        finally:
+            os.close(descriptor)
+        try:
+            os.rename(new, self.path)
+        except FileNotFoundError as error:  # a signal handler that used the store has made one
+            if not is_ours(error):
+                raise
+
+
+class Cache:
+    """The states that one store read or set last, each with the version it belongs to.
+
+    `find` needs no lock, neither with the GIL nor in a free-threaded build: it takes
+    references to objects that are never changed (the entry, the mapping) or whose single
+    operations are atomic (the dictionary), and what it has found is judged by the counter
+    alone, which it reads last. So it does not matter what other threads put in or
+    throw away meanwhile: an entry is right or is not used. A counter is one aligned word, which is
+    loaded and stored as a whole, by whichever process. All that changes the cache is called
+    with the store's RLock held.
+
+    A signal handler may come between any two lines. So the dictionary is emptied by taking another
+    one, and whoever is about to keep something names the one he had before he asked the
+    database: what he read before it was emptied goes nowhere.
+
+    Args:
+        size: at most so many entries. The oldest goes first.
+    """
+
+    __slots__ = ("_order", "_size", "current", "valid_until")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._order: deque[Key] = deque()
+        self.current: tuple[dict[Key, Entry], memoryview] = ({}, _ODD_COUNTERS)
+        """The entries, and the counters that they are valid by."""
+        self.valid_until = 0.0
+        """When the files are to be looked at again, by `time.monotonic`."""
+
+    def find(self, key: Key) -> str | None:
+        """Return the state of a pair as the database holds it at this moment, or None."""
+        entries, counters = self.current
+        entry = entries.get(key)
+        if entry is not None:
+            state, stripe, version = entry
+            if counters[stripe] == version and time.monotonic() < self.valid_until:
+                return state
+        return None
+
+    def keep(
+        self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
+    ) -> None:
+        """Put a state in.
+
+        Args:
+            entries: those of `current` when the version was read, or before.
+            key: the pair.
+            state: what the database held at some moment after the version was read.
+            stripe: of its sender.
+            version: what the counter was; an odd one is not kept.
+        """
+        if version & 1 or entries is not self.current[0]:
+            return
+        sender, module = key
+        if len(sender) + len(module) + len(state) > _LONGEST_CACHED:
+            return
+        order = self._order
+        # No signal handler can run until the key of a new entry stands in the queue, so that
+        # every entry will have its turn to go.
+        is_new = key not in entries
+        entries[key] = (state, stripe, version)
+        if is_new:
+            order.append(key)
+            while len(order) > self._size:
+                entries.pop(order.popleft(), None)
+            if len(entries) > len(order):  # an exception struck between the two calls
+                self.empty(self.current[1])
+
+    def empty(self, counters: memoryview | None) -> None:
+        """Throw all away, and go by these counters from now on; None keeps it empty."""
+        self._order = deque()
+        self.current = ({}, counters if self._size and counters else _ODD_COUNTERS)
