@@ -244,9 +244,13 @@ class Versions:
             os.close(descriptor)
         try:
             os.rename(new, self.path)
-        except FileNotFoundError as error:  # a signal handler that used the store has made one
+        except OSError as error:
             if not is_ours(error):
                 raise
+            if not isinstance(error, FileNotFoundError):
+                error.filename = self.path
+                raise
+            # A signal handler that used the store has made one meanwhile.
 
 
 class Cache:
@@ -284,7 +288,7 @@ class Cache:
         entry = entries.get(key)
         if entry is not None:
             state, stripe, version = entry
-            if counters[stripe] == version and time.monotonic() < self.valid_until:
+            if time.monotonic() < self.valid_until and counters[stripe] == version:
                 return state
         return None
 

@@ -45,6 +45,7 @@ _REMEDIES: Final = {
     errno.ELOOP: "a link has taken the place of the file: restart the program to follow it",
     errno.EEXIST: "a file stands where a directory is needed: move it away",
     errno.EDQUOT: "the user's disk quota is used up: free some space",
+    errno.EISDIR: "a directory stands where a file is needed: move it away",
     errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
     errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
     errno.ENOSPC: "the disk is full: free some space",

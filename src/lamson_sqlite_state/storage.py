@@ -127,7 +127,7 @@ class SQLiteStorage:
             entry = entries.get((sender, module))
             if entry is not None:
                 state, stripe, version = entry
-                if counters[stripe] == version and monotonic() < cache.valid_until:
+                if monotonic() < cache.valid_until and counters[stripe] == version:
                     return state
             key = row_key(module, sender)
         else:
