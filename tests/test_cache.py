@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from salmon.routing import MemoryStorage
 
-from lamson_sqlite_state import SQLiteStorage, _coherence, _sharing
+from lamson_sqlite_state import SQLiteStorage, _cache, _sharing
 
 from .actors import Actor
 from .children import in_child
@@ -264,7 +264,7 @@ class TestBounds:
 
     def test_what_an_exception_left_over_is_forgotten(self) -> None:
         """It may strike between taking a key out of the queue and its entry out of the dict."""
-        cache = _coherence.Cache(2)
+        cache = _cache.Cache(2)
         for key in (("a", "m"), ("b", "m")):
             cache.keep(cache.current[0], key, "S", 1, 2)
         cache._order.popleft()

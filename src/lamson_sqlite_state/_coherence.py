@@ -1,4 +1,4 @@
-"""Who wrote last: version counters that all processes share, and the cache they keep coherent.
+"""Who wrote last: the version counters that keep the caches of all processes coherent.
 
 ``states.versions`` is mapped into every process that has the store open. It holds a counter for
 each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
@@ -26,22 +26,20 @@ import mmap
 import os
 import sqlite3
 import stat
-import time
 from array import array
 from binascii import crc32
-from collections import deque
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from . import _filesystem
 from ._blame import is_ours
 from ._filesystem import Identity
 from ._write_lock import WriteLock
 
-__all__ = ["EVERY_STRIPE", "NO_STRIPE", "Cache", "Entry", "Key", "Versions", "stripe_of"]
+__all__ = ["COUNTERS", "EVERY_STRIPE", "Versions", "stripe_of"]
 
 _SIZE_BYTES: Final = 32 * 1024
-_COUNTERS: Final = _SIZE_BYTES // 8
+COUNTERS: Final = _SIZE_BYTES // 8
 
 # In the place of the first counter. Another byte order makes another number of it.
 _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
@@ -49,26 +47,12 @@ _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
 # No counter is ever 0, which is what a file reads as that was truncated and has grown again.
 _FIRST_VERSION: Final = 2
 
-EVERY_STRIPE: Final = range(1, _COUNTERS)
-NO_STRIPE: Final = range(0)
-
-# Addresses have at most 320 characters (RFC 5321). Whoever sends a header of a megabyte as
-# his name shall not have it kept in memory.
-_LONGEST_CACHED: Final = 512
-
-# What a cache goes by that is to keep nothing.
-_ODD_COUNTERS: Final = memoryview(array("Q", [1]) * _COUNTERS)
-
-Key: TypeAlias = tuple[str | bytes, str | bytes]
-"""``(sender, module)`` as they stand in their columns."""
-
-Entry: TypeAlias = tuple[str, int, int]
-"""``(state, stripe, version)``: valid while the stripe's counter has that version."""
+EVERY_STRIPE: Final = range(1, COUNTERS)
 
 
 def stripe_of(sender: str | bytes) -> int:
     """Return which counter stands for a sender; the same in every process and release."""
-    return 1 + crc32(sender.encode() if isinstance(sender, str) else sender) % (_COUNTERS - 1)
+    return 1 + crc32(sender.encode() if isinstance(sender, str) else sender) % (COUNTERS - 1)
 
 
 class Versions:
@@ -234,7 +218,7 @@ class Versions:
         except FileNotFoundError as error:
             if not is_ours(error):
                 raise
-        content = array("Q", [_FIRST_VERSION]) * _COUNTERS
+        content = array("Q", [_FIRST_VERSION]) * COUNTERS
         content[0] = _LAYOUT
         descriptor = _filesystem.create_file(new, self._file_mode)
         try:
@@ -251,77 +235,3 @@ class Versions:
                 error.filename = self.path
                 raise
             # A signal handler that used the store has made one meanwhile.
-
-
-class Cache:
-    """The states that one store read or set last, each with the version it belongs to.
-
-    `find` needs no lock, neither with the GIL nor in a free-threaded build: it takes
-    references to objects that are never changed (the entry, the mapping) or whose single
-    operations are atomic (the dictionary), and what it has found is judged by the counter
-    alone, which it reads last. So it does not matter what other threads put in or
-    throw away meanwhile: an entry is right or is not used. A counter is one aligned word, which is
-    loaded and stored as a whole, by whichever process. All that changes the cache is called
-    with the store's RLock held.
-
-    A signal handler may come between any two lines. So the dictionary is emptied by taking another
-    one, and whoever is about to keep something names the one he had before he asked the
-    database: what he read before it was emptied goes nowhere.
-
-    Args:
-        size: at most so many entries. The oldest goes first.
-    """
-
-    __slots__ = ("_order", "_size", "current", "valid_until")
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._order: deque[Key] = deque()
-        self.current: tuple[dict[Key, Entry], memoryview] = ({}, _ODD_COUNTERS)
-        """The entries, and the counters that they are valid by."""
-        self.valid_until = 0.0
-        """When the files are to be looked at again, by `time.monotonic`."""
-
-    def find(self, key: Key) -> str | None:
-        """Return the state of a pair as the database holds it at this moment, or None."""
-        entries, counters = self.current
-        entry = entries.get(key)
-        if entry is not None:
-            state, stripe, version = entry
-            if time.monotonic() < self.valid_until and counters[stripe] == version:
-                return state
-        return None
-
-    def keep(
-        self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
-    ) -> None:
-        """Put a state in.
-
-        Args:
-            entries: those of `current` when the version was read, or before.
-            key: the pair.
-            state: what the database held at some moment after the version was read.
-            stripe: of its sender.
-            version: what the counter was; an odd one is not kept.
-        """
-        if version & 1 or entries is not self.current[0]:
-            return
-        sender, module = key
-        if len(sender) + len(module) + len(state) > _LONGEST_CACHED:
-            return
-        order = self._order
-        # No signal handler can run until the key of a new entry stands in the queue, so that
-        # every entry will have its turn to go.
-        is_new = key not in entries
-        entries[key] = (state, stripe, version)
-        if is_new:
-            order.append(key)
-            while len(order) > self._size:
-                entries.pop(order.popleft(), None)
-            if len(entries) > len(order):  # an exception struck between the two calls
-                self.empty(self.current[1])
-
-    def empty(self, counters: memoryview | None) -> None:
-        """Throw all away, and go by these counters from now on; None keeps it empty."""
-        self._order = deque()
-        self.current = ({}, counters if self._size and counters else _ODD_COUNTERS)

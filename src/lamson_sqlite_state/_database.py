@@ -22,7 +22,8 @@ from typing import Final, NoReturn
 
 from . import _filesystem, _fork, _opening, _rescue, _sharing
 from ._blame import is_ours
-from ._coherence import Cache, Versions
+from ._cache import Cache
+from ._coherence import Versions
 from ._filesystem import DirectoryWatch, Identity
 from ._schema import first_row
 from ._sharing import Connection, Interrupted

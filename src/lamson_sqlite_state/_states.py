@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from . import _schema
-from ._coherence import Key, stripe_of
+from ._cache import Key
+from ._coherence import stripe_of
 from ._database import Database
 from ._schema import first_row
 from ._sharing import Connection

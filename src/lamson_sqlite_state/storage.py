@@ -1,33 +1,18 @@
-"""SQLiteStorage: the door. Who may come in when, and how long one waits; the rest is below."""
+"""SQLiteStorage: get, set, clear and nothing else. What every call goes through is in `_store`."""
 
-import os
-import sys
-import threading
-from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
-from . import _fork, _schema
-from ._coherence import EVERY_STRIPE, Cache, stripe_of
-from ._database import Database
-from ._filesystem import Identity
+from . import _schema
+from ._coherence import EVERY_STRIPE, stripe_of
 from ._keys import checked_state, row_key
-from ._opening import unsafe_fork
-from ._sqlite_errors import NotNow
 from ._states import States
-from ._write_lock import Patience
+from ._store import Store
 from .interface import ROUTE_FIRST_STATE
 
 __all__ = ["SQLiteStorage"]
 
-_SYNCHRONOUS_MODES: Final = ("FULL", "NORMAL")
 
-
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
-
-
-class SQLiteStorage:
+class SQLiteStorage(Store):
     """Conversation states in one SQLite file that threads and processes share safely.
 
     Every method is atomic across threads and processes: it has happened entirely or not at
@@ -70,48 +55,6 @@ class SQLiteStorage:
         TypeError: an argument is of the wrong type.
     """
 
-    def __init__(
-        self,
-        database_path: str | os.PathLike[str],
-        *,
-        timeout: float = 30.0,
-        synchronous: Literal["FULL", "NORMAL"] = "FULL",
-        file_mode: int = 0o600,
-        cache_size: int = 65_536,
-    ) -> None:
-        given = os.fsdecode(database_path)
-        if given in ("", ":memory:"):
-            raise ValueError(f"{given!r} names no file that processes could share: give a path")
-        if "\0" in given:
-            raise ValueError(f"a path cannot hold a NUL character: {given!r}")
-        if not timeout >= 0:
-            raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
-        if synchronous not in _SYNCHRONOUS_MODES:
-            raise ValueError(f"synchronous must be 'FULL' or 'NORMAL', not {synchronous!r}")
-        if file_mode & ~0o777 or file_mode & 0o600 != 0o600:
-            raise ValueError(f"file_mode must be 0o600 to 0o777, not {file_mode!r}")
-        if not isinstance(cache_size, int):
-            raise TypeError(f"cache_size must be an int, not {cache_size!r}")
-        if cache_size < 0:
-            raise ValueError(f"cache_size must be 0 or more pairs, not {cache_size!r}")
-        self._given_path = os.path.abspath(given)
-        self._timeout = timeout
-        self._synchronous = synchronous
-        self._file_mode = file_mode
-        self._cache_size = cache_size
-        self._cache = Cache(cache_size)
-        self._lock = threading.RLock()
-        self._queue = threading.RLock()
-        self._database: Database | None = None
-        self._states: States | None = None
-        self._pid = os.getpid()
-        _fork.register(self)
-
-    @property
-    def path(self) -> str:
-        """The file, absolute and with symbolic links resolved."""
-        return self._database.path if self._database else os.path.realpath(self._given_path)
-
     def get(self, module: object, sender: object) -> str:
         """Return the state of a pair; one nothing was set for is in START from then on.
 
@@ -151,16 +94,24 @@ class SQLiteStorage:
             TypeError: ``state`` is no ``str``. Nothing was written.
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
+        if type(module) is type(sender) is type(state) is str:
+            cache = self._cache  # as in get
+            entries, counters = cache.current
+            entry = entries.get((sender, module))
+            if entry is not None:
+                there, stripe, version = entry
+                is_recent = there == state and monotonic() < cache.valid_until
+                if is_recent and counters[stripe] == version:
+                    return
         key, text = row_key(module, sender), checked_state(state)
-        if self._cache.find(key) != text:
-            self._call(
-                States.write,
-                _schema.SET,
-                lambda since: (*key, text, since),
-                (stripe_of(key[0]),),
-                key,
-                text,
-            )
+        self._call(
+            States.write,
+            _schema.SET,
+            lambda since: (*key, text, since),
+            (stripe_of(key[0]),),
+            key,
+            text,
+        )
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
@@ -214,108 +165,3 @@ class SQLiteStorage:
                 stripes,
             )
         return bool(changed)
-
-    def close(self) -> None:
-        """Close the file in this process; the next call opens it again.
-
-        The last process to close it leaves one whole file, without ``-wal`` and ``-shm``.
-        """
-        with self._own_lock():
-            if self._database is not None:
-                self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.path!r})"
-
-    def __getstate__(self) -> dict[str, object]:
-        return {
-            "database_path": self._given_path,
-            "timeout": self._timeout,
-            "synchronous": self._synchronous,
-            "file_mode": self._file_mode,
-            "cache_size": self._cache_size,
-        }
-
-    def __setstate__(self, arguments: dict[str, Any]) -> None:
-        SQLiteStorage.__init__(self, **arguments)
-
-    def __del__(self) -> None:
-        database = getattr(self, "_database", None)
-        # While the interpreter ends, its threads are frozen, some perhaps with our locks held.
-        if database is None or sys.is_finalizing():
-            return
-        identity = self.inherited_identity
-        if identity is None:
-            database.close()
-        else:
-            _fork.mark_inherited(identity)
-            database.abandon()
-
-    def _call(self, method: Callable[[States, *Arguments], T], *arguments: *Arguments) -> T:
-        """Call a method of the table, again and again until it may have what it needs."""
-        patience = None
-        try:
-            while True:
-                with self._own_lock():
-                    try:
-                        return method(self._states or self._resolved(), *arguments)
-                    except NotNow as answer:
-                        culprit, grace_seconds = answer.culprit, answer.grace_seconds
-                # Waiting is done without the lock, so that a thread that waits for another
-                # process keeps neither readers nor a fork in this one waiting with it.
-                patience = patience or Patience(self._timeout, self._queue)
-                patience.wait(self.path, culprit, grace_seconds)
-        finally:
-            if patience is not None:
-                patience.end()
-
-    def _own_lock(self) -> threading.RLock:
-        """Return the lock that guards the database object, as this process's own."""
-        if self._pid != os.getpid():
-            # Before the lock is touched: a thread that the fork left behind may hold it.
-            _fork.adopt_process()
-            if self._pid != os.getpid():
-                raise unsafe_fork(self.path)
-        return self._lock
-
-    def _resolved(self) -> States:
-        database = Database(self.path, self._synchronous, self._file_mode, self._cache)
-        self._database, self._states = database, States(database, self._synchronous)
-        return self._states
-
-    # What _fork.ForkAware asks for.
-
-    @property
-    def lock(self) -> threading.RLock:
-        """Guards the database object: whoever holds it is alone inside the store."""
-        return self._lock
-
-    @property
-    def inherited_identity(self) -> Identity | None:
-        """The file left open here by the process that this one is a copy of, if any."""
-        if self._database is None or self._pid == os.getpid():
-            return None
-        return self._database.identity
-
-    def close_for_fork(self) -> None:
-        """Leave nothing open that would cross a fork."""
-        if self._database is not None:
-            self._database.close()
-
-    def start_in_child(self, *, with_new_lock: bool) -> None:
-        """Belong to the calling process."""
-        if with_new_lock:
-            self._lock = threading.RLock()
-        self._queue = threading.RLock()  # a thread left behind may be first in the old one
-        self._pid = os.getpid()
-
-    def abandon(self) -> None:
-        """Never close what was inherited."""
-        if self._database is not None:
-            self._database.abandon()
