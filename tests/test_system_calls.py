@@ -51,6 +51,30 @@ def test_only_a_change_of_state_waits_for_the_disk(
     assert (change > 0, change_after_get > 0) == (waits, waits)
 
 
+CACHED: Final = """
+import os, time
+from lamson_sqlite_state import SQLiteStorage
+
+with SQLiteStorage("states") as store:
+    store.set("app", "ann", "POSTING")
+    store.get("app", "ann")
+    store._cache.valid_until = time.monotonic() + 60
+    os.getppid()
+    for _ in range(1_000):
+        store.get("app", "ann")
+        store.set("app", "ann", "POSTING")
+    os.getppid()
+"""
+
+
+def test_cached_reads_and_unchanged_sets_make_none(tmp_path: Path) -> None:
+    _, between, _ = re.split(r"getppid\(\) +=", traced(tmp_path, "all", CACHED))
+    calls: list[str] = re.findall(r"^\d+ +(\w+)\(", between, re.MULTILINE)
+    # Python may ask for some memory. On machines without a vDSO the clock is a call, too.
+    assert len(calls) < 10 or set(calls) == {"clock_gettime"}, calls
+    assert set(calls) <= {"brk", "mmap", "munmap", "clock_gettime"}
+
+
 CREATING: Final = """
 import os
 from lamson_sqlite_state import SQLiteStorage
@@ -66,7 +90,8 @@ def test_there_is_no_moment_at_which_others_can_read_the_files(tmp_path: Path) -
     log = traced(tmp_path, "open,openat,creat", CREATING)
     modes = dict(re.findall(r'/(states[^/"]*)", \S*O_CREAT\S*, (0\d+)\)', log))
 
-    assert {"states", "states.lock", "states-wal", "states-shm"} <= set(modes)
+    assert {"states", "states.lock", "states.versions.new"} <= set(modes)
+    assert {"states-wal", "states-shm"} <= set(modes)
     assert set(modes.values()) == {"0600"}
 
 

@@ -46,7 +46,7 @@ class SQLiteStorage(Store):
             (https://www.sqlite.org/pragma.html#pragma_synchronous).
         file_mode: permissions of the files it creates. Mail addresses are personal data, so
             by default only the owner can read them.
-        cache_size: how many pairs at most are kept in memory, about 400 bytes each. What
+        cache_size: how many pairs at most are kept in memory, some 400 bytes each. What
             is kept is as right as what is in the file; 0 keeps nothing.
 
     Raises:
