@@ -35,8 +35,9 @@ class Cache:
     operations are atomic (the dictionary), and what it has found is judged by the counter
     alone, which it reads last. So it does not matter what other threads put in or
     throw away meanwhile: an entry is right or is not used. A counter is one aligned word, which is
-    loaded and stored as a whole, by whichever process. All that changes the cache is called
-    with the store's RLock held.
+    loaded and stored as a whole, by whichever process. The clock it reads first: a look that
+    had to empty the cache has done so before it made it valid for longer. All that changes the
+    cache is called with the store's RLock held.
 
     A signal handler may come between any two lines. So the dictionary is emptied by taking another
     one, and whoever is about to keep something names the one he had before he asked the
@@ -58,12 +59,13 @@ class Cache:
 
     def find(self, key: Key) -> str | None:
         """Return the state of a pair as the database holds it at this moment, or None."""
-        entries, counters = self.current
-        entry = entries.get(key)
-        if entry is not None:
-            state, stripe, version = entry
-            if time.monotonic() < self.valid_until and counters[stripe] == version:
-                return state
+        if time.monotonic() < self.valid_until:
+            entries, counters = self.current
+            entry = entries.get(key)
+            if entry is not None:
+                state, stripe, version = entry
+                if counters[stripe] == version:
+                    return state
         return None
 
     def keep(

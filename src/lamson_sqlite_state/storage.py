@@ -66,12 +66,13 @@ class SQLiteStorage(Store):
             # Cache.find, written out as a call would cost a third more. No lock is taken; why
             # that is sound stands there.
             cache = self._cache
-            entries, counters = cache.current
-            entry = entries.get((sender, module))
-            if entry is not None:
-                state, stripe, version = entry
-                if monotonic() < cache.valid_until and counters[stripe] == version:
-                    return state
+            if monotonic() < cache.valid_until:
+                entries, counters = cache.current
+                entry = entries.get((sender, module))
+                if entry is not None:
+                    state, stripe, version = entry
+                    if counters[stripe] == version:
+                        return state
             key = row_key(module, sender)
         else:
             key = row_key(module, sender)
@@ -96,13 +97,13 @@ class SQLiteStorage(Store):
         """
         if type(module) is type(sender) is type(state) is str:
             cache = self._cache  # as in get
-            entries, counters = cache.current
-            entry = entries.get((sender, module))
-            if entry is not None:
-                there, stripe, version = entry
-                is_recent = there == state and monotonic() < cache.valid_until
-                if is_recent and counters[stripe] == version:
-                    return
+            if monotonic() < cache.valid_until:
+                entries, counters = cache.current
+                entry = entries.get((sender, module))
+                if entry is not None:
+                    there, stripe, version = entry
+                    if there == state and counters[stripe] == version:
+                        return
         key, text = row_key(module, sender), checked_state(state)
         self._call(
             States.write,
