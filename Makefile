@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format coverage bench stress clean
+.PHONY: help demo test lint format coverage bench bench-full stress clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,12 @@ format: $(READY)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## print each operation's cost as a ratio to bare sqlite3
-	$(BIN)/python -m benchmarks.ratios $(ARGS)
+bench: $(READY)  ## what each operation costs, beside bare sqlite3 and what people use today: two minutes
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(READY)  ## the same with all there is, up to ten million rows; rewrites the results and the README's tables
+	$(BIN)/python -m benchmarks --full $(ARGS)
+	$(BIN)/python -m benchmarks --redraw
 
 stress: $(READY)  ## forked writers against one file, every acknowledgement checked
 	$(BIN)/python stress/many_writers.py $(ARGS)

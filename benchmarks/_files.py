@@ -1,47 +1,124 @@
-"""The files that are measured on: a store of 10,000 pairs, and bare connections to one."""
+"""The files that are measured on: stores of so many pairs, and bare connections to one."""
 
+import inspect
 import os
+import random
 import sqlite3
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Final, Literal, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from lamson_sqlite_state import SQLiteStorage, _schema
 
 __all__ = [
-    "MODULE",
     "ROWS",
+    "Pair",
     "Synchronous",
     "bare_connection",
     "kept_open",
+    "measured_bytes",
     "new_store",
-    "sender_of",
+    "open_store",
+    "pair_of",
+    "random_pairs",
 ]
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
-MODULE: Final = "app.handlers.subscription"
+Pair: TypeAlias = tuple[str, str]
+"""Module and sender, in the order in which a storage is asked for them."""
+
 ROWS: Final = 10_000
 
+# A sender has a state in each of them: that is what `set_all` is for.
+_MODULES: Final = (
+    "app.handlers.admin",
+    "app.handlers.bounce",
+    "app.handlers.confirmation",
+    "app.handlers.posting",
+    "app.handlers.subscription",
+)
+_STATES: Final = ("START", "CONFIRMING", "POSTING")
+_SINCE: Final = 1_760_000_000_000  # milliseconds, of 2025
 
-def new_store(path: str) -> str:
-    """Make a store of 10,000 pairs, as every comparison starts from, and return its path."""
+
+def pair_of(number: int) -> Pair:
+    return _MODULES[number % len(_MODULES)], f"user{number // len(_MODULES):07}@example.com"
+
+
+def random_pairs(seed: int, count: int, rows: int = ROWS) -> list[Pair]:
+    """Return so many different pairs of a store, the same ones for the same seed."""
+    return [pair_of(number) for number in random.Random(seed).sample(range(rows), count)]
+
+
+def open_store(path: str, synchronous: Synchronous, cache_size: int = 65_536) -> SQLiteStorage:
+    """Open a store, with its cache of so many pairs; 0 is without.
+
+    Until the constructor has learnt of the cache, there is none.
+    """
+    options: dict[str, Any] = {"cache_size": cache_size}
+    if "cache_size" not in inspect.signature(SQLiteStorage).parameters:
+        options = {}
+    return SQLiteStorage(path, synchronous=synchronous, timeout=30.0, **options)
+
+
+def new_store(path: str, rows: int = ROWS, *, is_in_order: bool = False) -> str:
+    """Make a store of so many pairs, as a comparison starts from, and return its path.
+
+    They come in no order, as senders do: a tree that grew at one end only has other pages.
+    """
+    numbers = range(rows) if is_in_order else _scattered(rows)
     with SQLiteStorage(path) as store:
-        store.get(MODULE, sender_of(0))
-        # One transaction, behind the store's back: 10,000 calls would take a while.
-        with closing(bare_connection(path, "NORMAL")) as connection:
-            connection.execute("BEGIN")
-            connection.executemany(
-                _schema.SET, ((sender_of(number), MODULE, "START", 0) for number in range(ROWS))
-            )
-            connection.execute("COMMIT")
+        store.get("", "")
+        store.clear()
+    # Behind the store's back, without a log and in memory as far as it goes: ten million
+    # calls would take a quarter of an hour. The next to open the store switches the log on.
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000000"):
+            connection.execute(f"PRAGMA {setting}").fetchone()
+        connection.execute("BEGIN")
+        connection.executemany(_schema.SET, map(_row, numbers))
+        connection.execute("COMMIT")
+    with SQLiteStorage(path) as store:
+        store.get(*pair_of(0))
     return path
+
+
+def measured_bytes(path: str) -> tuple[int, int]:
+    """Return the size of a closed store's file, and of what the user gave it.
+
+    The latter is the bytes of the keys and states, and 8 for each `since`.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        (content,) = connection.execute(
+            "SELECT sum(length(sender) + length(module) + length(state) + 8) FROM states"
+        ).fetchone()
+    return os.path.getsize(path), content
+
+
+def _scattered(rows: int) -> Iterator[int]:
+    """Yield each number below ``rows`` once, in no order, without a list of them all."""
+    bits = max(2, (rows - 1).bit_length())
+    mask, half = (1 << bits) - 1, bits // 2
+    for number in range(1 << bits):
+        # Each step can be undone, so no two numbers become one.
+        mixed = number
+        for factor in (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35):
+            mixed = mixed * factor + 1 & mask
+            mixed ^= mixed >> half
+        if mixed < rows:
+            yield mixed
+
+
+def _row(number: int) -> tuple[str, str, str, int]:
+    module, sender = pair_of(number)
+    return sender, module, _STATES[number % len(_STATES)], _SINCE + number
 
 
 def bare_connection(path: str, synchronous: Synchronous) -> sqlite3.Connection:
     """Return a connection with the settings that the package gives its own."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA journal_size_limit = 4194304").fetchone()
     connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -85,7 +162,3 @@ def _keep_open(
     except BaseException:  # noqa: BLE001 - nothing may leave a forked child but its status
         traceback.print_exc()
         os._exit(1)
-
-
-def sender_of(number: int) -> str:
-    return f"user{number}@example.com"

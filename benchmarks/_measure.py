@@ -6,21 +6,35 @@ counts is the ratio within the round: what slows the machine down slows both.
 """
 
 import gc
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
-__all__ = ["Batch", "Comparison", "Row", "measured", "quiet", "timed"]
+from ._effort import Effort
+from ._rows import Row, Unit
+
+__all__ = ["Advance", "Batch", "Comparison", "Physical", "in_rounds", "measured", "quiet", "timed"]
 
 Batch: TypeAlias = Callable[[], float]
 """Does one thing many times and returns the seconds that one took."""
 
-_WARM_UP_SECONDS: Final = 0.2
+Advance: TypeAlias = Callable[[], None]
+"""Called after each round."""
 
-_SECONDS_PER: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+
+@dataclass(frozen=True)
+class Physical:
+    """What an operation cannot do without, and nothing else: no such operation is quicker.
+
+    Args:
+        name: what is done.
+        batch: does it.
+    """
+
+    name: str
+    batch: Batch
 
 
 @dataclass(frozen=True)
@@ -31,91 +45,59 @@ class Comparison:
         name: what is done.
         ours: does it through the package.
         bare: does it without.
-        rounds: how often the two take turns.
+        yardstick: what ``bare`` does, in a few words.
         limit: what the median may be at most; None where it is only reported.
-        is_difference: compare by ours - bare, in ms, instead of by ours / bare.
+        unit: "x" compares by ours / bare, "ms" by ours - bare.
+        physical: what no way to do it could be quicker than.
     """
 
     name: str
     ours: Batch
     bare: Batch
-    rounds: int
+    yardstick: str
     limit: float | None = None
-    is_difference: bool = False
+    unit: Unit = "x"
+    physical: Physical | None = None
 
 
-@dataclass(frozen=True)
-class Row:
-    """What was found: one line of the table.
-
-    Args:
-        name: what was done.
-        ours: median cost through the package, with its unit.
-        bare: median cost without.
-        values: what was compared with the limit, one for each round.
-        unit: of the values: "x" for a ratio, "ms" for a difference.
-        limit: what the median of the values may be; None where it is only reported.
-        is_floor: the limit is what it must be at least, not at most.
-    """
-
-    name: str
-    ours: str
-    bare: str
-    values: Sequence[float] = field(repr=False)
-    unit: str = "x"
-    limit: float | None = None
-    is_floor: bool = False
-
-    @property
-    def median(self) -> float:
-        """The middle of the rounds, which one disturbed round cannot move far."""
-        return statistics.median(self.values)
-
-    @property
-    def is_missed(self) -> bool:
-        """Whether the median is on the wrong side of the limit."""
-        if self.limit is None:
-            return False
-        return self.median < self.limit if self.is_floor else self.median > self.limit
-
-    def as_json(self) -> dict[str, object]:
-        """Return all there is, for other programs."""
-        return {**asdict(self), "median": self.median, "is_missed": self.is_missed}
-
-
-def measured(comparison: Comparison, advance: Callable[[], None]) -> Row:
-    """Run the rounds, after some that do not count, and return what was found.
-
-    A store looks closer at its files while its directory has just changed, as it has by the
-    very opening; and writing is slower until the log has its size. So both ways warm up.
-
-    Args:
-        comparison: what to run.
-        advance: called after each round.
-    """
-    deadline = time.monotonic() + _WARM_UP_SECONDS
-    while True:
-        comparison.ours()
-        comparison.bare()
-        if time.monotonic() >= deadline:
-            break
-    ours, bare = [], []
-    for _ in range(comparison.rounds):
-        ours.append(comparison.ours())
-        bare.append(comparison.bare())
-        advance()
-    if comparison.is_difference:
-        values = [(a - b) / _SECONDS_PER["ms"] for a, b in zip(ours, bare, strict=True)]
-    else:
-        values = [a / b for a, b in zip(ours, bare, strict=True)]
+def measured(comparison: Comparison, effort: Effort, advance: Advance) -> Row:
+    """Run the rounds, after some that do not count, and return what was found."""
+    batches = [comparison.ours, comparison.bare]
+    if comparison.physical:
+        batches.append(comparison.physical.batch)
+    ours, bare, *physical = in_rounds(batches, effort.rounds, advance, effort.warm_up_seconds)
     return Row(
         comparison.name,
-        _duration(statistics.median(ours)),
-        _duration(statistics.median(bare)),
-        values,
-        unit="ms" if comparison.is_difference else "x",
+        ours,
+        bare,
+        yardstick=comparison.yardstick,
+        unit=comparison.unit,
         limit=comparison.limit,
+        physical_name=comparison.physical.name if comparison.physical else None,
+        physical=physical[0] if physical else (),
     )
+
+
+def in_rounds(
+    batches: Sequence[Batch], rounds: int, advance: Advance, warm_up_seconds: float
+) -> list[list[float]]:
+    """Let batches take turns, and return what each returned, round by round.
+
+    A store looks closer at its files while its directory has just changed, as it has by the
+    very opening; and writing is slower until the log has its size. So all warm up.
+    """
+    deadline = time.monotonic() + warm_up_seconds
+    while True:
+        for batch in batches:
+            batch()
+        if time.monotonic() >= deadline:
+            break
+    found: list[list[float]] = [[] for _ in batches]
+    for _ in range(rounds):
+        for batch, seconds in zip(batches, found, strict=True):
+            seconds.append(batch())
+        advance()
+    return found
 
 
 @contextmanager
@@ -136,8 +118,3 @@ def timed(work: Callable[[], None], calls: int) -> float:
         start = time.perf_counter()
         work()
         return (time.perf_counter() - start) / calls
-
-
-def _duration(seconds: float) -> str:
-    unit = next((unit for unit, size in _SECONDS_PER.items() if seconds >= size), "us")
-    return f"{seconds / _SECONDS_PER[unit]:.3g} {unit}"

@@ -1,260 +1,276 @@
-"""The operations of one process, each beside the same work done with bare sqlite3.
+"""The calls of a store in one process, each beside the same work done without the package.
 
-Each comparison is a context: it makes its files, yields what is to be measured, cleans up.
+Each is a context: it opens what it needs on two equal files, yields what is to be measured,
+and closes. `benchmarks._scale` runs the same ones on files of any size.
 """
 
 import itertools
 import os
 import random
+import shutil
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from lamson_sqlite_state import SQLiteStorage, _schema
+from salmon.routing import MemoryStorage
 
-from ._files import MODULE, ROWS, Synchronous, bare_connection, kept_open, new_store, sender_of
-from ._measure import Batch, Comparison, quiet, timed
+from lamson_sqlite_state import _schema
 
-__all__ = ["QUICK", "Effort", "comparisons"]
+from ._effort import Effort
+from ._files import (
+    Pair,
+    Synchronous,
+    bare_connection,
+    new_store,
+    open_store,
+    pair_of,
+    random_pairs,
+)
+from ._limits import dict_look_up, driver_call, log_frame
+from ._measure import Batch, Comparison, timed
 
-_READS: Final = 2_000
-
-# The log is checkpointed every 1000 pages, and a changing set writes one page: every
-# round of so many has exactly one checkpoint, ours as well as bare.
-_WRITES: Final = 1_000
-
-_OPENINGS: Final = 20
+__all__ = [
+    "Ground",
+    "Operation",
+    "first_get",
+    "get_cached",
+    "get_uncached",
+    "set_all",
+    "set_changing",
+    "set_unchanged",
+    "two_files",
+]
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is done.
+class Ground:
+    """Two equal files to work on.
 
     Args:
-        rounds: of each comparison.
-        writes: how many writes a round has.
-        seconds: how long processes contend in one round.
-        contention_rounds: how often.
+        directory: where they are.
+        rows: how many pairs each has.
     """
 
-    rounds: int = 40
-    writes: int = _WRITES
-    seconds: float = 4.0
-    contention_rounds: int = 3
+    directory: str
+    rows: int
+
+    @property
+    def ours(self) -> str:
+        return os.path.join(self.directory, "ours")
+
+    @property
+    def bare(self) -> str:
+        return os.path.join(self.directory, "bare")
+
+    def rounds_of(self, count: int) -> Callable[[], list[Pair]]:
+        """Return what gives other pairs every time, the same ones to everybody who asks."""
+        count = min(count, self.rows)
+        seeds = itertools.count()
+        return lambda: random_pairs(next(seeds), count, self.rows)
 
 
-QUICK: Final = Effort(rounds=3, writes=50, seconds=0.2, contention_rounds=1)
+Operation: TypeAlias = Callable[[Ground, Effort], AbstractContextManager[Comparison]]
 
 
-def comparisons(directory: str, effort: Effort) -> list[AbstractContextManager[Comparison]]:
-    """Return all comparisons, each to be entered when it is its turn.
-
-    Args:
-        directory: where each makes a directory of its own; it should be on a real disk.
-        effort: how much to do.
-    """
-
-    def below(name: str) -> str:
-        os.mkdir(path := os.path.join(directory, name))
-        return path
-
-    return [
-        _get(below("get"), effort),
-        _set(below("set-normal"), effort, "NORMAL", limit=1.5),
-        _set(below("set-full"), effort, "FULL", limit=1.15),
-        _get_unknown(below("unknown"), effort),
-        _open(below("open"), effort, is_kept_open=True),
-        _open(below("open-alone"), effort, is_kept_open=False),
-        _import(below("import"), effort),
-    ]
+def two_files(directory: str, rows: int) -> Ground:
+    """Make the files."""
+    os.makedirs(directory)
+    ground = Ground(directory, rows)
+    new_store(ground.ours, rows)
+    shutil.copyfile(ground.ours, ground.bare)
+    with open_store(ground.bare, "NORMAL") as store:  # gives it its log
+        store.get(*pair_of(0))
+    return ground
 
 
 @contextmanager
-def _get(directory: str, effort: Effort) -> Iterator[Comparison]:
-    senders = _shuffled(_READS)
-    keys = [(sender, MODULE) for sender in senders]
-    with _both(directory, "FULL") as (store, connection):
-
-        def ours() -> None:
-            for sender in senders:
-                store.get(MODULE, sender)
-
-        def bare() -> None:
-            for key in keys:
-                connection.execute(_schema.SELECT_STATE, key).fetchone()[0]
-
+def get_cached(ground: Ground, effort: Effort) -> Iterator[Comparison]:
+    """Pairs that this process has just asked for, beside the dict that Salmon comes with."""
+    pairs = random_pairs(0, min(effort.reads, ground.rows), ground.rows)
+    memory = MemoryStorage()
+    for module, sender in pairs:
+        memory.set(module, sender, "POSTING")
+    with open_store(ground.ours, "FULL") as store:
         yield Comparison(
-            "get, stored pair",
-            lambda: timed(ours, _READS),
-            lambda: timed(bare, _READS),
-            effort.rounds,
-            limit=1.6,
+            "get, cached",
+            _reading(store.get, pairs),
+            _reading(memory.get, pairs),
+            "MemoryStorage.get",
+            limit=0.7,
+            physical=dict_look_up(pairs),
         )
 
 
 @contextmanager
-def _set(
-    directory: str, effort: Effort, synchronous: Synchronous, limit: float
+def get_uncached(ground: Ground, effort: Effort, *, cache_size: int = 16) -> Iterator[Comparison]:
+    """Pairs that are stored but not cached. A tiny cache is paid for and never of use."""
+    ours_pairs, bare_pairs = ground.rounds_of(effort.reads), ground.rounds_of(effort.reads)
+    with (
+        open_store(ground.ours, "FULL", cache_size) as store,
+        closing(bare_connection(ground.bare, "FULL")) as connection,
+        driver_call(effort.reads) as physical,
+    ):
+
+        def bare() -> float:
+            keys = [(sender, module) for module, sender in bare_pairs()]
+
+            def work() -> None:
+                for key in keys:
+                    connection.execute(_schema.SELECT_STATE, key).fetchone()[0]
+
+            return timed(work, len(keys))
+
+        yield Comparison(
+            "get, not cached" if cache_size else "get, cache switched off",
+            lambda: _reading(store.get, ours_pairs())(),
+            bare,
+            "bare SELECT",
+            limit=1.6 if cache_size else None,
+            physical=physical,
+        )
+
+
+@contextmanager
+def set_unchanged(ground: Ground, effort: Effort) -> Iterator[Comparison]:
+    """Setting the state that the pair is in, as most handlers do, beside reading it."""
+    pairs = random_pairs(0, min(effort.reads, ground.rows), ground.rows)
+    with open_store(ground.ours, "NORMAL") as store:
+        for module, sender in pairs:
+            store.set(module, sender, "POSTING")
+
+        def work() -> None:
+            for module, sender in pairs:
+                store.set(module, sender, "POSTING")
+
+        yield Comparison(
+            "set, unchanged, cached",
+            lambda: timed(work, len(pairs)),
+            _reading(store.get, pairs),
+            "get, cached",
+            limit=1.5,
+            physical=dict_look_up(pairs),
+        )
+
+
+@contextmanager
+def set_changing(
+    ground: Ground, effort: Effort, *, synchronous: Synchronous
 ) -> Iterator[Comparison]:
-    senders = _shuffled(effort.writes)
-    rounds = itertools.count()
-    with _both(directory, synchronous) as (store, connection):
+    """Another state for stored pairs."""
+    ours_pairs, bare_pairs = ground.rounds_of(effort.writes), ground.rounds_of(effort.writes)
+    with (
+        open_store(ground.ours, synchronous) as store,
+        closing(bare_connection(ground.bare, synchronous)) as connection,
+        log_frame(ground.directory, effort.writes, synced=synchronous == "FULL") as physical,
+    ):
 
-        def ours() -> None:
-            state = f"STATE_{next(rounds)}"  # another one than in the round before
-            for sender in senders:
-                store.set(MODULE, sender, state)
+        def ours() -> float:
+            state, pairs = _another_state(), ours_pairs()
 
-        def bare() -> None:
-            state = f"STATE_{next(rounds)}"
-            for sender in senders:
-                since = time.time_ns() // 1_000_000
-                connection.execute(_schema.SET, (sender, MODULE, state, since))
+            def work() -> None:
+                for module, sender in pairs:
+                    store.set(module, sender, state)
+
+            return timed(work, len(pairs))
 
         yield Comparison(
             f"set, changing, {synchronous}",
-            lambda: timed(ours, effort.writes),
-            lambda: timed(bare, effort.writes),
-            effort.rounds,
-            limit=limit,
+            ours,
+            lambda: _upserts(connection, bare_pairs(), _another_state()),
+            f"bare upsert, {synchronous}",
+            limit={"NORMAL": 1.5, "FULL": 1.15}[synchronous],
+            physical=physical,
         )
 
 
 @contextmanager
-def _get_unknown(directory: str, effort: Effort) -> Iterator[Comparison]:
-    # The same new pairs in the same order both ways, spread over the table as real ones are.
+def first_get(ground: Ground, effort: Effort) -> Iterator[Comparison]:
+    """Pairs never seen before, spread over the table as real ones are; their START is stored."""
+    calls = min(effort.writes, ground.rows // 10)  # so that a small store stays a small one
     numbers = {"ours": random.Random(1), "bare": random.Random(1)}
-    path = os.path.join(directory, "ours")
+
+    def newcomers(side: str) -> list[Pair]:
+        return [
+            (pair_of(number)[0], f"{numbers[side].getrandbits(64):016x}@example.org")
+            for number in range(calls)
+        ]
+
     with (
-        SQLiteStorage(new_store(path), synchronous="FULL") as store,
-        closing(bare_connection(new_store(path + ".bare"), "NORMAL")) as connection,
+        open_store(ground.ours, "FULL") as store,
+        closing(bare_connection(ground.bare, "NORMAL")) as connection,
+        log_frame(ground.directory, calls, synced=False) as physical,
+    ):
+        yield Comparison(
+            "get, unknown pair, FULL",
+            lambda: _reading(store.get, newcomers("ours"))(),
+            lambda: _upserts(connection, newcomers("bare"), "START"),
+            "bare upsert, NORMAL",
+            limit=3.0,
+            physical=physical,
+        )
+
+
+@contextmanager
+def set_all(ground: Ground, effort: Effort) -> Iterator[Comparison]:
+    """The five pairs of one sender at once, beside changing one of them."""
+    all_pairs, one_pairs = ground.rounds_of(effort.writes), ground.rounds_of(effort.writes)
+    with (
+        open_store(ground.ours, "NORMAL") as store,
+        log_frame(ground.directory, effort.writes, synced=False) as physical,
     ):
 
-        def new_senders(side: str) -> list[str]:
-            return [f"{numbers[side].getrandbits(64):x}@example.org" for _ in range(effort.writes)]
-
-        def ours() -> float:
-            senders = new_senders("ours")
+        def of_all() -> float:
+            state, pairs = _another_state(), all_pairs()
 
             def work() -> None:
-                for sender in senders:
-                    store.get(MODULE, sender)
+                for _module, sender in pairs:
+                    store.set_all(sender, state)
 
-            return timed(work, effort.writes)
+            return timed(work, len(pairs))
 
-        def bare() -> float:
-            senders = new_senders("bare")
+        def of_one() -> float:
+            state, pairs = _another_state(), one_pairs()
 
             def work() -> None:
-                for sender in senders:
-                    since = time.time_ns() // 1_000_000
-                    connection.execute(_schema.SET, (sender, MODULE, "START", since))
+                for module, sender in pairs:
+                    store.set(module, sender, state)
 
-            return timed(work, effort.writes)
+            return timed(work, len(pairs))
 
-        yield Comparison("get, unknown pair, FULL", ours, bare, effort.rounds, limit=3.0)
-
-
-@contextmanager
-def _open(directory: str, effort: Effort, *, is_kept_open: bool) -> Iterator[Comparison]:
-    ours_path = new_store(os.path.join(directory, "ours"))
-    bare_path = new_store(os.path.join(directory, "bare"))
-    sender = sender_of(ROWS // 2)
-
-    def ours() -> float:
-        seconds = 0.0
-        for _ in range(_OPENINGS):
-            start = time.perf_counter()
-            store = SQLiteStorage(ours_path)
-            store.get(MODULE, sender)
-            seconds += time.perf_counter() - start
-            store.close()
-        return seconds / _OPENINGS
-
-    def bare() -> float:
-        seconds = 0.0
-        for _ in range(_OPENINGS):
-            start = time.perf_counter()
-            connection = sqlite3.connect(bare_path)
-            connection.execute(_schema.SELECT_STATE, (sender, MODULE)).fetchone()[0]
-            seconds += time.perf_counter() - start
-            connection.close()
-        return seconds / _OPENINGS
-
-    def quietly(batch: Batch) -> float:
-        with quiet():
-            return batch()
-
-    comparison = Comparison(
-        "open and get, others have it open" if is_kept_open else "open and get, nobody else has",
-        lambda: quietly(ours),
-        lambda: quietly(bare),
-        effort.rounds,
-        limit=3.0 if is_kept_open else None,
-    )
-    if is_kept_open:
-        with kept_open(ours_path, bare_path):
-            yield comparison
-    else:
-        yield comparison
+        yield Comparison(
+            "set_all of 5 pairs, NORMAL",
+            of_all,
+            of_one,
+            "one changing set",
+            limit=3.0,
+            physical=physical,
+        )
 
 
-@contextmanager
-def _import(directory: str, effort: Effort) -> Iterator[Comparison]:
-    # Compiling the sources is paid for once, at installation or in the warm-up here, also
-    # where this process was told to keep no bytecode.
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": directory}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-
-    # Both from one interpreter each round: two interpreters differ by more than the limit.
-    code = (
-        "import time; start = time.perf_counter(); import sqlite3, filelock; "
-        "below = time.perf_counter(); import lamson_sqlite_state; "
-        "print(below - start, time.perf_counter() - start)"
-    )
-    waiting: dict[str, float] = {}
-
-    def importing(what: str) -> Batch:
-        def batch() -> float:
-            if what not in waiting:
-                process = subprocess.run(
-                    [sys.executable, "-c", code],
-                    check=True,
-                    stdout=subprocess.PIPE,
-                    env=environment,
-                )
-                waiting["below"], waiting["all"] = map(float, process.stdout.split())
-            return waiting.pop(what)
-
-        return batch
-
-    yield Comparison(
-        "import, beyond sqlite3 and filelock",
-        importing("all"),
-        importing("below"),
-        effort.rounds,
-        limit=5.0,
-        is_difference=True,
-    )
+# Of all operations together: one that came to a state which an earlier one had left there
+# would write nothing.
+_states: Final = itertools.count()
 
 
-@contextmanager
-def _both(
-    directory: str, synchronous: Synchronous
-) -> Iterator[tuple[SQLiteStorage, sqlite3.Connection]]:
-    ours_path = new_store(os.path.join(directory, "ours"))
-    bare_path = new_store(os.path.join(directory, "bare"))
-    with (
-        SQLiteStorage(ours_path, synchronous=synchronous) as store,
-        closing(bare_connection(bare_path, synchronous)) as connection,
-    ):
-        yield store, connection
+def _another_state() -> str:
+    return f"STATE_{next(_states)}"
 
 
-def _shuffled(count: int) -> list[str]:
-    return [sender_of(number) for number in random.Random(0).sample(range(ROWS), count)]
+def _reading(get: Callable[[str, str], str], pairs: list[Pair]) -> Batch:
+    def work() -> None:
+        for module, sender in pairs:
+            get(module, sender)
+
+    return lambda: timed(work, len(pairs))
+
+
+def _upserts(connection: sqlite3.Connection, pairs: list[Pair], state: str) -> float:
+    def work() -> None:
+        for module, sender in pairs:
+            since = time.time_ns() // 1_000_000
+            connection.execute(_schema.SET, (sender, module, state, since))
+
+    return timed(work, len(pairs))
