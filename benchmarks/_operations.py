@@ -223,13 +223,13 @@ def set_all(ground: Ground, effort: Effort) -> Iterator[Comparison]:
     ):
 
         def of_all() -> float:
-            state, pairs = _another_state(), all_pairs()
+            state, senders = _another_state(), {sender for _module, sender in all_pairs()}
 
             def work() -> None:
-                for _module, sender in pairs:
+                for sender in senders:
                     store.set_all(sender, state)
 
-            return timed(work, len(pairs))
+            return timed(work, len(senders))
 
         def of_one() -> float:
             state, pairs = _another_state(), one_pairs()

@@ -74,7 +74,7 @@ def _figure(
 def _footnote(figure: "Figure", environment: Environment) -> None:
     text = f"{machine_line(environment)}; {versions_line(environment)}"
     figure.supxlabel(
-        "\n".join(textwrap.wrap(text, 150)), fontsize=8, color="#666666", x=0.01, ha="left"
+        "\n".join(textwrap.wrap(text, 130)), fontsize=8, color="#666666", x=0.01, ha="left"
     )
 
 
@@ -86,11 +86,14 @@ def _title(figure: "Figure", text: str) -> None:
 
 
 def _operations(rows: Sequence[PeerRow]) -> "Figure":
-    columns = 4
+    columns = 2
     lines = -(-len(rows) // columns)
-    figure, axes = _figure(lines, columns, (16, 4.1 * lines + 1), sharey=True)
+    # The same axis for all, so that a long bar in one panel is a long one in every other.
+    figure, axes = _figure(lines, columns, (11, 3 * lines + 1), sharex=True, sharey=True)
+    every = [second for row in rows for cell in row.cells for second in cell.seconds]
+    limits = min(every) / 3, max(every) * 30
     for axis, row in zip(axes.flat, rows, strict=False):
-        _bars(axis, row)
+        _bars(axis, row, *limits)
     for axis in axes.flat[len(rows) :]:
         axis.set_visible(False)
     written = {row.name: row.ours.median for row in rows}
@@ -100,15 +103,13 @@ def _operations(rows: Sequence[PeerRow]) -> "Figure":
     )
     _title(
         figure,
-        f"A stored state is read in {read}, changed in {write}, or in {synced} if synced",
+        f"A stored state is read in {read} and changed in {write}, or {synced} if synced",
     )
     return figure
 
 
-def _bars(axis: "Axes", row: PeerRow) -> None:
+def _bars(axis: "Axes", row: PeerRow, low: float, high: float) -> None:
     axis.set_title(row.name, loc="left", fontweight="bold")
-    medians = [cell.median for cell in row.cells if cell.seconds]
-    low, high = min(medians) / 3, max(medians) * 30
     for place, cell in enumerate(row.cells):
         if not cell.seconds:
             axis.text(low * 1.2, place, cell.setting, va="center", color="#777777", fontsize=9)
@@ -128,14 +129,15 @@ def _bars(axis: "Axes", row: PeerRow) -> None:
     axis.set_xlim(low, high)
     axis.set_yticks(range(len(row.cells)), [cell.peer for cell in row.cells])
     axis.grid(visible=False, axis="y")
-    axis.invert_yaxis() if not axis.yaxis_inverted() else None
-    _seconds(axis.xaxis)
-    axis.set_xlabel("one call (log)")
+    axis.set_ylim(len(row.cells) - 0.4, -0.6)  # ours at the top
+    _seconds(axis.xaxis, ticks=6)
+    axis.tick_params(axis="x", labelbottom=True)
 
 
-def _seconds(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+def _seconds(axis: Any, subs: tuple[float, ...] = (1.0,), *, ticks: int = 12) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    axis.set_major_locator(LogLocator(subs=subs, numticks=ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _position: duration(value)))
     axis.set_minor_formatter(NullFormatter())
 
@@ -144,7 +146,7 @@ def _seconds(axis: Any) -> None:
 
 
 def _contention(crowds: Sequence[Crowd]) -> "Figure":
-    figure, axes = _figure(1, 2, (16, 7), width_ratios=[3, 2])
+    figure, axes = _figure(1, 2, (13, 6.5), width_ratios=[3, 2])
     tails, throughputs = axes.flat
     most = max(crowd.processes for crowd in crowds)
     peers = list(dict.fromkeys(crowd.peer for crowd in crowds if crowd.rounds))
@@ -174,8 +176,8 @@ def _contention(crowds: Sequence[Crowd]) -> "Figure":
     share = ours.slowest_share
     _title(
         figure,
-        f"{most} processes write without pause, all synced: ours waits {p99} at the 99th "
-        f"percentile, {worst} at worst,\nand its slowest process writes {share:.2f} of the mean",
+        f"{most} processes write without pause, each write synced. With ours 1 write in 100 takes\n"
+        f"more than {p99}, the worst {worst}; the slowest process makes {share:.2f} of the mean",
     )
     return figure
 
@@ -230,9 +232,9 @@ def _rows(rows: Sequence[Row]) -> "Figure":
     for row in rows:
         if row.rows is not None and row.unit == "x" and not row.name.endswith(": growth"):
             by_name.setdefault(row.name, []).append(row)
-    columns = 4
+    columns = 3
     lines = -(-len(by_name) // columns)
-    figure, axes = _figure(lines, columns, (16, 4.1 * lines + 1), sharex=True)
+    figure, axes = _figure(lines, columns, (13, 3.8 * lines + 1))
     for axis, (name, found) in zip(axes.flat, by_name.items(), strict=False):
         _curve(axis, name, found)
     for axis in axes.flat[len(by_name) :]:
@@ -247,7 +249,8 @@ def _rows(rows: Sequence[Row]) -> "Figure":
         figure,
         f"From 10,000 to {largest:,} rows, an uncached get takes "
         f"{plain(grown['get, not cached'])} times as long, and a changing set "
-        f"{plain(grown['set, changing, NORMAL'])} times",
+        f"{plain(grown['set, changing, NORMAL'])} times\nBoth axes logarithmic; "
+        "bands from the quickest round to the slowest",
     )
     return figure
 
@@ -292,8 +295,8 @@ def _curve(axis: "Axes", name: str, rows: Sequence[Row]) -> None:
     axis.set_xscale("log")
     axis.set_yscale("log")
     low, high = axis.get_ylim()
-    axis.set_ylim(low / 1.3, high * 4)  # room for the legend
-    _seconds(axis.yaxis)
+    axis.set_ylim(low / 1.3, high * 2.5)  # room for the legend
+    _seconds(axis.yaxis, (1.0, 2.0, 5.0))
     axis.set_title(name, loc="left", fontweight="bold")
     axis.set_xlabel("rows (log)")
     axis.legend(frameon=False, loc="upper left", fontsize=9)

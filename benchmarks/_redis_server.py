@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,16 @@ def redis_server(directory: str, *, synced: bool) -> Iterator[str | None]:
     """Run a server with an append-only file there, and yield its socket; None without a server.
 
     Args:
-        directory: for its files and its socket. A socket's path is 107 bytes at most.
+        directory: for its files.
         synced: whether each write is synced before it is answered, or once a second.
     """
     program = shutil.which("redis-server")
     if program is None:
         yield None
         return
-    socket = os.path.join(directory, "redis.sock")
+    # A socket's path is 107 bytes at most, and the directory's may be longer.
+    own = tempfile.mkdtemp(prefix="redis-")
+    socket = os.path.join(own, "redis.sock")
     settings = {
         "port": "0",
         "unixsocket": socket,
@@ -50,3 +53,4 @@ def redis_server(directory: str, *, synced: bool) -> Iterator[str | None]:
     finally:
         process.terminate()
         process.wait()
+        shutil.rmtree(own)
