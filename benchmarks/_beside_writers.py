@@ -45,7 +45,7 @@ def get_beside_writers(
             with quiet():
                 end = time.perf_counter() + effort.slice_seconds
                 calls, start = 0, time.thread_time()
-                while time.perf_counter() < end:
+                while not calls or time.perf_counter() < end:
                     for _ in range(repeats):
                         for module, sender in pairs:
                             get(module, sender)

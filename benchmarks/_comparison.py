@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self, TypeAlias
 
 from ._effort import Effort
-from ._files import Pair, pair_of, random_pairs
+from ._files import Pair, newcomers, pair_of, random_pairs
 from ._measure import Advance, quiet, timed
 from ._peers import PEERS, REDIS, Durability, Peer
 from ._redis_server import redis_server
@@ -154,12 +154,12 @@ def _read(peer: Peer, stored: list[Pair], calls: int, _round: int) -> float:
     return _ask(peer.get, stored[:calls])
 
 
-def _read_unknown(peer: Peer, _stored: list[Pair], calls: int, round_number: int) -> float:
-    return _ask(peer.get, _newcomers("miss", calls, round_number))
+def _read_unknown(peer: Peer, stored: list[Pair], calls: int, round_number: int) -> float:
+    return _ask(peer.get, newcomers(f"miss {round_number}", calls, len(stored)))
 
 
-def _meet(peer: Peer, _stored: list[Pair], calls: int, round_number: int) -> float:
-    return _ask(peer.meet, _newcomers("meet", calls, round_number))
+def _meet(peer: Peer, stored: list[Pair], calls: int, round_number: int) -> float:
+    return _ask(peer.meet, newcomers(f"meet {round_number}", calls, len(stored)))
 
 
 def _ask(call: Callable[[str, str], str], pairs: list[Pair]) -> float:
@@ -168,15 +168,6 @@ def _ask(call: Callable[[str, str], str], pairs: list[Pair]) -> float:
             call(module, sender)
 
     return timed(work, len(pairs))
-
-
-def _newcomers(kind: str, calls: int, round_number: int) -> list[Pair]:
-    # Spread over the keys as real ones are, and never the same twice.
-    numbers = random.Random(f"{kind} {round_number}")
-    return [
-        (pair_of(number)[0], f"{numbers.getrandbits(64):016x}@example.org")
-        for number in range(calls)
-    ]
 
 
 def _change(peer: Peer, stored: list[Pair], calls: int, round_number: int) -> float:

@@ -19,6 +19,7 @@ __all__ = [
     "kept_open",
     "measured_bytes",
     "new_store",
+    "newcomers",
     "open_store",
     "pair_of",
     "random_pairs",
@@ -50,6 +51,19 @@ def pair_of(number: int) -> Pair:
 def random_pairs(seed: int, count: int, rows: int = ROWS) -> list[Pair]:
     """Return so many different pairs of a store, the same ones for the same seed."""
     return [pair_of(number) for number in random.Random(seed).sample(range(rows), count)]
+
+
+def newcomers(seed: str, count: int, rows: int = ROWS) -> list[Pair]:
+    """Return so many pairs that no store has, others for each seed.
+
+    Each has its place beside a stored one, picked at random: if all came together in one corner
+    of the tree, that corner alone would be at hand, however large the store.
+    """
+    chosen = random.Random(seed)
+    pairs = (pair_of(chosen.randrange(rows)) for _ in range(count))
+    return [
+        (module, sender.replace("@", f"-{chosen.getrandbits(32):08x}@")) for module, sender in pairs
+    ]
 
 
 def open_store(path: str, synchronous: Synchronous, cache_size: int = 65_536) -> SQLiteStorage:

@@ -6,7 +6,6 @@ and closes. `benchmarks._scale` runs the same ones on files of any size.
 
 import itertools
 import os
-import random
 import shutil
 import sqlite3
 import time
@@ -25,6 +24,7 @@ from ._files import (
     Synchronous,
     bare_connection,
     new_store,
+    newcomers,
     open_store,
     pair_of,
     random_pairs,
@@ -190,13 +190,10 @@ def set_changing(
 def first_get(ground: Ground, effort: Effort) -> Iterator[Comparison]:
     """Pairs never seen before, spread over the table as real ones are; their START is stored."""
     calls = min(effort.writes, ground.rows // 10)  # so that a small store stays a small one
-    numbers = {"ours": random.Random(1), "bare": random.Random(1)}
+    rounds = {"ours": itertools.count(), "bare": itertools.count()}
 
-    def newcomers(side: str) -> list[Pair]:
-        return [
-            (pair_of(number)[0], f"{numbers[side].getrandbits(64):016x}@example.org")
-            for number in range(calls)
-        ]
+    def strangers(side: str) -> list[Pair]:
+        return newcomers(str(next(rounds[side])), calls, ground.rows)
 
     with (
         open_store(ground.ours, "FULL") as store,
@@ -205,8 +202,8 @@ def first_get(ground: Ground, effort: Effort) -> Iterator[Comparison]:
     ):
         yield Comparison(
             "get, unknown pair, FULL",
-            lambda: _reading(store.get, newcomers("ours"))(),
-            lambda: _upserts(connection, newcomers("bare"), "START"),
+            lambda: _reading(store.get, strangers("ours"))(),
+            lambda: _upserts(connection, strangers("bare"), "START"),
             "bare upsert, NORMAL",
             limit=3.0,
             physical=physical,

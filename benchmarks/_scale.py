@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from . import _operations as operations
+from ._beside_writers import get_beside_writers
 from ._effort import Effort
 from ._files import measured_bytes, new_store
 from ._measure import Advance, Comparison, in_rounds
@@ -32,7 +33,11 @@ _SIZE_LIMIT: Final = 1.35
 _IN_ORDER: Final = 1_000_000
 """The most rows that are also filled in the order of their keys."""
 
-_READS: Final[tuple[Operation, ...]] = (operations.get_cached, operations.get_uncached)
+_READS: Final[tuple[Operation, ...]] = (
+    operations.get_cached,
+    partial(get_beside_writers, senders=100, limit=1.5),
+    operations.get_uncached,
+)
 _WRITES: Final[tuple[Operation, ...]] = (
     operations.set_unchanged,
     partial(operations.set_changing, synchronous="NORMAL"),
