@@ -31,7 +31,7 @@ from ._starting import importing, opening
 __all__ = ["main"]
 
 # A table that is piped into a file or a CI log is not to be wrapped.
-_PIPED_WIDTH: Final = 170
+_PIPED_WIDTH: Final = 190
 
 _OPERATIONS: Final[tuple[Operation, ...]] = (
     operations.get_cached,

@@ -57,7 +57,7 @@ def get_beside_writers(
                 return read()
 
         yield Comparison(
-            f"get, cached, of {senders:,} senders beside 3 writers",
+            f"get, cached, {senders:,} senders beside 3 writers",
             read_beside,
             read,
             "writers at rest",

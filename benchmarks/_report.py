@@ -18,7 +18,7 @@ def ratios_table(rows: Sequence[Row], earlier: Sequence[Row] = ()) -> Table:
     names = ("operation", "ours", "yardstick", "", "ratio", "min..max", "limit", "", "above")
     for name in names:
         is_text = name in ("operation", "yardstick", "")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
     for row in rows:
         verdict = "" if row.limit is None else "[green]kept[/green]"
         table.add_row(

@@ -22,9 +22,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 OPERATIONS = [
     "get, cached",
-    "get, cached, of 100 senders beside 3 writers",
-    "get, cached, of 1 senders beside 3 writers",
-    "get, cached, of 1,000 senders beside 3 writers",
+    "get, cached, 100 senders beside 3 writers",
+    "get, cached, 1 senders beside 3 writers",
+    "get, cached, 1,000 senders beside 3 writers",
     "get, not cached",
     "get, cache switched off",
     "set, unchanged, cached",
