@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from benchmarks import __main__ as command
 from benchmarks import _markdown
 from benchmarks._comparison import Cell, PeerRow
 from benchmarks._contention import Crowd, Waiting, waiting_rows
@@ -16,6 +17,7 @@ from benchmarks._plots import draw
 from benchmarks._report import only_in_full, ratios_table
 from benchmarks._results import RESULTS, Results
 from benchmarks._rows import Row, duration, spread
+from click.testing import CliRunner
 from rich.console import Console
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -175,6 +177,29 @@ def test_pictures_are_drawn(results: Results, tmp_path: pathlib.Path) -> None:
     draw(results, str(tmp_path))
     for name in PICTURES:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_missed_limit_is_an_exit_status_only_where_asked(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_measure_all", lambda *_arguments: results)
+    assert CliRunner().invoke(command.main, ["--quick"]).exit_code == 0
+    assert CliRunner().invoke(command.main, ["--quick", "--strict"]).exit_code == 1
+    kept = dataclasses.replace(results, rows=[row for row in results.rows if not row.is_missed])
+    monkeypatch.setattr(command, "_measure_all", lambda *_arguments: kept)
+    assert CliRunner().invoke(command.main, ["--quick", "--strict"]).exit_code == 0
+
+
+def test_full_run_writes_the_pages_anew(
+    results: Results, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text())
+    monkeypatch.setattr(_markdown, "README", str(tmp_path / "README.md"))
+    monkeypatch.setattr(_markdown, "RESULTS_PAGE", str(tmp_path / "results.md"))
+    for _ in range(2):  # and can be written again
+        _markdown.rewrite_pages(results)
+        assert _markdown.in_readme() == _markdown.readme_block(results)
+    assert (tmp_path / "results.md").read_text() == _markdown.results_page(results)
 
 
 def test_readme_has_the_table_of_the_last_full_run() -> None:
