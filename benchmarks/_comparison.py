@@ -19,6 +19,7 @@ __all__ = ["Cell", "PeerRow", "compare_peers", "peer_steps"]
 
 _READS_OF_A_CONVERSATION: Final = 8
 _MOST_CALLS: Final = 2_000
+_WARM_UP_WRITES: Final = 1_100
 
 Work: TypeAlias = Callable[[Peer, list[Pair], int, int], float]
 """Makes so many calls of a peer, which has these pairs, in the round of that number.
@@ -113,7 +114,18 @@ def _opened(
             os.mkdir(own := os.path.join(directory, kind.__name__))
             peers[kind] = stack.enter_context(closing(kind(own, durability, socket)))
             peers[kind].fill(map(pair_of, range(effort.peer_rows)), "POSTING")
+            _warm_up(peers[kind], effort)
         yield peers
+
+
+def _warm_up(peer: Peer, effort: Effort) -> None:
+    # While SQLite's log grows to the thousand pages that it keeps from then on, each sync has
+    # the file's new length to write too, and takes half as long again.
+    deadline = time.monotonic() + effort.warm_up_seconds * 5
+    for number in range(_WARM_UP_WRITES):
+        if time.monotonic() > deadline:
+            break
+        peer.set(*pair_of(number % effort.peer_rows), f"WARM_{number}")
 
 
 def _contest(

@@ -47,10 +47,13 @@ def readme_block(results: Results | None) -> str:
     """Return what belongs into the README; None where there has been no full run."""
     if results is None:
         return "Nothing yet: `make bench-full` has not been run.\n"
+    limited = [row for row in results.rows if row.limit is not None]
     return "\n".join(
         [
             *_where(results),
-            *_limits_table(row for row in results.rows if row.limit is not None),
+            *_limits_table(row for row in limited if row.rows is None),
+            "",
+            _among_ten_million([row for row in limited if row.rows is not None]),
             "",
             "The same work done by what people use today, one call, median and min..max:",
             "",
@@ -121,6 +124,12 @@ def _where(results: Results) -> list[str]:
         f"On {machine_line(results.environment)}; {versions_line(results.environment)}.",
         "",
     ]
+
+
+def _among_ten_million(rows: Sequence[Row]) -> str:
+    missed = [f"{row.label} ({row.median:.2f}{row.suffix})" for row in rows if row.is_missed]
+    says = f"missed: {', '.join(missed)}" if missed else "none is missed"
+    return f"Of {len(rows)} more limits, among ten million rows, {says}."
 
 
 def _limits_table(rows: Iterable[Row]) -> list[str]:

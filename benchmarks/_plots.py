@@ -146,7 +146,7 @@ def _seconds(axis: Any, subs: tuple[float, ...] = (1.0,), *, ticks: int = 12) ->
 
 
 def _contention(crowds: Sequence[Crowd]) -> "Figure":
-    figure, axes = _figure(1, 2, (13, 6.5), width_ratios=[3, 2])
+    figure, axes = _figure(1, 2, (14, 6.5), width_ratios=[3, 2])
     tails, throughputs = axes.flat
     most = max(crowd.processes for crowd in crowds)
     peers = list(dict.fromkeys(crowd.peer for crowd in crowds if crowd.rounds))
@@ -162,7 +162,12 @@ def _contention(crowds: Sequence[Crowd]) -> "Figure":
     tails.set_xlabel("a write takes longer than this (log)")
     tails.set_ylabel("share of all writes (log)")
     tails.set_title(f"{most} processes, every round", loc="left", fontweight="bold")
-    tails.legend(frameon=False, loc="lower left", title="peer: slowest process to the mean")
+    figure.legend(
+        *tails.get_legend_handles_labels(),
+        frameon=False,
+        loc="outside right upper",
+        title="peer: writes of the slowest\nprocess to the mean",
+    )
     throughputs.set_xscale("log", base=2)
     throughputs.set_yscale("log")
     counts = sorted({crowd.processes for crowd in crowds})
@@ -297,6 +302,6 @@ def _curve(axis: "Axes", name: str, rows: Sequence[Row]) -> None:
     low, high = axis.get_ylim()
     axis.set_ylim(low / 1.3, high * 2.5)  # room for the legend
     _seconds(axis.yaxis, (1.0, 2.0, 5.0))
-    axis.set_title(name, loc="left", fontweight="bold")
+    axis.set_title(textwrap.fill(name, 34), loc="left", fontweight="bold")
     axis.set_xlabel("rows (log)")
     axis.legend(frameon=False, loc="upper left", fontsize=9)

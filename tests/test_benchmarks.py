@@ -165,6 +165,13 @@ def test_pages_say_who_is_quicker(results: Results) -> None:
     assert "- read, stored pair: MemoryStorage\n" in _markdown.readme_block(results)
 
 
+def test_readme_names_each_limit_missed_among_ten_million_rows(results: Results) -> None:
+    page = _markdown.readme_block(results)
+    assert "among ten million rows, missed: get, not cached, 10^7 rows (10000000.00 x)" in page
+    kept = [row for row in results.rows if not row.is_missed]
+    assert "none is missed." in _markdown.readme_block(dataclasses.replace(results, rows=kept))
+
+
 def test_rows_for_ten_million_are_taken_from_the_last_full_run(results: Results) -> None:
     quick = dataclasses.replace(results, effort="quick", rows=results.rows[:1])
     labels = [row.label for row in only_in_full(quick, results)]
