@@ -93,6 +93,7 @@ def main(
         results = _measure_all(scratch, effort, console)
     results_directory = results_directory or (None if quick else RESULTS)
     if results_directory:
+        os.makedirs(results_directory, exist_ok=True)
         results.save(os.path.join(results_directory, f"{effort.name}.json"))
         draw(results, results_directory)
     _print(results, committed, console)
