@@ -1,13 +1,12 @@
 """The files that are measured on: stores of so many pairs, and bare connections to one."""
 
-import inspect
 import os
 import random
 import sqlite3
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias
 
 from lamson_sqlite_state import SQLiteStorage, _schema
 
@@ -67,14 +66,8 @@ def newcomers(seed: str, count: int, rows: int = ROWS) -> list[Pair]:
 
 
 def open_store(path: str, synchronous: Synchronous, cache_size: int = 65_536) -> SQLiteStorage:
-    """Open a store, with its cache of so many pairs; 0 is without.
-
-    Until the constructor has learnt of the cache, there is none.
-    """
-    options: dict[str, Any] = {"cache_size": cache_size}
-    if "cache_size" not in inspect.signature(SQLiteStorage).parameters:
-        options = {}
-    return SQLiteStorage(path, synchronous=synchronous, timeout=30.0, **options)
+    """Open a store, with its cache of so many pairs; 0 is without."""
+    return SQLiteStorage(path, synchronous=synchronous, cache_size=cache_size)
 
 
 def new_store(path: str, rows: int = ROWS, *, is_in_order: bool = False) -> str:

@@ -273,6 +273,8 @@ class TestSpoiltFile:
             assert first.get("m", "ann") == f"S{number}"
         assert first.call(keeps_reads)
         assert second.call(keeps_reads)
+        with open(f"{path}.versions", "rb") as file:
+            assert file.read(8) == _coherence._LAYOUT.to_bytes(8, sys.byteorder)
 
     @pytest.mark.parametrize("what", ["deleted", "another", "a FIFO", "a link"])
     def test_is_no_excuse_to_read_what_is_outdated(
