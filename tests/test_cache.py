@@ -6,6 +6,7 @@ import resource
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -16,7 +17,7 @@ from salmon.routing import MemoryStorage
 from lamson_sqlite_state import SQLiteStorage, _cache, _sharing
 
 from .actors import Actor
-from .children import in_child
+from .children import forked, in_child
 from .state_files import make_the_next_read_look, rows
 from .test_signals import interrupted_by
 
@@ -262,6 +263,18 @@ class TestBounds:
             assert store.get(module, sender) == state
             assert len(kept(store)) <= 1
 
+    def test_what_was_asked_before_it_was_emptied_is_not_kept(self) -> None:
+        """Between the question and its answer, a signal handler may have learnt of an edit."""
+        cache = _cache.Cache(2)
+        counters = memoryview(bytearray(32 * 1024)).cast("Q")
+        cache.empty(counters)
+        entries, _ = cache.current
+        cache.empty(counters)
+        cache.valid_until = time.monotonic() + 60
+        cache.keep(entries, ("ann", "m"), "OUTDATED", 1, 0)
+        assert cache.find(("ann", "m")) is None
+        assert not cache._order
+
     def test_what_an_exception_left_over_is_forgotten(self) -> None:
         """It may strike between taking a key out of the queue and its entry out of the dict."""
         cache = _cache.Cache(2)
@@ -321,7 +334,8 @@ def run_alone(function: Callable[[], int]) -> int:
             file.write("5")
         return function()
 
-    return in_child(scene)
+    with forked(scene) as child:
+        return child.wait(150)
 
 
 class TestSignalHandlers:
