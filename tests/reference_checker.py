@@ -1,0 +1,52 @@
+"""The obviously right and hopelessly slow way to judge a history: try every order there is.
+
+It runs whole operations against a dict, and shares nothing with the fast checker but the records.
+"""
+
+from collections.abc import Sequence
+
+from _history import START, Kind, Operation
+
+__all__ = ["is_linearizable_by_trying"]
+
+
+def is_linearizable_by_trying(operations: Sequence[Operation]) -> bool:
+    """Whether some order of all operations, none before one that had returned, explains them."""
+    return _can_go_on({}, list(operations))
+
+
+def _can_go_on(store: dict[int, int], remaining: list[Operation]) -> bool:
+    returns = [op.returned_ns for op in remaining if op.returned_ns is not None]
+    if not returns:
+        return True  # what has an unknown outcome may never have happened
+    for number, operation in enumerate(remaining):
+        if operation.called_ns <= min(returns):
+            copy = dict(store)
+            result = _result(copy, operation)
+            if operation.returned_ns is None or result == operation.result:
+                if _can_go_on(copy, remaining[:number] + remaining[number + 1 :]):
+                    return True
+    return False
+
+
+def _result(store: dict[int, int], operation: Operation) -> int:
+    """Do what the operation does to a dict, and return its result."""
+    key = operation.key
+    match operation.kind:
+        case Kind.GET:
+            return store.setdefault(key, START)
+        case Kind.SET:
+            store[key] = operation.value
+        case Kind.CLEAR:
+            store.clear()
+        case Kind.SET_ALL:
+            there = store.keys() & set(range(key, key + operation.span))
+            store.update(dict.fromkeys(there, operation.value))
+            return len(there)
+        case Kind.COMPARE_AND_SET:
+            if store.get(key, START) != operation.expected:
+                return 0
+            if operation.expected != operation.value:
+                store[key] = operation.value
+            return 1
+    return 0
