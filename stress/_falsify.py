@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import Final
 
 from _history import START, Kind, Operation, new_value
-from _violation import described
 
 __all__ = ["DAMAGES", "falsify"]
 
@@ -62,7 +61,9 @@ class _Index:
     @cached_property
     def once(self) -> frozenset[int]:
         """The values that one operation wrote, or tried to, and no other did."""
-        written = Counter(op.value for op in self.operations if op.kind not in (Kind.GET, Kind.CLEAR))
+        written = Counter(
+            op.value for op in self.operations if op.kind not in (Kind.GET, Kind.CLEAR)
+        )
         return frozenset(value for value, times in written.items() if times == 1 and value > START)
 
     @cached_property

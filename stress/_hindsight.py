@@ -1,12 +1,14 @@
 """What is known of a finished history from its end: which values will be asked for again."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+import math
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from operator import itemgetter
+from operator import attrgetter
 from typing import Final
 
-from _history import ABSENT, START
+from _history import ABSENT
 from _register import Action, Step
 
 __all__ = ["Hindsight"]
@@ -27,22 +29,29 @@ class Hindsight:
     def __init__(self, steps: Iterable[Step]) -> None:
         self._last_write: dict[int, int] = {}
         self._last_need: dict[int, int] = {}
-        self._last_wish: dict[int, int] = {}
-        self._last_miss: dict[int, float] = {}
-        writes: dict[int, list[Step]] = {}
+        wishes: dict[int, list[int]] = defaultdict(list)
+        writes: dict[int, list[Step]] = defaultdict(list)
+        misses: list[Step] = []
+        certain: list[Step] = []
         for step in steps:
             if step.action in _WRITING:
                 _raise(self._last_write, step.writes, step.called)
-                writes.setdefault(step.writes, []).append(step)
+                writes[step.writes].append(step)
             if step.action in _ASKING:
-                _raise(self._last_wish, step.needs, step.called)
+                wishes[step.needs].append(step.called)
                 if not step.is_optional:
                     _raise(self._last_need, step.needs, step.called)
             if step.action is Action.MISS:
-                self._last_miss[step.needs] = max(
-                    self._last_miss.get(step.needs, 0), step.returned
-                )
-        self._perils = _Perils(self._perilous(writes))
+                misses.append(step)
+            if step.action is Action.WRITE and not step.is_optional:
+                certain.append(step)
+        self._writes = {value: _Spans(those) for value, those in writes.items()}
+        self._misses = _Spans(misses)
+        self._wishes = {value: sorted(calls) for value, calls in wishes.items()}
+        certain.sort(key=attrgetter("called"))
+        self._certain_calls = [step.called for step in certain]
+        # The earliest return of each certain write and of all that are called later.
+        self._certain_returns = list(accumulate((s.returned for s in reversed(certain)), min))[::-1]
 
     def is_written_after(self, value: int, now: float) -> bool:
         """Whether a step that may write the value is called after ``now``."""
@@ -53,47 +62,61 @@ class Hindsight:
         return self._last_need.get(value, -1) > now
 
     def is_useless(self, write: Step, then: int, now: float) -> bool:
-        """Whether a pending write need not be the last one before anything still to come.
+        """Whether nobody can tell if a pending write has happened before the next one.
 
         Args:
-            write: the step.
+            write: the step. It may otherwise happen at any time until it returns, after a
+                value s that is ``then`` or is written until that.
             then: the value that overwrites it if it happens now.
             now: the time; what was called before it is the caller's to look at.
 
         Returns:
-            True only if nobody is yet to call what asks for its value, and if no value that
-            the pair may have instead of it, until it has returned, is one that a step still to
-            come must not find: one that a `compare_and_set` failed to find, or ABSENT.
+            True only if s cannot be ABSENT; nobody is yet to call what asks for its value before
+            a later write has certainly happened; and
+            no `compare_and_set` that failed to find s can come so early that no later write has
+            certainly happened in between.
         """
-        return (
-            self._last_wish.get(write.writes, -1) <= now
-            and then > START
-            and self._last_miss.get(then, -1) < now
-            and not self._perils.has_any(now, write.returned)
+        over = self._certain_write_after(write.returned)
+        wishes = self._wishes.get(write.writes, [])
+        next_wish = bisect_right(wishes, now)
+        if then == ABSENT or (next_wish < len(wishes) and wishes[next_wish] <= over):
+            return False
+        if any(self._writes_of(ABSENT).within(now, write.returned)):
+            return False
+        return not any(
+            miss.returned >= other.called
+            and miss.called <= self._certain_write_after(other.returned)
+            for miss in self._misses.within(now, over)
+            for other in self._writes_of(miss.needs).within(now, write.returned)
         )
 
-    def _perilous(self, writes: Mapping[int, list[Step]]) -> Iterable[tuple[float, float]]:
-        """Return spans of time in which a value may arise that somebody must not find later."""
-        for value, steps in writes.items():
-            misses_end = float("inf") if value in (ABSENT, START) else self._last_miss.get(value)
-            if misses_end is not None:
-                for step in steps:
-                    yield step.called, min(step.returned, misses_end)
+    def _writes_of(self, value: int) -> "_Spans":
+        return self._writes.get(value, _NONE)
+
+    def _certain_write_after(self, time: float) -> float:
+        """Return when a write that is called after ``time`` has certainly happened."""
+        place = bisect_right(self._certain_calls, time)
+        return self._certain_returns[place] if place < len(self._certain_returns) else math.inf
 
 
-class _Perils:
-    """Spans of time, and whether any of them reaches into another one."""
+class _Spans:
+    """Steps, and which of them were under way at some time."""
 
-    def __init__(self, spans: Iterable[tuple[float, float]]) -> None:
-        in_order = sorted(spans, key=itemgetter(1))
-        self._ends = [end for _, end in in_order]
-        # The earliest begin among this span and all that end later.
-        self._begins = list(accumulate((begin for begin, _ in reversed(in_order)), min))[::-1]
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._steps = sorted(steps, key=attrgetter("called"))
+        self._calls = [step.called for step in self._steps]
+        # The latest return of each step and of all that are called earlier.
+        self._returns = list(accumulate((step.returned for step in self._steps), max))
 
-    def has_any(self, begin: float, end: float) -> bool:
-        """Whether a span has an instant in common with this one; ends are part of spans."""
-        first = bisect_left(self._ends, begin)
-        return first < len(self._begins) and self._begins[first] <= end
+    def within(self, begin: float, end: float) -> Iterator[Step]:
+        """Return the steps that have an instant in common with a time; ends are part of both."""
+        first = bisect_left(self._returns, begin)
+        for step in self._steps[first : bisect_right(self._calls, end)]:
+            if step.returned >= begin:
+                yield step
+
+
+_NONE: Final = _Spans([])
 
 
 def _raise(times: dict[int, int], value: int, time: int) -> None:

@@ -29,8 +29,7 @@ A test compares all this with a search through all orders, over thousands of sma
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
 
 from _hindsight import Hindsight
 from _history import ABSENT, START, Operation
@@ -102,7 +101,8 @@ class _Search:
         configurations = [(ABSENT, 0)]
         bits: dict[Step, int] = {}
         free: list[int] = []
-        for self._now, is_return, number in self._events():
+        for now, is_return, number in self._events():
+            self._now = now
             step = self._steps[number]
             if is_return:
                 bit = bits.pop(step)
@@ -194,11 +194,7 @@ class _Search:
 
     def _with_pure_steps(self, value: int, done: int) -> int:
         for bit, step in self._pending.items():
-            if (
-                step.is_pure
-                and not done & bit
-                and after(step, value) == value
-            ):
+            if step.is_pure and not done & bit and after(step, value) == value:
                 done |= bit
         return done
 

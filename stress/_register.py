@@ -118,8 +118,7 @@ def _step(operation: Operation) -> Step | None:
         operation.called_ns,
         math.inf if returned is None else returned,
         is_optional=returned is None,
-        is_pure=action in (Action.PEEK, Action.MISS)
-        or (action is Action.READ and needs != START),
+        is_pure=action in (Action.PEEK, Action.MISS) or (action is Action.READ and needs != START),
     )
 
 

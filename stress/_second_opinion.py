@@ -20,6 +20,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -153,7 +154,7 @@ def _mixed(key: int, seen: Sequence[_Sighting]) -> Iterator[Finding]:
         else:
             needed += [_stretch(value, [sighting]) for sighting in group if sighting.is_certain]
     whole.sort(key=attrgetter("low"))
-    for one, two in zip(whole, whole[1:], strict=False):
+    for one, two in pairwise(whole):
         if two.low < one.high:
             yield Finding(key, "values that took turns", (one.first, two.first, one.last, two.last))
             return

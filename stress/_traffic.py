@@ -37,11 +37,11 @@ _ANNOUNCED_EVERY: Final = 250
 class Store(Protocol):
     """What a store must have to be driven."""
 
-    def get(self, module: object, sender: object) -> str: ...  # noqa: D102
-    def set(self, module: object, sender: object, state: str) -> None: ...  # noqa: D102
-    def clear(self) -> None: ...  # noqa: D102
-    def set_all(self, sender: object, state: str) -> int: ...  # noqa: D102
-    def compare_and_set(  # noqa: D102
+    def get(self, module: object, sender: object) -> str: ...
+    def set(self, module: object, sender: object, state: str) -> None: ...
+    def clear(self) -> None: ...
+    def set_all(self, sender: object, state: str) -> int: ...
+    def compare_and_set(
         self, module: object, sender: object, expected: str, state: str
     ) -> bool: ...
 

@@ -41,9 +41,12 @@ class Violation:
         ][-_SHOWN_DURING:]
         shown = {id(op): op for op in [*before, *evidence, *during, self.operation]}
         start = min(op.called_ns for op in shown.values())
-        lines = [
+        verdict = (
             f"pair {self.key} is no register: {what_it_was(self.operation)} "
-            f"{_when(self.operation, start)}, {_reason(self.operation, evidence, start)}",
+            f"{_when(self.operation, start)}, {_reason(self.operation, evidence, start)}"
+        )
+        lines = [
+            verdict,
             f"what overlaps it, and what was before it (+0 is {start / 1e9:.9f} s):",
         ]
         for op in sorted(shown.values(), key=lambda op: op.called_ns):
@@ -92,7 +95,9 @@ def _reason(operation: Operation, evidence: Sequence[Operation], start: int) -> 
         case []:
             return f"which nobody had ever brought to {state}"
         case [source] if _is_before(operation, source):
-            return f"although {state} came only later ({what_it_was(source)} {_when(source, start)})"
+            return (
+                f"although {state} came only later ({what_it_was(source)} {_when(source, start)})"
+            )
         case [source]:
             return f"and no order of what happened explains that ({what_it_was(source)})"
         case [*sources, newer]:

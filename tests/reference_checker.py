@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from _history import START, Kind, Operation
 
-__all__ = ["is_linearizable_by_trying"]
+__all__ = ["is_linearizable_by_trying", "result_of"]
 
 
 def is_linearizable_by_trying(operations: Sequence[Operation]) -> bool:
@@ -22,14 +22,14 @@ def _can_go_on(store: dict[int, int], remaining: list[Operation]) -> bool:
     for number, operation in enumerate(remaining):
         if operation.called_ns <= min(returns):
             copy = dict(store)
-            result = _result(copy, operation)
-            if operation.returned_ns is None or result == operation.result:
-                if _can_go_on(copy, remaining[:number] + remaining[number + 1 :]):
-                    return True
+            result = result_of(copy, operation)
+            is_possible = operation.returned_ns is None or result == operation.result
+            if is_possible and _can_go_on(copy, remaining[:number] + remaining[number + 1 :]):
+                return True
     return False
 
 
-def _result(store: dict[int, int], operation: Operation) -> int:
+def result_of(store: dict[int, int], operation: Operation) -> int:
     """Do what the operation does to a dict, and return its result."""
     key = operation.key
     match operation.kind:
