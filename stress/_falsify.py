@@ -165,9 +165,9 @@ def _lost_update(history: _Index, rng: random.Random) -> Iterator[_Change]:
 def _two_successes(history: _Index, rng: random.Random) -> Iterator[_Change]:
     # Two compare_and_set from one state, which was written once, have both succeeded.
     swaps = [op for op in history.operations if op.kind == Kind.COMPARE_AND_SET]
-    lost = rng.choice([op for op in swaps if not op.result and op.expected in history.once])
-    for won in swaps:
-        if won.result and (won.key, won.expected) == (lost.key, lost.expected):
+    won = rng.choice([op for op in swaps if op.result and op.expected in history.once])
+    for lost in swaps:
+        if not lost.result and (lost.key, lost.expected) == (won.key, won.expected):
             yield lost, lost._replace(result=1)
 
 

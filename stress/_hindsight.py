@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import accumulate
 from operator import attrgetter
 from typing import Final
@@ -61,14 +61,15 @@ class Hindsight:
         """Whether a step that needs the value, and has happened, is called after ``now``."""
         return self._last_need.get(value, -1) > now
 
-    def is_useless(self, write: Step, then: int, now: float) -> bool:
+    def is_useless(self, write: Step, then: int, now: float, happened: Container[Step]) -> bool:
         """Whether nobody can tell if a pending write has happened before the next one.
 
         Args:
             write: the step. It may otherwise happen at any time until it returns, after a
                 value s that is ``then`` or is written until that.
             then: the value that overwrites it if it happens now.
-            now: the time; what was called before it is the caller's to look at.
+            now: the time; who asks for the value and was called before is the caller's to see.
+            happened: those of the pending steps that have happened already.
 
         Returns:
             True only if s cannot be ABSENT; nobody is yet to call what asks for its value before
@@ -84,7 +85,8 @@ class Hindsight:
         if any(self._writes_of(ABSENT).within(now, write.returned)):
             return False
         return not any(
-            miss.returned >= other.called
+            miss not in happened
+            and miss.returned >= other.called
             and miss.called <= self._certain_write_after(other.returned)
             for miss in self._misses.within(now, over)
             for other in self._writes_of(miss.needs).within(now, write.returned)

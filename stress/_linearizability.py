@@ -175,6 +175,7 @@ class _Search:
 
     def _with_useless_writes(self, value: int, done: int, then: int) -> int:
         hidden = done
+        happened = {step for bit, step in self._pending.items() if done & bit}
         for bit, step in self._pending.items():
             if done & bit or step.is_optional or step.writes <= START:
                 continue
@@ -182,7 +183,7 @@ class _Search:
                 step.action is not Action.WRITE_STORED or value == ABSENT
             ):
                 continue
-            if not self._hindsight.is_useless(step, then, self._now):
+            if not self._hindsight.is_useless(step, then, self._now, happened):
                 continue
             if any(
                 other.needs == step.writes and other.action is Action.SWAP and not done & other_bit

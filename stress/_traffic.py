@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from _history import START, Kind, Recorder, new_value, state_of, value_of
+from _history import Kind, Recorder, new_value, state_of, value_of
 from _processes import Source, Tick, Work, end, fork_writer, listen
 from lamson_sqlite_state import LockTimeout
 
@@ -176,7 +176,7 @@ class _Caller:
         self._recorder = Recorder(directory, share.process, share.thread)
         self._random = random.Random(f"{traffic.seed}/{share.process}/{share.thread}")
         self._values = itertools.count(new_value(share.process, share.thread, 1))
-        self._last_seen = dict.fromkeys(range(traffic.pairs), START)
+        self._last_seen: dict[int, int] = {}
 
     def run(self) -> None:
         """Make all calls of the share."""
@@ -209,6 +209,13 @@ class _Caller:
                 return method
         return self._get
 
+    def _seen(self, key: int) -> int | None:
+        """Return the value that this thread knows of a pair; None: it has just read it."""
+        if key not in self._last_seen:
+            self._get(key)
+            return None
+        return self._last_seen[key]
+
     def _get(self, key: int) -> None:
         pair = self._traffic.pair(key)
         self._recorder.call(Kind.GET, key)
@@ -221,7 +228,9 @@ class _Caller:
 
     def _set_unchanged(self, key: int) -> None:
         # What a Router does after most messages. By now it may be a change after all.
-        self._set_to(key, self._last_seen[key])
+        value = self._seen(key)
+        if value is not None:
+            self._set_to(key, value)
 
     def _set_to(self, key: int, value: int) -> None:
         pair, state = self._traffic.pair(key), state_of(value)
@@ -243,7 +252,10 @@ class _Caller:
         self._recorder.returned(self._store.set_all(sender, state))
 
     def _compare_and_set(self, key: int) -> None:
-        pair, expected, value = self._traffic.pair(key), self._last_seen[key], next(self._values)
+        expected = self._seen(key)
+        if expected is None:
+            return
+        pair, value = self._traffic.pair(key), next(self._values)
         states = state_of(expected), state_of(value)
         self._recorder.call(Kind.COMPARE_AND_SET, key, value=value, expected=expected)
         is_set = self._store.compare_and_set(*pair, *states)

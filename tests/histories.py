@@ -44,8 +44,8 @@ def simulated(
         # Some are written again: a Router often sets the state that is there already.
         value = len(values) if rng.random() < 0.75 else rng.choice(values)
         values.append(value)
-        expected = rng.choice([store.get(key, START), rng.choice(values)])
-        operation = Operation(0, thread, kind, key, span, value, expected, 0, called, None)
+        expected = rng.choice([store.get(key, START), rng.choice(values[-6:])])
+        operation = Operation(thread, 0, kind, key, span, value, expected, 0, called, None)
         if rng.random() >= unknown:
             result = result_of(store, operation)
             operation = operation._replace(result=result, returned_ns=returned)
