@@ -61,26 +61,24 @@ class Hindsight:
         """Whether a step that needs the value, and has happened, is called after ``now``."""
         return self._last_need.get(value, -1) > now
 
-    def is_useless(self, write: Step, then: int, now: float, happened: Container[Step]) -> bool:
+    def is_useless(self, write: Step, now: float, happened: Container[Step]) -> bool:
         """Whether nobody can tell if a pending write has happened before the next one.
 
         Args:
             write: the step. It may otherwise happen at any time until it returns, after a
-                value s that is ``then`` or is written until that.
-            then: the value that overwrites it if it happens now.
+                value s that is written now or until that.
             now: the time; who asks for the value and was called before is the caller's to see.
             happened: those of the pending steps that have happened already.
 
         Returns:
             True only if s cannot be ABSENT; nobody is yet to call what asks for its value before
-            a later write has certainly happened; and
-            no `compare_and_set` that failed to find s can come so early that no later write has
-            certainly happened in between.
+            a later write has certainly happened; and no `compare_and_set` that failed to find s
+            can come so early that no later write has certainly happened in between.
         """
         over = self._certain_write_after(write.returned)
         wishes = self._wishes.get(write.writes, [])
         next_wish = bisect_right(wishes, now)
-        if then == ABSENT or (next_wish < len(wishes) and wishes[next_wish] <= over):
+        if next_wish < len(wishes) and wishes[next_wish] <= over:
             return False
         if any(self._writes_of(ABSENT).within(now, write.returned)):
             return False

@@ -19,9 +19,9 @@ not change the verdict:
   happen, together with all pending reads of it, just before the next write that happens. Take an
   order in which it happens later, and leave it out there: between its place and the next
   change, the value is an older one s instead of its own. Reads of its own value there are none
-  left, and whatever overwrites does the same to s. Only a step that asks for *another* value
+  left that could come before the next change, and whatever overwrites does the same to s. Only a step that asks for *another* value
   than s can tell (a `compare_and_set` that failed), and a step that asks whether anything
-  is stored. So this is done only where no such step can meet such an s (`_Hindsight.is_useless`).
+  is stored. So this is done only where no such step can meet such an s (`Hindsight.is_useless`).
 - **Unknown outcomes.** Of two configurations that differ in operations that may never happen,
   the one that has used up fewer of them is enough.
 
@@ -95,7 +95,9 @@ class _Search:
         self._hindsight = Hindsight(self._steps)
         self._pending: dict[int, Step] = {}  # by the bit that stands for it
         self._optional = 0  # the bits of steps that may never happen
+        self._misses = 0  # the bits of those that may ask for another value than there is
         self._now: float = 0
+        self._answers: dict[tuple[int, int], bool] = {}  # of `_is_useless`, by now
 
     def runs_through(self) -> bool:
         configurations = [(ABSENT, 0)]
@@ -110,11 +112,14 @@ class _Search:
                 if not configurations:
                     return False
                 del self._pending[bit]
+                self._misses &= ~bit
                 free.append(bit)
             else:
                 bit = free.pop() if free else 1 << len(bits)
                 bits[step] = bit
                 self._pending[bit] = step
+                if step.action is Action.MISS:
+                    self._misses |= bit
                 if step.is_optional:
                     self._optional |= bit
                 elif step.is_pure:
@@ -144,6 +149,7 @@ class _Search:
 
     def _reach(self, waiting: list[_Configuration], wanted: int) -> list[_Configuration]:
         """Return the configurations in which a step has happened, and just before which not."""
+        self._answers.clear()
         reached: list[_Configuration] = []
         seen: dict[_Configuration, list[int]] = {}
         queue = deque(sorted(waiting, key=lambda config: (config[1] & self._optional).bit_count()))
@@ -166,16 +172,19 @@ class _Search:
         self, value: int, done: int, bit: int, step: Step, then: int
     ) -> _Configuration | None:
         """Return the configuration after a step that changes something; None: it is dead."""
+        if then != value and self._is_still_asked_for(value, done | bit):
+            return None
         if step.action in (Action.WRITE, Action.WRITE_STORED, Action.WRITE_IF_STORED):
             done = self._with_useless_writes(value, done, then)
+            if then != value and self._is_still_asked_for(value, done | bit):
+                return None
         done |= bit
-        if then != value and self._is_still_asked_for(value, done):
-            return None
         return then, self._with_pure_steps(then, done)
 
     def _with_useless_writes(self, value: int, done: int, then: int) -> int:
+        if then == ABSENT:
+            return done
         hidden = done
-        happened = {step for bit, step in self._pending.items() if done & bit}
         for bit, step in self._pending.items():
             if done & bit or step.is_optional or step.writes <= START:
                 continue
@@ -183,7 +192,7 @@ class _Search:
                 step.action is not Action.WRITE_STORED or value == ABSENT
             ):
                 continue
-            if not self._hindsight.is_useless(step, then, self._now, happened):
+            if not self._is_useless(bit, done):
                 continue
             if any(
                 other.needs == step.writes and other.action is Action.SWAP and not done & other_bit
@@ -192,6 +201,16 @@ class _Search:
                 continue
             hidden = self._with_pure_steps(step.writes, hidden | bit)
         return hidden
+
+    def _is_useless(self, bit: int, done: int) -> bool:
+        # Only compare_and_set that failed matter to it, of all that has happened.
+        question = bit, done & self._misses
+        if question not in self._answers:
+            happened = {step for other, step in self._pending.items() if question[1] & other}
+            self._answers[question] = self._hindsight.is_useless(
+                self._pending[bit], self._now, happened
+            )
+        return self._answers[question]
 
     def _with_pure_steps(self, value: int, done: int) -> int:
         for bit, step in self._pending.items():
