@@ -18,10 +18,10 @@ not change the verdict:
 - **Useless writes.** A write whose value nobody still to come can ask for is thought to
   happen, together with all pending reads of it, just before the next write that happens. Take an
   order in which it happens later, and leave it out there: between its place and the next
-  change, the value is an older one s instead of its own. Reads of its own value there are none
-  left that could come before the next change, and whatever overwrites does the same to s. Only a step that asks for *another* value
-  than s can tell (a `compare_and_set` that failed), and a step that asks whether anything
-  is stored. So this is done only where no such step can meet such an s (`Hindsight.is_useless`).
+  change, the value is an older one s instead of its own. Nobody can read its own value there,
+  and whatever overwrites does the same to s. Only a step that asks for *another* value than s
+  can tell (a `compare_and_set` that failed), and a step that asks whether anything is stored.
+  So this is done only where no such step can meet such an s (`Hindsight.is_useless`).
 - **Unknown outcomes.** Of two configurations that differ in operations that may never happen,
   the one that has used up fewer of them is enough.
 

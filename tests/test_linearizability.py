@@ -142,6 +142,21 @@ class TestSituations:
         assert check(history(0)) is None
         assert check(history(1)) is not None
 
+    def test_a_set_that_nobody_reads_may_be_what_set_all_finds(self) -> None:
+        unread = write(1, 10, 2)
+        find = op(12, 13, Kind.SET_ALL, 3, result=1)
+        assert check([write(0, 2, 1), unread, op(4, 5, Kind.CLEAR), find]) is None
+        assert check([write(0, 2, 1), op(4, 5, Kind.CLEAR), find]) is not None
+
+    def test_two_states_cannot_take_turns(self) -> None:
+        sets = [write(0, 20, 1), write(1, 21, 2)]
+        reads = [read(2, 3, 1), read(4, 5, 2), read(6, 7, 1)]
+        assert check([*sets, *reads[:2]]) is None
+        assert check([*sets, *reads]) is not None
+        assert [finding.what for finding in look_again([*sets, *reads, read(8, 9, 2)])] == [
+            "values that took turns"
+        ]
+
     def test_a_state_set_again_may_come_back(self) -> None:
         history = [write(0, 1, 1), write(2, 3, 2), write(4, 5, 1), read(6, 7, 1)]
         assert check(history) is None
