@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from salmon.routing import MemoryStorage
 
-from lamson_sqlite_state import SQLiteStorage, _cache, _sharing
+from lamson_sqlite_state import SQLiteStorage, _cache, _schema, _sharing, _states
 
 from .actors import Actor
 from .children import forked, in_child
@@ -51,6 +51,14 @@ def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
     return statements
 
 
+def have_no_look_fall_due(store: SQLiteStorage) -> None:
+    """The first of a connection empties the cache, as it cannot know what is new."""
+    store.get("m", "0")
+    make_the_next_read_look(store)
+    store.get("m", "0")
+    store._cache.valid_until += 60
+
+
 def kept(store: SQLiteStorage) -> dict[Any, Any]:
     return store._cache.current[0]
 
@@ -68,6 +76,30 @@ class TestReading:
         store.set(key, key, "K1")
         assert asked(store, lambda: store.get(key, key)) == []
         assert store.get(key, key) == "K1"
+
+    def test_that_looks_around_and_finds_nothing_new_asks_for_no_state(
+        self, store: SQLiteStorage
+    ) -> None:
+        make_the_next_read_look(store)
+        assert store.get("m", "ann") == "A1"  # the first look of a connection, which knows nothing
+        store._cache.valid_until = -60
+        assert asked(store, lambda: store.get("m", "ann")) == ["PRAGMA data_version"]
+
+    def test_keeps_no_state_that_was_replaced_while_it_was_read(
+        self, store: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Actor(store.path) as other, SQLiteStorage(store.path) as late:
+            real = _schema.first_row
+
+            def first_row(*arguments: Any) -> Any:
+                row = real(*arguments)
+                other.set("m", "ann", "A2")
+                return row
+
+            monkeypatch.setattr(_states, "first_row", first_row)
+            assert late.get("m", "ann") == "A1"
+            monkeypatch.undo()
+            assert late.get("m", "ann") == "A2"
 
     def test_keeps_the_start_it_has_stored(self, store: SQLiteStorage) -> None:
         assert store.get("m", "bob") == "START"
@@ -238,6 +270,7 @@ class TestBounds:
     @pytest.mark.parametrize("size", [0, 1, 2, 100])
     def test_at_most_so_many_pairs_are_kept(self, path: str, size: int) -> None:
         with SQLiteStorage(path, synchronous="NORMAL", cache_size=size) as store:
+            have_no_look_fall_due(store)
             for number in range(3 * size + 3):
                 store.set("m", f"{number}", f"S{number}")
                 assert store.get("m", f"{number}") == f"S{number}"
@@ -248,6 +281,7 @@ class TestBounds:
 
     def test_the_oldest_goes_first(self, path: str) -> None:
         with SQLiteStorage(path, synchronous="NORMAL", cache_size=3) as store:
+            have_no_look_fall_due(store)
             for number in range(5):
                 store.set("m", f"{number}", "S")
             assert [sender for sender, _ in kept(store)] == ["2", "3", "4"]

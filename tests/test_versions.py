@@ -2,8 +2,10 @@
 
 import os
 import random
+import resource
 import signal
 import sqlite3
+import stat
 import sys
 import time
 from collections import Counter
@@ -18,6 +20,7 @@ import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence
 
 from .actors import Actor
+from .children import in_child
 from .state_files import let_readers_notice, make_backup, make_the_next_read_look, rows
 from .test_cache import hold_the_write_lock
 
@@ -165,6 +168,12 @@ def wait_until_a_look_is_due() -> None:
         pass
 
 
+def settle(store: SQLiteStorage) -> None:
+    """Have the directory believed to be unchanged, as it is a moment after its last change."""
+    assert store._database is not None
+    store._database._watch._believed = store._database._watch.look()
+
+
 def edit(path: str, state: str) -> None:
     with closing(sqlite3.connect(path)) as tool, tool:
         tool.execute("UPDATE states SET state = ? WHERE sender = 'ann'", (state,))
@@ -221,6 +230,9 @@ def spoil_by(what: str, versions: str) -> None:
         os.mkfifo(versions)
     elif what == "a link":
         os.symlink("/dev/null", versions)
+    elif what == "a link to a sound one":
+        os.rename(versions, f"{versions}.elsewhere")
+        os.symlink(f"{versions}.elsewhere", versions)
     elif what == "another":
         with open(versions, "wb") as file:
             file.write(bytes(32 * 1024))
@@ -238,7 +250,7 @@ def spoil_by(what: str, versions: str) -> None:
 
 SPOILT = [
     *["deleted", "truncated", "too short", "too long", "emptied and grown", "of another layout"],
-    *["a FIFO", "a link", "another"],
+    *["a FIFO", "a link", "a link to a sound one", "another"],
 ]
 
 
@@ -252,7 +264,8 @@ class TestSpoiltFile:
         with Actor(path) as other, SQLiteStorage(path) as store:
             assert other.get("m", "ann") == "A1"
             store.set("m", "ann", "A2")
-            assert os.stat(versions, follow_symlinks=False).st_size == 32 * 1024
+            assert stat.S_ISREG(os.lstat(versions).st_mode)
+            assert os.lstat(versions).st_size == 32 * 1024
             let_readers_notice(other)
             assert other.get("m", "ann") == "A2"
             assert other.call(keeps_reads)
@@ -288,6 +301,53 @@ class TestSpoiltFile:
         spoil_by(what, f"{path}.versions")
         first.set("m", "ann", "A2")
         assert second.get("m", "ann") == "A2"
+
+    @pytest.mark.parametrize("what", ["truncated", "too short"])
+    def test_is_made_anew_by_a_writer_before_it_counts(
+        self, path: str, first: Actor, second: Actor, what: str
+    ) -> None:
+        """Touching what is no longer there would kill it, and nothing in the directory moved."""
+        for actor in (first, second):
+            actor.set("m", "ann", "A1")
+        first.call(settle)
+        spoil_by(what, f"{path}.versions")
+        first.set("m", "ann", "A2")
+        let_readers_notice(second)
+        assert second.get("m", "ann") == "A2"
+
+    def test_is_not_trusted_by_a_reader_that_cannot_mend_it(self, path: str) -> None:
+        """Who makes it anew may never have had the old one, and so cannot spoil it."""
+        with Actor(path) as writer, SQLiteStorage(path) as reader:
+            writer.set("m", "ann", "A1")
+            assert reader.get("m", "ann") == "A1"
+            writer.close()
+            os.unlink(f"{path}.versions")
+            writer.set("m", "ann", "A2")
+            writer.call(hold_the_write_lock)
+            make_the_next_read_look(reader)
+            assert reader.get("m", "ann") == "A2"
+            reader._cache.valid_until += 60
+            writer.set("m", "ann", "A3")
+            assert reader.get("m", "ann") == "A3"
+
+    def test_that_cannot_be_made_whole_is_an_error_that_says_so(self, store: SQLiteStorage) -> None:
+        """A disk with room for half of it takes half of it, and says nothing."""
+
+        def scene() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            store.set("m", "ann", "A2")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+            os.unlink(f"{store.path}.versions")
+            with pytest.raises(StorageError, match="disk is full"):
+                store.set("m", "ann", "A3")
+            make_the_next_read_look(store)
+            assert store.get("m", "ann") == "A2"
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            store.set("m", "ann", "A4")
+            store.close()
+
+        in_child(scene)
+        assert store.get("m", "ann") == "A4"
 
     def test_that_is_a_directory_is_an_error_with_the_remedy(self, store: SQLiteStorage) -> None:
         spoil_by("a directory", f"{store.path}.versions")

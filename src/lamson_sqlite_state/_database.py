@@ -261,7 +261,6 @@ class Database:
             connection = self._half_open = Connection.to(self.path)
             connection.identity = identity
             _opening.prepare(connection, self.path, self._synchronous, is_locked=is_locked)
-            (connection.data_version,) = first_row(connection, "PRAGMA data_version")
         except sqlite3.ProgrammingError:
             self.reopen_if_closed(connection)
             raise Interrupted from None

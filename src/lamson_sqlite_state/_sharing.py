@@ -58,12 +58,13 @@ class Connection(sqlite3.Connection):
             that it holds no locks, and whoever finds it need not mind it.
         side_files: its -wal and -shm, from the moment it has opened them.
         data_version: changes when another connection has written
-            (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look.
+            (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look, or
+            -1 before the first.
     """
 
     identity: Identity | None = None
     side_files: Mapping[str, Identity | None] = MappingProxyType({})
-    data_version = 0
+    data_version = -1
 
     @classmethod
     def to(cls, path: str) -> "Connection":
