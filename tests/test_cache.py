@@ -96,6 +96,7 @@ class TestReading:
                 other.set("m", "ann", "A2")
                 return row
 
+            have_no_look_fall_due(late)
             monkeypatch.setattr(_states, "first_row", first_row)
             assert late.get("m", "ann") == "A1"
             monkeypatch.undo()
