@@ -1,12 +1,9 @@
 """What a store keeps in memory is what the file holds, or it is not used."""
 
-import os
-import pickle
-import resource
 import sqlite3
+import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -14,10 +11,11 @@ from typing import Any
 import pytest
 from salmon.routing import MemoryStorage
 
-from lamson_sqlite_state import SQLiteStorage, _cache, _schema, _sharing, _states
+from lamson_sqlite_state import SQLiteStorage, _schema, _sharing, _states
 
 from .actors import Actor
-from .children import forked, in_child
+from .cache_probes import asked, have_no_look_fall_due, hold_the_write_lock, kept
+from .children import in_child
 from .state_files import make_the_next_read_look, rows
 from .test_signals import interrupted_by
 
@@ -35,34 +33,6 @@ def store(path: str) -> Iterator[SQLiteStorage]:
         yield store
 
 
-def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
-    """Return which statements a call of the store runs. No look falls due meanwhile."""
-    statements: list[str] = []
-    assert store._database is not None
-    assert store._database.connection is not None
-    store._database.connection.set_trace_callback(statements.append)
-    store._cache.valid_until += 60
-    try:
-        call()
-    finally:
-        store._cache.valid_until -= 60
-        if store._database.connection is not None:
-            store._database.connection.set_trace_callback(None)
-    return statements
-
-
-def have_no_look_fall_due(store: SQLiteStorage) -> None:
-    """The first of a connection empties the cache, as it cannot know what is new."""
-    store.get("m", "0")
-    make_the_next_read_look(store)
-    store.get("m", "0")
-    store._cache.valid_until += 60
-
-
-def kept(store: SQLiteStorage) -> dict[Any, Any]:
-    return store._cache.current[0]
-
-
 class TestReading:
     def test_asks_the_database_once(self, path: str) -> None:
         with Actor(path) as other, SQLiteStorage(path) as store:
@@ -71,11 +41,28 @@ class TestReading:
             assert len(asked(store, lambda: store.get("m", "ann"))) == 1
             assert asked(store, lambda: store.get("m", "ann")) == []
 
-    @pytest.mark.parametrize("key", [None, b"ann", 7, "änn", ("a", 1)])
-    def test_keeps_keys_of_every_kind(self, store: SQLiteStorage, key: object) -> None:
+    @pytest.mark.parametrize("key", ["änn", "漢", "", "a\0b"])
+    def test_keeps_text_of_every_kind(self, store: SQLiteStorage, key: str) -> None:
         store.set(key, key, "K1")
         assert asked(store, lambda: store.get(key, key)) == []
         assert store.get(key, key) == "K1"
+
+    @pytest.mark.parametrize("key", [None, b"ann", 7, "ann\udcff", ("a", 1)])
+    def test_of_what_is_no_text_asks_each_time(self, store: SQLiteStorage, key: object) -> None:
+        store.set(key, key, "K1")
+        assert len(asked(store, lambda: store.get(key, key))) == 1
+        assert store.get(key, key) == "K1"
+
+    def test_compares_no_text_with_bytes(self, path: str) -> None:
+        """They have the same hash, and `python -bb` makes that an error."""
+        code = (
+            "import sys; from lamson_sqlite_state import SQLiteStorage\n"
+            "with SQLiteStorage(sys.argv[1]) as store:\n"
+            "    for key in ('None', None, b'ann', 'ann') * 3:\n"
+            "        store.set('m', key, 'A1'); store.get('m', key)\n"
+            "        store._cache.valid_until = 0; store.get('m', key)\n"
+        )
+        subprocess.run([sys.executable, "-bb", "-c", code, path], check=True, timeout=30)
 
     def test_that_looks_around_and_finds_nothing_new_asks_for_no_state(
         self, store: SQLiteStorage
@@ -162,20 +149,25 @@ class TestOthersWrites:
     @pytest.mark.parametrize("what", STATEMENTS)
     def test_are_seen_at_once(self, first: Actor, second: Actor, what: str) -> None:
         first.set("m", "ann", "A1")
+        second.call(have_no_look_fall_due)
         assert second.get("m", "ann") == "A1"
-        assert second.get("m", "ann") == "A1"
+        assert second.call(kept)
         first.call(call_statement, what)
         assert second.get("m", "ann") == "A2"
 
     def test_clear_is_seen_at_once(self, first: Actor, second: Actor) -> None:
+        first.get("m", "0")
+        second.call(have_no_look_fall_due)
         for number in range(50):
             first.set("m", f"{number}", "A1")
             assert second.get("m", f"{number}") == "A1"
+        assert len(second.call(kept)) == 50
         first.clear()
         assert [second.get("m", f"{number}") for number in range(50)] == ["START"] * 50
 
     def test_are_seen_by_other_stores_of_the_process(self, store: SQLiteStorage) -> None:
         with SQLiteStorage(store.path) as second:
+            have_no_look_fall_due(second)
             assert second.get("m", "ann") == "A1"
             store.set("m", "ann", "A2")
             assert second.get("m", "ann") == "A2"
@@ -183,6 +175,7 @@ class TestOthersWrites:
     def test_are_told_by_a_store_that_keeps_nothing(self, path: str) -> None:
         with Actor(path, cache_size=0) as writer, SQLiteStorage(path) as store:
             writer.set("m", "ann", "A1")
+            have_no_look_fall_due(store)
             assert store.get("m", "ann") == "A1"
             writer.set("m", "ann", "A2")
             assert store.get("m", "ann") == "A2"
@@ -224,6 +217,8 @@ class TestSettingWhatIsThere:
     def test_writes_where_another_process_has_changed_it(
         self, store: SQLiteStorage, first: Actor
     ) -> None:
+        have_no_look_fall_due(store)
+        assert store.get("m", "ann") == "A1"
         first.set("m", "ann", "A2")
         store.set("m", "ann", "A1")
         assert rows(store.path)["m", "ann"] == "A1"
@@ -233,12 +228,6 @@ class TestSettingWhatIsThere:
         make_the_next_read_look(store)
         store.set("m", "ann", "A1")
         assert asked(store, lambda: store.set("m", "ann", "A1")) == []
-
-
-def hold_the_write_lock(store: SQLiteStorage) -> None:
-    assert store._database is not None or store.get("m", "ann")
-    assert store._database is not None
-    assert store._database.write_lock.try_lock()
 
 
 class TestForks:
@@ -265,112 +254,6 @@ class TestForks:
 
         in_child(child)
         assert store.get("m", "ann") == "A2"
-
-
-class TestBounds:
-    @pytest.mark.parametrize("size", [0, 1, 2, 100])
-    def test_at_most_so_many_pairs_are_kept(self, path: str, size: int) -> None:
-        with SQLiteStorage(path, synchronous="NORMAL", cache_size=size) as store:
-            have_no_look_fall_due(store)
-            for number in range(3 * size + 3):
-                store.set("m", f"{number}", f"S{number}")
-                assert store.get("m", f"{number}") == f"S{number}"
-                assert len(kept(store)) <= size
-            for number in range(3 * size + 3):
-                assert store.get("m", f"{number}") == f"S{number}"
-            assert len(kept(store)) == size
-
-    def test_the_oldest_goes_first(self, path: str) -> None:
-        with SQLiteStorage(path, synchronous="NORMAL", cache_size=3) as store:
-            have_no_look_fall_due(store)
-            for number in range(5):
-                store.set("m", f"{number}", "S")
-            assert [sender for sender, _ in kept(store)] == ["2", "3", "4"]
-
-    def test_long_keys_and_states_are_not_kept(self, store: SQLiteStorage) -> None:
-        """Or a few letters with headers of a megabyte would fill the memory."""
-        for module, sender, state in (
-            ("m" * 600, "ann", "A"),
-            ("m", "a" * 600, "A"),
-            ("m", "ann", "A" * 600),
-        ):
-            store.set(module, sender, state)
-            assert store.get(module, sender) == state
-            assert len(kept(store)) <= 1
-
-    def test_what_was_asked_before_it_was_emptied_is_not_kept(self) -> None:
-        """Between the question and its answer, a signal handler may have learnt of an edit."""
-        cache = _cache.Cache(2)
-        counters = memoryview(bytearray(32 * 1024)).cast("Q")
-        cache.empty(counters)
-        entries, _ = cache.current
-        cache.empty(counters)
-        cache.valid_until = time.monotonic() + 60
-        cache.keep(entries, ("ann", "m"), "OUTDATED", 1, 0)
-        assert cache.find(("ann", "m")) is None
-        assert not cache._order
-
-    def test_what_an_exception_left_over_is_forgotten(self) -> None:
-        """It may strike between taking a key out of the queue and its entry out of the dict."""
-        cache = _cache.Cache(2)
-        for key in (("a", "m"), ("b", "m")):
-            cache.keep(cache.current[0], key, "S", 1, 2)
-        cache._order.popleft()
-        for key in (("c", "m"), ("d", "m")):
-            cache.keep(cache.current[0], key, "S", 1, 2)
-        assert len(cache.current[0]) <= 2
-
-    @pytest.mark.timeout(180)
-    def test_a_million_senders_take_less_than_64_mebibytes(self, path: str) -> None:
-        with SQLiteStorage(path) as store:
-            store.get("m", "ann")
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.executemany(
-                "INSERT INTO states VALUES ('app.handlers.lists', ?, 'POSTING', 0)",
-                ((f"person{number:07}@example.com",) for number in range(1_000_000)),
-            )
-
-        def peak_growth_kib() -> int:
-            with SQLiteStorage(path) as store:
-                store.get("m", "ann")
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                for number in range(1_000_000):
-                    store.get("app.handlers.lists", f"person{number:07}@example.com")
-                assert len(kept(store)) == 65_536
-                return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-
-        assert run_alone(peak_growth_kib) < 64 * 1024
-
-    @pytest.mark.parametrize("size", [-1, -65_536])
-    def test_a_negative_size_is_refused(self, path: str, size: int) -> None:
-        with pytest.raises(ValueError, match="cache_size must be 0 or more"):
-            SQLiteStorage(path, cache_size=size)
-
-    @pytest.mark.parametrize("size", [None, 1.5, "8"])
-    def test_a_size_of_another_type_is_refused(self, path: str, size: Any) -> None:
-        with pytest.raises(TypeError, match="cache_size must be an int"):
-            SQLiteStorage(path, cache_size=size)
-
-    def test_the_size_travels_with_a_pickled_store(self, path: str) -> None:
-        store = pickle.loads(pickle.dumps(SQLiteStorage(path, cache_size=1)))
-        with store:
-            store.set("m", "ann", "A1")
-            store.set("m", "bob", "B1")
-            assert len(kept(store)) == 1
-
-
-def run_alone(function: Callable[[], int]) -> int:
-    """Run in a child whose peak of memory is its own, and not that of the tests before."""
-
-    def scene() -> int:
-        # Of a forked child Linux counts the peak from what it inherits.
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-        return function()
-
-    with forked(scene) as child:
-        return child.wait(150)
 
 
 class TestSignalHandlers:
@@ -430,20 +313,3 @@ class TestSignalHandlers:
             store.set("m", "ann", "A2")
             assert execute.is_done
             assert [each.get("m", "ann") for each in (store, second, third)] == ["A2"] * 3
-
-
-def test_descriptor_is_closed_with_the_store(store: SQLiteStorage) -> None:
-    def mapped() -> list[str]:
-        with open("/proc/self/maps") as maps:
-            return [line for line in maps if store.path in line]
-
-    assert store.get("m", "ann") == "A1"
-    assert mapped()
-    store.close()
-    assert not mapped()
-    names = [
-        os.readlink(f"/proc/self/fd/{name}")
-        for name in os.listdir("/proc/self/fd")
-        if os.path.lexists(f"/proc/self/fd/{name}")
-    ]
-    assert not [name for name in names if name.startswith(store.path)]

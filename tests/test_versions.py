@@ -1,15 +1,12 @@
-"""The file of counters: made, lost, spoilt, and left behind by a writer that was killed."""
+"""The counters: what moves them, what leaves them behind, and who may touch them."""
 
 import os
 import random
-import resource
 import signal
 import sqlite3
-import stat
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from types import FrameType
 from typing import Any, Final
@@ -18,11 +15,15 @@ import pytest
 
 import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence
+from lamson_sqlite_state._states import States
 
 from .actors import Actor
-from .children import in_child
-from .state_files import let_readers_notice, make_backup, make_the_next_read_look, rows
-from .test_cache import hold_the_write_lock
+from .cache_probes import (
+    counter,
+    edit,
+    have_no_look_fall_due,
+    keeps_reads,
+)
 
 PACKAGE: Final = os.path.dirname(lamson_sqlite_state.__file__)
 
@@ -32,18 +33,6 @@ def store(path: str) -> Iterator[SQLiteStorage]:
     with SQLiteStorage(path) as store:
         store.set("m", "ann", "A1")
         yield store
-
-
-def counter(store: SQLiteStorage, sender: str) -> int:
-    assert store._database is not None
-    assert store._database.versions.counters is not None
-    return store._database.versions.counters[_coherence.stripe_of(sender)]
-
-
-def keeps_reads(store: SQLiteStorage) -> bool:
-    """Whether a state is kept that is read now."""
-    store.get("m", "ann")
-    return ("ann", "m") in store._cache.current[0]
 
 
 class TestCounters:
@@ -62,6 +51,28 @@ class TestCounters:
             other.compare_and_set("m", "ann", "A0", "A2")
             other.get("m", "bob")
         assert counter(store, "ann") == before
+
+    def test_move_with_clear_whatever_the_driver_counts(self, store: SQLiteStorage) -> None:
+        """Of a DELETE of all rows, old versions of SQLite say that it changed none."""
+        store.clear()
+        before = counter(store, "ann")
+        store.clear()
+        assert counter(store, "ann") == before + 2
+
+    def test_left_odd_by_a_crash_move_on_with_what_changes_nothing(
+        self, store: SQLiteStorage
+    ) -> None:
+        """The crashed writer may have committed: what was there before it must not come back."""
+        have_no_look_fall_due(store)
+        assert store.get("m", "ann") == "A1"
+        with SQLiteStorage(store.path, cache_size=0) as other:
+            other.get("m", "ann")
+            assert other._database is not None
+            assert other._database.versions.counters is not None
+            other._database.versions.counters[_coherence.stripe_of("ann")] |= 1
+            edit(store.path, "CRASHED")
+            other.set("m", "ann", "CRASHED")
+        assert store.get("m", "ann") == "CRASHED"
 
     def test_of_a_sender_is_the_same_in_every_process(self) -> None:
         """It must not depend on the interpreter's seed for hashes."""
@@ -161,221 +172,82 @@ def run_in_a_child(store: SQLiteStorage, what: str, state: str, kill_at: int) ->
     return None
 
 
-def wait_until_a_look_is_due() -> None:
-    """Return when what was looked at before this call holds no longer."""
-    deadline = time.monotonic() + 0.010
-    while time.monotonic() < deadline:
-        pass
+class Stripes(Sequence[int]):
+    """The stripes of two senders, between which a signal handler runs.
+
+    Args:
+        handler: runs once.
+        turn: how often the stripes have been gone through before it runs: 0 as the counters are
+            made odd, 1 as they are made even.
+    """
+
+    def __init__(self, handler: Callable[[], object], turn: int) -> None:
+        self._handler = handler
+        self._stripes = [_coherence.stripe_of(sender) for sender in ("ann", "bob")]
+        self._turns_left = turn
+
+    def __iter__(self) -> Iterator[int]:
+        yield self._stripes[0]
+        if self._turns_left == 0:
+            self._handler()
+        self._turns_left -= 1
+        yield self._stripes[1]
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._stripes[index]
 
 
-def settle(store: SQLiteStorage) -> None:
-    """Have the directory believed to be unchanged, as it is a moment after its last change."""
-    assert store._database is not None
-    store._database._watch._believed = store._database._watch.look()
+class TestSignalHandlerBetweenTwoCounters:
+    @pytest.fixture(autouse=True)
+    def reader(self, store: SQLiteStorage) -> Iterator[SQLiteStorage]:
+        with SQLiteStorage(store.path) as reader:
+            reader.set("m", "bob", "B1")
+            have_no_look_fall_due(reader)
+            assert [reader.get("m", sender) for sender in ("ann", "bob")] == ["A1", "B1"]
+            yield reader
 
-
-def edit(path: str, state: str) -> None:
-    with closing(sqlite3.connect(path)) as tool, tool:
-        tool.execute("UPDATE states SET state = ? WHERE sender = 'ann'", (state,))
-
-
-class TestAfterTenMilliseconds:
-    def test_an_edit_by_another_tool_is_read(self, store: SQLiteStorage) -> None:
-        for number in range(20):
-            store.get("m", "ann")
-            edit(store.path, f"E{number}")
-            wait_until_a_look_is_due()
-            assert store.get("m", "ann") == f"E{number}"
-
-    def test_an_edit_by_another_tool_is_overwritten(self, store: SQLiteStorage) -> None:
-        """What the cache takes for unchanged is written if the file has something else."""
-        edit(store.path, "EDITED")
-        wait_until_a_look_is_due()
-        store.set("m", "ann", "A1")
-        assert rows(store.path)["m", "ann"] == "A1"
-
-    def test_an_edit_is_not_hidden_by_the_writes_of_other_processes(
-        self, store: SQLiteStorage, first: Actor
+    def set_all_of_both(
+        self, store: SQLiteStorage, handler: Callable[[], object], turn: int
     ) -> None:
-        """They change what tells of it, and the counters that tell of them are not its own."""
-        for number in range(20):
-            store.get("m", "ann")
-            first.set("m", "bob", f"B{number}")
-            edit(store.path, f"E{number}")
-            first.set("m", "bob", f"C{number}")
-            store.set("m", "cid", f"C{number}")
-            wait_until_a_look_is_due()
-            assert store.get("m", "ann") == f"E{number}"
+        store._call(
+            States.write,
+            "UPDATE states SET state = ?, since = ?",
+            lambda since: ("OUTER", since),
+            Stripes(handler, turn),
+        )
 
-    def test_a_replaced_database_is_read(self, store: SQLiteStorage) -> None:
-        backup = make_backup(store.path, ann="BACKUP")
-        assert store.get("m", "ann") == "A1"
-        os.rename(backup, store.path)
-        wait_until_a_look_is_due()
-        assert store.get("m", "ann") == "BACKUP"
-
-    def test_a_deleted_database_is_gone(self, store: SQLiteStorage) -> None:
-        assert store.get("m", "ann") == "A1"
-        os.unlink(store.path)
-        wait_until_a_look_is_due()
-        assert store.get("m", "ann") == "START"
-
-
-def spoil_by(what: str, versions: str) -> None:
-    if what in ("a directory", "deleted", "a FIFO", "a link", "another"):
-        os.unlink(versions)
-    if what == "a directory":
-        os.mkdir(versions)
-    elif what == "a FIFO":
-        os.mkfifo(versions)
-    elif what == "a link":
-        os.symlink("/dev/null", versions)
-    elif what == "a link to a sound one":
-        os.rename(versions, f"{versions}.elsewhere")
-        os.symlink(f"{versions}.elsewhere", versions)
-    elif what == "another":
-        with open(versions, "wb") as file:
-            file.write(bytes(32 * 1024))
-    elif what in ("truncated", "too short"):
-        os.truncate(versions, 0 if what == "truncated" else 4096)
-    elif what == "too long":
-        os.truncate(versions, 64 * 1024)
-    elif what == "emptied and grown":
-        os.truncate(versions, 0)
-        os.truncate(versions, 32 * 1024)
-    elif what == "of another layout":
-        with open(versions, "r+b") as file:
-            file.write(b"LSSSver\x09")
-
-
-SPOILT = [
-    *["deleted", "truncated", "too short", "too long", "emptied and grown", "of another layout"],
-    *["a FIFO", "a link", "a link to a sound one", "another"],
-]
-
-
-class TestSpoiltFile:
-    @pytest.mark.parametrize("what", SPOILT)
-    def test_is_made_anew_by_whoever_opens_and_writes(self, path: str, what: str) -> None:
-        versions = f"{path}.versions"
-        with SQLiteStorage(path) as store:
-            store.set("m", "ann", "A1")
-        spoil_by(what, versions)
-        with Actor(path) as other, SQLiteStorage(path) as store:
-            assert other.get("m", "ann") == "A1"
-            store.set("m", "ann", "A2")
-            assert stat.S_ISREG(os.lstat(versions).st_mode)
-            assert os.lstat(versions).st_size == 32 * 1024
-            let_readers_notice(other)
-            assert other.get("m", "ann") == "A2"
-            assert other.call(keeps_reads)
-            store.set("m", "ann", "A3")
-            assert other.get("m", "ann") == "A3"
-
-    @pytest.mark.parametrize("what", SPOILT)
-    def test_is_made_anew_by_running_processes(
-        self, path: str, first: Actor, second: Actor, what: str
+    @pytest.mark.parametrize("turn", [0, 1])
+    @pytest.mark.parametrize("sender", ["ann", "bob"])
+    def test_may_write(
+        self, store: SQLiteStorage, reader: SQLiteStorage, sender: str, turn: int
     ) -> None:
-        for actor in (first, second):
-            actor.set("m", "ann", "A1")
-        spoil_by(what, f"{path}.versions")
-        let_readers_notice(first, second)
-        assert first.get("m", "ann") == second.get("m", "ann") == "A1"
-        for number in range(3):
-            first.set("m", "ann", f"F{number}")
-            assert second.get("m", "ann") == f"F{number}"
-            second.set("m", "ann", f"S{number}")
-            assert first.get("m", "ann") == f"S{number}"
-        assert first.call(keeps_reads)
-        assert second.call(keeps_reads)
-        with open(f"{path}.versions", "rb") as file:
-            assert file.read(8) == _coherence._LAYOUT.to_bytes(8, sys.byteorder)
+        def handler() -> None:
+            store.set("m", sender, "HANDLER")
+            assert reader.get("m", sender) == "HANDLER"
 
-    @pytest.mark.parametrize("what", ["deleted", "another", "a FIFO", "a link"])
-    def test_is_no_excuse_to_read_what_is_outdated(
-        self, path: str, first: Actor, second: Actor, what: str
+        self.set_all_of_both(store, handler, turn)
+        expected = {"ann": "OUTER", "bob": "OUTER"} | ({sender: "HANDLER"} if turn else {})
+        for each in (reader, store):
+            assert {name: each.get("m", name) for name in expected} == expected
+
+    @pytest.mark.parametrize("turn", [0, 1])
+    def test_may_close_the_store(
+        self, store: SQLiteStorage, reader: SQLiteStorage, first: Actor, turn: int
     ) -> None:
-        """Who makes it anew spoils the old one for all that have it mapped, before they look."""
-        for actor in (first, second):
-            actor.set("m", "ann", "A1")
-        spoil_by(what, f"{path}.versions")
-        first.set("m", "ann", "A2")
-        assert second.get("m", "ann") == "A2"
+        """Without the lock, no counter may be touched: another process may be writing now."""
+        left: list[int] = []
 
-    @pytest.mark.parametrize("what", ["truncated", "too short"])
-    def test_is_made_anew_by_a_writer_before_it_counts(
-        self, path: str, first: Actor, second: Actor, what: str
-    ) -> None:
-        """Touching what is no longer there would kill it, and nothing in the directory moved."""
-        for actor in (first, second):
-            actor.set("m", "ann", "A1")
-        first.call(settle)
-        spoil_by(what, f"{path}.versions")
-        first.set("m", "ann", "A2")
-        let_readers_notice(second)
-        assert second.get("m", "ann") == "A2"
-
-    def test_is_not_trusted_by_a_reader_that_cannot_mend_it(self, path: str) -> None:
-        """Who makes it anew may never have had the old one, and so cannot spoil it."""
-        with Actor(path) as writer, SQLiteStorage(path) as reader:
-            writer.set("m", "ann", "A1")
-            assert reader.get("m", "ann") == "A1"
-            writer.close()
-            os.unlink(f"{path}.versions")
-            writer.set("m", "ann", "A2")
-            writer.call(hold_the_write_lock)
-            make_the_next_read_look(reader)
-            assert reader.get("m", "ann") == "A2"
-            reader._cache.valid_until += 60
-            writer.set("m", "ann", "A3")
-            assert reader.get("m", "ann") == "A3"
-
-    def test_that_cannot_be_made_whole_is_an_error_that_says_so(self, store: SQLiteStorage) -> None:
-        """A disk with room for half of it takes half of it, and says nothing."""
-
-        def scene() -> None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            store.set("m", "ann", "A2")
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-            os.unlink(f"{store.path}.versions")
-            with pytest.raises(StorageError, match="disk is full"):
-                store.set("m", "ann", "A3")
-            make_the_next_read_look(store)
-            assert store.get("m", "ann") == "A2"
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-            store.set("m", "ann", "A4")
+        def handler() -> None:
             store.close()
+            first.set("m", "bob", "B2")
+            assert reader.get("m", "bob") == "B2"
+            left.append(counter(reader, "bob"))
 
-        in_child(scene)
-        assert store.get("m", "ann") == "A4"
-
-    def test_that_is_a_directory_is_an_error_with_the_remedy(self, store: SQLiteStorage) -> None:
-        spoil_by("a directory", f"{store.path}.versions")
-        with pytest.raises(StorageError, match=r"states\.versions: .*move it away") as caught:
-            store.set("m", "ann", "A2")
-        assert ".versions" in caught.value.path
-        make_the_next_read_look(store)
-        assert store.get("m", "ann") == "A1"
-        os.rmdir(f"{store.path}.versions")
-        store.set("m", "ann", "A3")
-        assert store.get("m", "ann") == "A3"
-
-    def test_is_not_waited_for_by_readers(self, path: str, first: Actor) -> None:
-        """Making it takes the write lock, which a stopped writer may have for long."""
-        first.set("m", "ann", "A1")
-        os.unlink(f"{path}.versions")
-        first.call(hold_the_write_lock)
-        with SQLiteStorage(path, timeout=0) as store:
-            assert store.get("m", "ann") == "A1"
-            make_the_next_read_look(store)
-            assert store.get("m", "ann") == "A1"
-            assert not keeps_reads(store)
-
-    def test_left_half_made_by_a_crash_is_made_anew(self, path: str) -> None:
-        os.mkdir(os.path.dirname(path))
-        with open(f"{path}.versions.new", "wb") as file:
-            file.write(b"half")
-        with SQLiteStorage(path) as store:
-            store.set("m", "ann", "A1")
-            assert keeps_reads(store)
-        assert not os.path.exists(f"{path}.versions.new")
+        self.set_all_of_both(store, handler, turn)
+        state = "B2" if turn else "OUTER"
+        assert store.get("m", "bob") == reader.get("m", "bob") == state
+        assert (counter(reader, "bob") == left[0]) is bool(turn)
+        assert store.get("m", "ann") == reader.get("m", "ann") == "OUTER"

@@ -7,15 +7,18 @@ stands in `_coherence`.
 import time
 from array import array
 from collections import deque
+from sys import getsizeof
 from typing import Final, TypeAlias
 
 from ._coherence import COUNTERS
 
 __all__ = ["Cache", "Key"]
 
-# Addresses have at most 320 characters (RFC 5321). Whoever sends a header of a megabyte as
-# his name shall not have it kept in memory.
-_LONGEST_CACHED: Final = 512
+# Addresses have at most 320 characters (RFC 5321), and a str of that many letters takes this many
+# bytes. Nobody shall fill the memory by sending longer ones as his name, or emoji. The others
+# come from the application.
+_LARGEST_BYTES: Final = 400
+_LONGEST_WORDS: Final = 256
 
 # What a cache goes by that is to keep nothing.
 _ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
@@ -59,7 +62,7 @@ class Cache:
 
     def find(self, key: Key) -> str | None:
         """Return the state of a pair as the database holds it at this moment, or None."""
-        if time.monotonic() < self.valid_until:
+        if type(key[0]) is type(key[1]) is str and time.monotonic() < self.valid_until:
             entries, counters = self.current
             entry = entries.get(key)
             if entry is not None:
@@ -71,7 +74,7 @@ class Cache:
     def keep(
         self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
     ) -> None:
-        """Put a state in.
+        """Put a state in, unless it is uncommonly large, or a key is no text.
 
         Args:
             entries: those of `current` when the version was read, or before.
@@ -83,7 +86,9 @@ class Cache:
         if version & 1 or entries is not self.current[0]:
             return
         sender, module = key
-        if len(sender) + len(module) + len(state) > _LONGEST_CACHED:
+        if type(sender) is not str or type(module) is not str:
+            return
+        if getsizeof(sender) > _LARGEST_BYTES or len(module) + len(state) > _LONGEST_WORDS:
             return
         order = self._order
         # No signal handler can run until the key of a new entry stands in the queue, so that
@@ -100,4 +105,11 @@ class Cache:
     def empty(self, counters: memoryview | None) -> None:
         """Throw all away, and go by these counters from now on; None keeps it empty."""
         self._order = deque()
-        self.current = ({}, counters if self._size and counters else _ODD_COUNTERS)
+        self.current = ({}, self._usable(counters))
+
+    def goes_by(self, counters: memoryview | None) -> bool:
+        """Whether these are the counters that decide what is valid."""
+        return self.current[1] is self._usable(counters)
+
+    def _usable(self, counters: memoryview | None) -> memoryview:
+        return _ODD_COUNTERS if counters is None or not self._size else counters

@@ -2,7 +2,7 @@
 
 ``states.versions`` is mapped into every process that has the store open. It holds a counter for
 each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
-odd, commits, and makes it even again; no even value is ever used twice. A reader takes a
+odd, commits, and makes it even again, with a value it never had before. A reader takes a
 state into its cache only under an even value that it read *before* it asked the database, and
 uses it only while the counter still has that value. Between those two moments no writer has
 been between odd and even, so nothing of that stripe was committed: what a cached read returns is
@@ -55,6 +55,10 @@ def stripe_of(sender: str | bytes) -> int:
     return 1 + crc32(sender.encode() if isinstance(sender, str) else sender) % (COUNTERS - 1)
 
 
+_lost: Final[list[mmap.mmap]] = []
+"""Mappings whose descriptor may be no longer theirs."""
+
+
 class Versions:
     """The shared counters of one database.
 
@@ -66,25 +70,35 @@ class Versions:
 
     Attributes:
         counters: the mapped file, or None while there is none.
+
+    Args:
+        database_path: the database, beside which they stand. They belong to whom it belongs to.
     """
 
-    def __init__(self, path: str, file_mode: int) -> None:
-        self.path = path
+    def __init__(self, database_path: str) -> None:
+        self.path = f"{database_path}.versions"
+        self._database_path = database_path
         self.counters: memoryview | None = None
         self._mapping: mmap.mmap | None = None
         self._identity: Identity | None = None
-        self._file_mode = file_mode
         self._turn = 0
 
     def is_whole(self) -> bool:
         """Whether the counters may be touched: a file is mapped, and was not truncated since."""
         mapping, counters = self._mapping, self.counters
-        return (
-            mapping is not None
-            and counters is not None
-            and mapping.size() == _SIZE_BYTES
-            and counters[0] == _LAYOUT
-        )
+        if mapping is None or counters is None:
+            return False
+        try:
+            if mapping.size() == _SIZE_BYTES:
+                return counters[0] == _LAYOUT
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+        # Truncated, or somebody closed all descriptors (a daemon starting), and its number may be
+        # another file's by now. It is not ours to close, as the mapping would at its end.
+        _lost.append(mapping)
+        self.close()
+        return False
 
     def is_in_place(self) -> bool:
         """Whether the counters may be touched, and the name still stands for their file."""
@@ -99,12 +113,15 @@ class Versions:
                 raise
             self.close()
 
-    def open_or_make(self) -> None:
+    def open_or_make(self, lock: WriteLock) -> None:
         """Map the file that has the name, made anew if it is missing or not as it should be.
 
-        Called with the write lock held. Whoever has an old file mapped finds by his directory
-        that it has lost its name; so that his cache shows nothing outdated until he looks,
-        the counters of the old file are first made odd if this process has it mapped.
+        Whoever has an old file mapped finds by his directory that it has lost its name; so that
+        his cache shows nothing outdated until he looks, the counters of the old file are
+        first made odd if this process has it mapped.
+
+        Args:
+            lock: is held. If a signal handler lets go of it, nothing more is done.
 
         Raises:
             OSError: it cannot be opened or made.
@@ -112,9 +129,9 @@ class Versions:
         if self.is_in_place():
             return
         if self.is_whole():
-            self._make_all_odd()
-        while not self._map():
-            self._make()
+            self._make_all_odd(lock)
+        while lock.is_held and not self._map():
+            self._make(lock)
 
     def close(self) -> None:
         """Forget the file; it stays mapped until the last reader has finished."""
@@ -164,8 +181,9 @@ class Versions:
                 if self._turn != turn or lock.epoch != epoch:
                     continue
                 changed = connection.execute(sql, parameters).rowcount
-                # A counter may have its old value again if nothing was written while it was odd.
-                step = 1 if changed or was_odd else -1
+                # One may have its old value again if nothing was written while it was odd. (Before
+                # 3.36 or so, SQLite said of a DELETE of all rows that it had changed none.)
+                step = 1 if changed or was_odd or len(stripes) > 1 else -1
                 version = None
                 for stripe in stripes:
                     if self._turn != turn or lock.epoch != epoch or lock.holds > 1:
@@ -175,11 +193,11 @@ class Versions:
             finally:
                 del counters  # or an error's traceback would keep the file open
 
-    def _make_all_odd(self) -> None:
-        counters = self.counters
-        if counters is not None:
-            for stripe in EVERY_STRIPE:
-                counters[stripe] |= 1
+    def _make_all_odd(self, lock: WriteLock) -> None:
+        for stripe in EVERY_STRIPE:
+            if self.counters is None or not lock.is_held:
+                break
+            self.counters[stripe] |= 1
 
     def _map(self) -> bool:
         # O_NONBLOCK: a FIFO that somebody has put there must not keep us waiting.
@@ -199,6 +217,9 @@ class Versions:
                 self.close()
                 return False
             mapping = mmap.mmap(descriptor, _SIZE_BYTES)
+        except ValueError:  # truncated since
+            self.close()
+            return False
         finally:
             os.close(descriptor)
         counters = memoryview(mapping).cast("Q")
@@ -209,7 +230,7 @@ class Versions:
         self.counters = counters
         return True
 
-    def _make(self) -> None:
+    def _make(self, lock: WriteLock) -> None:
         # Written as a whole, not left sparse: a hole that the full disk cannot fill kills who
         # stores into it. Never written into a file that has the name: others have it mapped.
         new = f"{self.path}.new"
@@ -220,14 +241,16 @@ class Versions:
                 raise
         content = array("Q", [_FIRST_VERSION]) * COUNTERS
         content[0] = _LAYOUT
-        descriptor = _filesystem.create_file(new, self._file_mode)
+        # Or the first to come, root perhaps, would shut out the users that the store is for.
+        descriptor = _filesystem.create_like(new, self._database_path)
         try:
             if os.write(descriptor, content) < _SIZE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)
         finally:
             os.close(descriptor)
         try:
-            os.rename(new, self.path)
+            if lock.is_held:  # no signal handler can run from here to the renaming
+                os.rename(new, self.path)
         except OSError as error:
             if not is_ours(error):
                 raise

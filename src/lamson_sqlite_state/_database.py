@@ -58,7 +58,7 @@ class Database:
         self.cache = cache
         self.connection: Connection | None = None
         self.write_lock = WriteLock(path + ".lock", file_mode)
-        self.versions = Versions(path + ".versions", file_mode)
+        self.versions = Versions(path)
         self._half_open: Connection | None = None
         self._side_files = (path + "-wal", path + "-shm")
         self._watch = DirectoryWatch(os.path.dirname(path))
@@ -101,8 +101,8 @@ class Database:
                         self._mend_under_lock()
                     connection = self.connection or connection
                     if not self.versions.is_in_place():
+                        self.cache.empty(None)
                         self.versions.open()
-                        self.cache.empty(self.versions.counters)
                 self._look_for_edits(connection, now)
             except sqlite3.ProgrammingError:
                 self.reopen_if_closed(connection)
@@ -191,7 +191,8 @@ class Database:
             elif not connection.is_in_place(self.path):
                 self._mend(connection)
             elif not self.versions.is_in_place():
-                self.versions.open_or_make()
+                self.cache.empty(None)
+                self.versions.open_or_make(self.write_lock)
                 self.cache.empty(self.versions.counters)
             elif stamp is not None:
                 self._watch.settle(stamp)
@@ -199,11 +200,13 @@ class Database:
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
         (data_version,) = first_row(connection, "PRAGMA data_version")
-        if data_version != connection.data_version:
+        counters = self.versions.counters
+        if data_version != connection.data_version or not self.cache.goes_by(counters):
             # Another connection has written: perhaps one of ours, whose writes the counters tell
-            # of, but nobody can tell that no other tool has as well.
+            # of, but nobody can tell that no other tool has as well. Emptied before that is
+            # noted, so that no exception of a signal handler can come in between.
+            self.cache.empty(counters)
             connection.data_version = data_version
-            self.cache.empty(self.versions.counters)
         self.cache.valid_until = now + _LOOK_SECONDS
 
     def _is_all_in_place(self, connection: Connection) -> bool:
@@ -270,7 +273,7 @@ class Database:
         connection.side_files = {path: _filesystem.identity(path) for path in self._side_files}
         self._refuse_replaced(identity)
         if is_locked:
-            self.versions.open_or_make()
+            self.versions.open_or_make(self.write_lock)
         else:
             self.versions.open()
         self.cache.empty(self.versions.counters)

@@ -1,5 +1,6 @@
 """What the operating system says of a path: which file it names, and where it is mounted."""
 
+import contextlib
 import errno
 import os
 import re
@@ -15,6 +16,7 @@ __all__ = [
     "Identity",
     "Stamp",
     "create_file",
+    "create_like",
     "create_parent",
     "database_at",
     "identity",
@@ -190,6 +192,18 @@ def create_file(path: str, file_mode: int) -> int:
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def create_like(path: str, original: str) -> int:
+    """Create ``path`` with the mode, and as far as permitted the owner and group, of another file.
+
+    Returns, and raises: as `create_file`.
+    """
+    found = os.stat(original)
+    descriptor = create_file(path, found.st_mode & 0o777)
+    with contextlib.suppress(PermissionError):
+        os.fchown(descriptor, found.st_uid, found.st_gid)
     return descriptor
 
 

@@ -55,13 +55,7 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     copy = f"{path}.rescue"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)
-    found = os.stat(path)
-    descriptor = _filesystem.create_file(copy, found.st_mode & 0o777)
-    try:
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, found.st_uid, found.st_gid)
-    finally:
-        os.close(descriptor)
+    os.close(_filesystem.create_like(copy, path))
     target = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.backup(target)

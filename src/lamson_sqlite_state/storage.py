@@ -73,12 +73,8 @@ class SQLiteStorage(Store):
                     state, stripe, version = entry
                     if counters[stripe] == version:
                         return state
-            key = row_key(module, sender)
-        else:
-            key = row_key(module, sender)
-            cached = self._cache.find(key)
-            if cached is not None:
-                return cached
+                del entries, counters  # or they would stay as long as the traceback of an error
+        key = row_key(module, sender)
         while True:
             found = self._call(States.read, key)
             if found is not None:
@@ -104,6 +100,7 @@ class SQLiteStorage(Store):
                     there, stripe, version = entry
                     if there == state and counters[stripe] == version:
                         return
+                del entries, counters
         key, text = row_key(module, sender), checked_state(state)
         self._call(
             States.write,
