@@ -119,6 +119,7 @@ class TestSpoiltFile:
         for actor in (first, second):
             actor.set("m", "ann", "A1")
         first.call(settle)
+        let_readers_notice(first)
         spoil_by(what, f"{path}.versions")
         first.set("m", "ann", "A2")
         let_readers_notice(second)

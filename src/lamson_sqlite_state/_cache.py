@@ -7,23 +7,22 @@ stands in `_coherence`.
 import time
 from array import array
 from collections import deque
-from sys import getsizeof
 from typing import Final, TypeAlias
 
 from ._coherence import COUNTERS
 
-__all__ = ["Cache", "Key"]
+__all__ = ["Cache", "Key", "KeyColumn"]
 
-# Addresses have at most 320 characters (RFC 5321), and a str of that many letters takes this many
-# bytes. Nobody shall fill the memory by sending longer ones as his name, or emoji. The others
-# come from the application.
-_LARGEST_BYTES: Final = 400
-_LONGEST_WORDS: Final = 256
+# Addresses have at most 320 characters (RFC 5321). Nobody shall fill the memory by sending longer
+# ones as his name, or letters that take four bytes each.
+_LONGEST: Final = 400
 
 # What a cache goes by that is to keep nothing.
 _ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
 
-Key: TypeAlias = tuple[str | bytes, str | bytes]
+KeyColumn: TypeAlias = str | bytes
+
+Key: TypeAlias = tuple[KeyColumn, KeyColumn]
 """``(sender, module)`` as they stand in their columns."""
 
 Entry: TypeAlias = tuple[str, int, int]
@@ -74,7 +73,7 @@ class Cache:
     def keep(
         self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
     ) -> None:
-        """Put a state in, unless it is uncommonly large, or a key is no text.
+        """Put a state in, unless it is uncommonly long or no plain text.
 
         Args:
             entries: those of `current` when the version was read, or before.
@@ -85,22 +84,29 @@ class Cache:
         """
         if version & 1 or entries is not self.current[0]:
             return
+        if key in entries and len(state) <= _LONGEST:
+            entries[key] = (state, stripe, version)
+            return
         sender, module = key
-        if type(sender) is not str or type(module) is not str:
+        if type(sender) is not str or type(module) is not str or not sender.isascii():
             return
-        if getsizeof(sender) > _LARGEST_BYTES or len(module) + len(state) > _LONGEST_WORDS:
+        if len(sender) + len(module) + len(state) > _LONGEST:
             return
-        order = self._order
         # No signal handler can run until the key of a new entry stands in the queue, so that
         # every entry will have its turn to go.
         is_new = key not in entries
         entries[key] = (state, stripe, version)
         if is_new:
-            order.append(key)
-            while len(order) > self._size:
-                entries.pop(order.popleft(), None)
-            if len(entries) > len(order):  # an exception struck between the two calls
-                self.empty(self.current[1])
+            self._order.append(key)
+            if len(entries) > self._size:
+                self._trim(entries)
+
+    def _trim(self, entries: dict[Key, Entry]) -> None:
+        order = self._order
+        while len(order) > self._size:
+            entries.pop(order.popleft(), None)
+        if len(entries) > len(order):  # an exception struck between those two calls
+            self.empty(self.current[1])
 
     def empty(self, counters: memoryview | None) -> None:
         """Throw all away, and go by these counters from now on; None keeps it empty."""

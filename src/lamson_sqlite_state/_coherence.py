@@ -65,8 +65,8 @@ class Versions:
     Written only with the write lock held. Not thread-safe: the store's RLock guards every call.
 
     Nothing is ever unmapped by force: a thread that reads a counter without a lock keeps
-    the mapping alive by its reference. A file that is truncated under its readers kills them
-    (SIGBUS), like the -shm; `is_whole` keeps that to reads of the last moments.
+    the mapping alive by its reference. A file that is truncated under its users kills them
+    (SIGBUS), like the -shm; `is_whole` at each look keeps that to those who were at work.
 
     Attributes:
         counters: the mapped file, or None while there is none.
@@ -140,12 +140,12 @@ class Versions:
     def commit(
         self,
         lock: WriteLock,
-        stripes: Sequence[int],
-        connection: sqlite3.Connection,
+        stripe: int,
+        connection: sqlite3.Connection | sqlite3.Cursor,
         sql: str,
         parameters: Sequence[object],
     ) -> tuple[int, int | None] | None:
-        """Run a statement that changes states, telling all caches of it.
+        """Run a statement that changes states of one stripe, telling all caches of it.
 
         A signal handler may use or close the store between any two lines; other threads wait.
         So a counter is stored, and the statement started, with no call between that and the
@@ -154,44 +154,66 @@ class Versions:
 
         Args:
             lock: is held, unless a handler lets go of it.
-            stripes: of all senders whose states may change.
-            connection: runs the statement.
+            stripe: of all senders whose states may change.
+            connection: runs the statement; or a cursor of it.
             sql: the statement; it commits by itself.
             parameters: of the statement.
 
         Returns:
-            How many rows were changed; and what the counter of the one stripe is after that, or
-            None where it stays odd. Altogether None if the store was closed by a signal
-            handler, and nothing was done.
+            How many rows were changed; and what the counter is after that, or None where it
+            stays odd. Altogether None if the store was closed by a signal handler, and
+            nothing was done.
 
         Raises:
-            sqlite3.Error: the statement failed. The counters stay odd.
+            sqlite3.Error: the statement failed. The counter stays odd.
+        """
+        turn = self._turn = self._turn + 1
+        epoch, counters = lock.epoch, self.counters
+        if not lock.is_held or counters is None:
+            return None
+        before = counters[stripe]
+        try:
+            counters[stripe] = version = before | 1
+            changed = connection.execute(sql, parameters).rowcount
+        except BaseException:
+            del counters  # or the error's traceback would keep the file open
+            raise
+        if self._turn != turn or lock.epoch != epoch or lock.holds > 1:
+            return changed, None
+        # It may have its old value again if nothing was written while it was odd.
+        version = before if not changed and version != before else version + 1
+        counters[stripe] = version
+        return changed, version
+
+    def commit_to_all(
+        self, lock: WriteLock, connection: sqlite3.Connection, sql: str
+    ) -> int | None:
+        """Do as `commit` with a statement that may change all states.
+
+        Returns:
+            How many rows were changed, as SQLite counts: before 3.36 or so, it said of a DELETE
+            of all rows that it had changed none.
         """
         while True:
             turn = self._turn = self._turn + 1
-            epoch, counters, was_odd = lock.epoch, self.counters, 0
+            epoch, counters = lock.epoch, self.counters
             if not lock.is_held or counters is None:
                 return None
             try:
-                for stripe in stripes:
+                for stripe in EVERY_STRIPE:
                     if self._turn != turn or lock.epoch != epoch:
                         break
-                    was_odd |= counters[stripe] & 1
                     counters[stripe] |= 1
                 if self._turn != turn or lock.epoch != epoch:
                     continue
-                changed = connection.execute(sql, parameters).rowcount
-                # One may have its old value again if nothing was written while it was odd. (Before
-                # 3.36 or so, SQLite said of a DELETE of all rows that it had changed none.)
-                step = 1 if changed or was_odd or len(stripes) > 1 else -1
-                version = None
-                for stripe in stripes:
+                changed = connection.execute(sql).rowcount
+                for stripe in EVERY_STRIPE:
                     if self._turn != turn or lock.epoch != epoch or lock.holds > 1:
-                        return changed, None
-                    version = counters[stripe] = counters[stripe] + step
-                return changed, version
+                        break
+                    counters[stripe] += 1
+                return changed
             finally:
-                del counters  # or an error's traceback would keep the file open
+                del counters
 
     def _make_all_odd(self, lock: WriteLock) -> None:
         for stripe in EVERY_STRIPE:

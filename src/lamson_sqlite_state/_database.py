@@ -18,7 +18,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVarTuple
 
 from . import _filesystem, _fork, _opening, _rescue, _sharing
 from ._blame import is_ours
@@ -32,6 +32,8 @@ from ._write_lock import WriteLock
 from .errors import StorageError
 
 __all__ = ["Database"]
+
+Arguments = TypeVarTuple("Arguments")
 
 # How long a reader may go on with a file that has lost its name, or with a cache that does not
 # know of another tool's edit. Writers look every time.
@@ -109,12 +111,18 @@ class Database:
             else:
                 return connection
 
-    def locked(self, work: Callable[[Connection, int], int | None]) -> int:
+    def locked(
+        self,
+        work: Callable[[Connection, int, *Arguments], int | None],
+        *arguments: *Arguments,
+    ) -> int:
         """Call ``work`` under the write lock, with the connection to the file that has the name.
 
         Args:
-            work: is given the connection and the time (Unix time in ms). Called again where it
-                returns None or finds the connection closed: a signal handler was at work.
+            work: is given the connection, the time (Unix time in ms) and the arguments. Called
+                again where it returns None or finds the connection closed: a signal handler
+                was at work.
+            arguments: of the work.
 
         Raises:
             NotNow: see there; nothing was done.
@@ -124,11 +132,21 @@ class Database:
         write_lock.holds += 1
         try:
             while True:
-                connection = self._locked_connection()
+                now = time.monotonic()
+                is_look_due = now >= self.cache.valid_until
+                connection = self.connection
+                if (
+                    connection is None
+                    or not write_lock.try_lock()
+                    or not self._watch.is_unchanged()
+                    or self.versions.counters is None
+                    or (is_look_due and not self.versions.is_whole())
+                ):
+                    connection = self._locked_connection()
                 try:
-                    if (now := time.monotonic()) >= self.cache.valid_until:
+                    if is_look_due:
                         self._look_for_edits(connection, now)
-                    changed = work(connection, time.time_ns() // 1_000_000)
+                    changed = work(connection, time.time_ns() // 1_000_000, *arguments)
                     if changed is not None:
                         return changed
                 except sqlite3.ProgrammingError:
@@ -171,6 +189,7 @@ class Database:
 
     def _locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held."""
+        versions = self.versions
         while True:
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
@@ -182,7 +201,7 @@ class Database:
                 self.write_lock.close()
                 continue
             connection = self.connection
-            if stamp is None and connection is not None and self.versions.is_whole():
+            if stamp is None and connection is not None and versions.is_whole():
                 return connection
             if not self.write_lock.is_in_place():
                 self.write_lock.close()
@@ -190,10 +209,10 @@ class Database:
                 self._open(is_locked=True)
             elif not connection.is_in_place(self.path):
                 self._mend(connection)
-            elif not self.versions.is_in_place():
+            elif not versions.is_in_place():
                 self.cache.empty(None)
-                self.versions.open_or_make(self.write_lock)
-                self.cache.empty(self.versions.counters)
+                versions.open_or_make(self.write_lock)
+                self.cache.empty(versions.counters)
             elif stamp is not None:
                 self._watch.settle(stamp)
                 return connection

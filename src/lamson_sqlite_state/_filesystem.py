@@ -138,6 +138,23 @@ class DirectoryWatch:
         stamp = found.st_dev, found.st_ino, found.st_ctime_ns
         return None if stamp == self._believed else stamp
 
+    def is_unchanged(self) -> bool:
+        """Whether `look` would return None; no more than that, as every write asks."""
+        believed = self._believed
+        if believed is None:
+            return False
+        try:
+            found = os.stat(self._directory)
+        except FileNotFoundError as error:
+            if not is_ours(error):
+                raise
+            return False
+        return (
+            found.st_ctime_ns == believed[2]
+            and found.st_ino == believed[1]
+            and found.st_dev == believed[0]
+        )
+
     def settle(self, stamp: Stamp) -> None:
         """Believe a stamp that was taken *before* every file was looked at and found right."""
         changed_ns = stamp[2]

@@ -9,15 +9,13 @@ another process at work raises `NotNow`, so that the store can let its lock go m
 
 import operator
 import sqlite3
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from . import _schema
-from ._cache import Key
+from ._cache import Key, KeyColumn
 from ._coherence import stripe_of
 from ._database import Database
-from ._schema import first_row
 from ._sharing import Connection
 from .interface import ROUTE_FIRST_STATE
 
@@ -27,6 +25,8 @@ Parameters: TypeAlias = tuple[object, ...]
 
 _CHECKPOINT_PAGES: Final = 1000
 _LAZY_CHECKPOINT_PAGES: Final = 4000
+
+_SELECT_STATE: Final = (_schema.SELECT_STATE,)
 
 _rowcount: Final = operator.attrgetter("rowcount")  # -1 of a statement that changes no rows
 
@@ -44,71 +44,81 @@ class States:
         self._cache = database.cache
         self._set_synchronous = f"PRAGMA synchronous = {synchronous}"
 
-    def read(self, key: Key) -> str | None:
+    def read(self, key: Key, is_fresh: bool) -> str | None:
         """Return the state of a pair, or None. Takes no file lock unless it must create.
+
+        Args:
+            key: the pair.
+            is_fresh: whether the last look was a moment ago, so that none is due yet.
 
         Raises:
             NotNow: see there.
             StorageError: nothing was read.
         """
-        database = self._database
+        database, cache = self._database, self._cache
         try:
             while True:
                 connection = database.connection
-                if connection is None or time.monotonic() >= self._cache.valid_until:
+                if connection is None or not is_fresh:
                     connection = database.look()
-                    cached = self._cache.find(key)
+                    cached = cache.find(key)
                     if cached is not None:
                         return cached
+                stripe = stripe_of(key[0])
+                # The version is read before the database is: see `_coherence`. The counters are
+                # in no variable, as an error's traceback would keep it, and their file open.
+                entries, version = cache.current[0], cache.current[1][stripe]
                 try:
-                    return self._select(connection, key)
+                    cursor = connection.spare_cursor or connection.cursor()
+                    connection.spare_cursor = None
+                    row = next(map(next, map(cursor.execute, _SELECT_STATE, (key,))), None)
+                    connection.spare_cursor = cursor
                 except sqlite3.ProgrammingError:
                     database.reopen_if_closed(connection)
+                else:
+                    if row is None:
+                        return None
+                    state: str = row[0]
+                    cache.keep(entries, key, state, stripe, version)
+                    return state
         except (sqlite3.Error, OSError) as error:
             database.raise_ours(error, is_writing=False)
 
-    def write(
-        self,
-        sql: str,
-        parameters_at: Callable[[int], Parameters],
-        stripes: Sequence[int],
-        key: Key | None = None,
-        state: str = "",
-    ) -> int:
-        """Run one statement under the write lock; it has committed when this returns.
-
-        Args:
-            sql: the statement.
-            parameters_at: makes its parameters from the time of writing (Unix time in ms).
-            stripes: of all senders whose states it may change.
-            key: the pair that has ``state`` after it, whatever it had before; or None.
-            state: see there.
+    def set(self, key: Key, state: str) -> int:
+        """Give a pair a state under the write lock; it has committed when this returns.
 
         Returns:
-            How many rows it inserted or changed.
+            1, or 0 where the pair has the state already.
 
         Raises:
             NotNow: see there; nothing was written.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
-        database = self._database
+        return self._database.locked(self._set, key, state)
 
-        def work(connection: Connection, now_ms: int) -> int | None:
-            entries = self._cache.current[0]
-            if database.write_lock.holds > 1:
-                # We may be in a finalizer that runs in the middle of _run_lazily.
-                connection.execute(self._set_synchronous)
-            written = database.versions.commit(
-                database.write_lock, stripes, connection, sql, parameters_at(now_ms)
-            )
-            if written is None:
-                return None
-            changed, version = written
-            if key is not None and version is not None:
-                self._cache.keep(entries, key, state, stripes[0], version)
-            return changed
+    def write(self, sql: str, parameters_at: Callable[[int], Parameters], sender: KeyColumn) -> int:
+        """Run one statement that changes states of one sender, as `set` does.
 
-        return database.locked(work)
+        Args:
+            sql: the statement.
+            parameters_at: makes its parameters from the time of writing (Unix time in ms).
+            sender: as it stands in its column.
+
+        Returns:
+            How many rows it inserted or changed.
+
+        Raises:
+            NotNow, StorageError: as `set`.
+        """
+        return self._database.locked(self._write, sql, parameters_at, sender)
+
+    def clear(self) -> int:
+        """Delete all rows, as `set` sets one.
+
+        Raises:
+            NotNow, StorageError: as `set`.
+        """
+        return self._database.locked(self._clear)
 
     def insert_start(self, key: Key) -> bool:
         """Store START where the pair has no state, and say whether it had none.
@@ -119,28 +129,63 @@ class States:
         Raises:
             NotNow, StorageError: as `write`.
         """
+        return bool(self._database.locked(self._insert_start, key))
 
-        def work(connection: Connection, now_ms: int) -> int:
-            stripe = stripe_of(key[0])
-            entries, version = self._cache.current[0], self._cache.current[1][stripe]
-            changed = self._run_lazily(connection, _schema.INSERT_START, (*key, now_ms))
-            if changed:
-                self._cache.keep(entries, key, ROUTE_FIRST_STATE, stripe, version)
-            return changed
+    # What is done with the write lock held. None: the store was closed meanwhile.
 
-        return bool(self._database.locked(work))
-
-    def _select(self, connection: Connection, key: Key) -> str | None:
-        stripe = stripe_of(key[0])
-        # Before the database is read: see `_coherence`. The counters are in no variable, as an
-        # error's traceback would keep it, and the file open with it.
-        entries, version = self._cache.current[0], self._cache.current[1][stripe]
-        row = first_row(connection, _schema.SELECT_STATE, key)
-        if row is None:
+    def _set(self, connection: Connection, now_ms: int, key: Key, state: str) -> int | None:
+        database, entries = self._database, self._cache.current[0]
+        if database.write_lock.holds > 1:
+            self._leave_no_laziness(connection)
+        entry = entries.get(key)
+        stripe = stripe_of(key[0]) if entry is None else entry[1]
+        cursor = connection.spare_cursor or connection.cursor()
+        connection.spare_cursor = None
+        written = database.versions.commit(
+            database.write_lock, stripe, cursor, _schema.SET, (*key, state, now_ms)
+        )
+        connection.spare_cursor = cursor
+        if written is None:
             return None
-        state: str = row[0]
-        self._cache.keep(entries, key, state, stripe, version)
-        return state
+        changed, version = written
+        if version is not None:
+            self._cache.keep(entries, key, state, stripe, version)
+        return changed
+
+    def _write(
+        self,
+        connection: Connection,
+        now_ms: int,
+        sql: str,
+        parameters_at: Callable[[int], Parameters],
+        sender: KeyColumn,
+    ) -> int | None:
+        database = self._database
+        if database.write_lock.holds > 1:
+            self._leave_no_laziness(connection)
+        written = database.versions.commit(
+            database.write_lock, stripe_of(sender), connection, sql, parameters_at(now_ms)
+        )
+        return None if written is None else written[0]
+
+    def _clear(self, connection: Connection, _now_ms: int) -> int | None:
+        if self._database.write_lock.holds > 1:
+            self._leave_no_laziness(connection)
+        return self._database.versions.commit_to_all(
+            self._database.write_lock, connection, _schema.CLEAR
+        )
+
+    def _leave_no_laziness(self, connection: Connection) -> None:
+        # We may be in a finalizer that runs in the middle of _run_lazily.
+        connection.execute(self._set_synchronous)
+
+    def _insert_start(self, connection: Connection, now_ms: int, key: Key) -> int:
+        stripe = stripe_of(key[0])
+        entries, version = self._cache.current[0], self._cache.current[1][stripe]
+        changed = self._run_lazily(connection, _schema.INSERT_START, (*key, now_ms))
+        if changed:
+            self._cache.keep(entries, key, ROUTE_FIRST_STATE, stripe, version)
+        return changed
 
     def _run_lazily(self, connection: Connection, sql: str, parameters: Parameters) -> int:
         # One call into C, as in first_row: a signal handler finds `synchronous` as it should

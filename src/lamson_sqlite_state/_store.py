@@ -76,7 +76,9 @@ class Store:
 
         The last process to close it leaves one whole file, without ``-wal`` and ``-shm``.
         """
-        with self._own_lock():
+        if self._pid != os.getpid():
+            self._adopt_process()
+        with self._lock:
             if self._database is not None:
                 self._database.close()
 
@@ -118,7 +120,9 @@ class Store:
         patience = None
         try:
             while True:
-                with self._own_lock():
+                if self._pid != os.getpid():
+                    self._adopt_process()
+                with self._lock:
                     try:
                         return method(self._states or self._resolved(), *arguments)
                     except NotNow as answer:
@@ -131,14 +135,14 @@ class Store:
             if patience is not None:
                 patience.end()
 
-    def _own_lock(self) -> threading.RLock:
-        """Return the lock that guards the database object, as this process's own."""
+    def _adopt_process(self) -> None:
+        """Make the lock this process's own; to be called when the process is another one.
+
+        And before the lock is touched: a thread that the fork left behind may hold it.
+        """
+        _fork.adopt_process()
         if self._pid != os.getpid():
-            # Before the lock is touched: a thread that the fork left behind may hold it.
-            _fork.adopt_process()
-            if self._pid != os.getpid():
-                raise unsafe_fork(self.path)
-        return self._lock
+            raise unsafe_fork(self.path)
 
     def _resolved(self) -> States:
         database = Database(self.path, self._synchronous, self._file_mode, self._cache)

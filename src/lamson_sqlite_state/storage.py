@@ -3,7 +3,7 @@
 from time import monotonic
 
 from . import _schema
-from ._coherence import EVERY_STRIPE, stripe_of
+from ._cache import Key
 from ._keys import checked_state, row_key
 from ._states import States
 from ._store import Store
@@ -62,21 +62,24 @@ class SQLiteStorage(Store):
         stores START, unless another process has just set it, and returns what is there then.
         It does not wait for the disk; losing a START to a power cut changes nothing.
         """
-        if type(module) is type(sender) is str:
-            # Cache.find, written out as a call would cost a third more. No lock is taken; why
-            # that is sound stands there.
-            cache = self._cache
-            if monotonic() < cache.valid_until:
+        cache = self._cache
+        is_fresh = monotonic() < cache.valid_until
+        if type(module) is type(sender) is str and module.isascii() and sender.isascii():
+            # This is row_key and Cache.find, written out as two calls would cost half as much
+            # again. No lock is taken; why that is sound stands there.
+            key: Key = (sender, module)
+            if is_fresh:
                 entries, counters = cache.current
-                entry = entries.get((sender, module))
+                entry = entries.get(key)
                 if entry is not None:
                     state, stripe, version = entry
                     if counters[stripe] == version:
                         return state
                 del entries, counters  # or they would stay as long as the traceback of an error
-        key = row_key(module, sender)
+        else:
+            key = row_key(module, sender)
         while True:
-            found = self._call(States.read, key)
+            found = self._call(States.read, key, is_fresh)
             if found is not None:
                 return found
             if self._call(States.insert_start, key):
@@ -91,29 +94,30 @@ class SQLiteStorage(Store):
             TypeError: ``state`` is no ``str``. Nothing was written.
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
-        if type(module) is type(sender) is type(state) is str:
+        if (
+            type(module) is type(sender) is type(state) is str
+            and module.isascii()
+            and sender.isascii()
+            and state.isascii()
+        ):
+            key: Key = (sender, module)
+            text = state
             cache = self._cache  # as in get
             if monotonic() < cache.valid_until:
                 entries, counters = cache.current
-                entry = entries.get((sender, module))
+                entry = entries.get(key)
                 if entry is not None:
                     there, stripe, version = entry
                     if there == state and counters[stripe] == version:
                         return
                 del entries, counters
-        key, text = row_key(module, sender), checked_state(state)
-        self._call(
-            States.write,
-            _schema.SET,
-            lambda since: (*key, text, since),
-            (stripe_of(key[0]),),
-            key,
-            text,
-        )
+        else:
+            key, text = row_key(module, sender), checked_state(state)
+        self._call(States.set, key, text)
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
-        self._call(States.write, _schema.CLEAR, lambda _since: (), EVERY_STRIPE)
+        self._call(States.clear)
 
     def set_all(self, sender: object, state: str) -> int:
         """Give every pair that this sender has, in any module, the same state at one instant.
@@ -130,7 +134,7 @@ class SQLiteStorage(Store):
             States.write,
             _schema.SET_ALL,
             lambda since: (text, since, text, sender_key),
-            (stripe_of(sender_key),),
+            sender_key,
         )
 
     def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
@@ -145,21 +149,20 @@ class SQLiteStorage(Store):
         key = row_key(module, sender)
         old, new = checked_state(expected), checked_state(state)
         if old == new:
-            found = self._call(States.read, key)
+            found = self._call(States.read, key, False)
             return (ROUTE_FIRST_STATE if found is None else found) == old
-        stripes = (stripe_of(key[0]),)
         if old == ROUTE_FIRST_STATE:
             changed = self._call(
                 States.write,
                 _schema.COMPARE_AND_SET_FROM_START,
                 lambda since: (*key, new, since),
-                stripes,
+                key[0],
             )
         else:
             changed = self._call(
                 States.write,
                 _schema.COMPARE_AND_SET,
                 lambda since: (new, since, *key, old),
-                stripes,
+                key[0],
             )
         return bool(changed)
