@@ -73,7 +73,7 @@ def hold_the_write_lock(store: SQLiteStorage) -> None:
 def settle(store: SQLiteStorage) -> None:
     """Have the directory believed to be unchanged, as it is a moment after its last change."""
     assert store._database is not None
-    store._database._watch._believed = store._database._watch.look()
+    store._database.watch._believed = store._database.watch.look()
 
 
 def wait_until_a_look_is_due() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from lamson_sqlite_state import (
     _schema,
 )
 
+from .actors import Actor
 from .state_files import every_call, make_the_next_read_look
 
 
@@ -151,6 +153,26 @@ def test_a_damaged_page_is_an_error_that_names_the_remedy(path: str) -> None:
         [store.get("m", f"sender {number}") for number in range(500)]
     assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
     store.close()
+
+
+def test_a_store_that_another_process_is_just_making_is_no_other_applications(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two questions of whoever opens it, an empty file becomes a store."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    with Actor(path) as other, SQLiteStorage(path) as store:
+        real = _schema.first_row
+
+        def first_row(connection: sqlite3.Connection, sql: str, *parameters: Any) -> Any:
+            row = real(connection, sql, *parameters)
+            if sql == "PRAGMA application_id":
+                monkeypatch.undo()
+                other.set("m", "ann", "A1")
+            return row
+
+        monkeypatch.setattr(_schema, "first_row", first_row)
+        assert store.get("m", "ann") == "A1"
 
 
 def test_a_store_whose_table_is_gone_says_so(path: str) -> None:

@@ -90,7 +90,7 @@ class TestDirectoryWatch:
             store.set("m", "ann", "A1")
             assert store._database is not None
             found = os.stat(directory)
-            store._database._watch._believed = store._database._watch.look()
+            store._database.watch._believed = store._database.watch.look()
             os.unlink(path)
             os.utime(directory, ns=(found.st_atime_ns, found.st_mtime_ns))
             store.set("m", "bob", "B1")
@@ -101,7 +101,7 @@ class TestDirectoryWatch:
             store.set("m", "ann", "A1")
             database = store._database
             assert database is not None
-            stamp = database._watch.look()
+            stamp = database.watch.look()
             assert stamp is not None
             directory, inode, _ = stamp
             now_ns = os.stat(os.path.dirname(path)).st_atime_ns
@@ -110,9 +110,9 @@ class TestDirectoryWatch:
                 (now_ns + 60_000_000_000, False),  # the clock was set back
                 (now_ns - now_ns % 1_000_000_000, False),  # a file system that keeps seconds
             ]:
-                database._watch._believed = None
-                database._watch.settle((directory, inode, modified_ns))
-                assert (database._watch._believed is not None) is is_believed
+                database.watch._believed = None
+                database.watch.settle((directory, inode, modified_ns))
+                assert (database.watch._believed is not None) is is_believed
 
 
 def test_two_paths_to_one_file_share_one_lock(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, UnsafeFork
+from lamson_sqlite_state import SQLiteStorage, UnsafeFork, _fork
 
 from .actors import Actor
 from .state_files import every_call, make_the_next_read_look, states
@@ -199,3 +199,32 @@ def test_python_fork_of_the_child_is_refused_as_well(path: str) -> None:
     store.set("m", "ann", "A2")
     store.close()
     assert states(path) == {"ann": "A2"}
+
+
+def test_is_noticed_where_the_kernel_wipes_no_page(path: str) -> None:
+    """Before Linux 4.14, on other systems and in some emulators each call asks who it is."""
+    store = SQLiteStorage(path)
+    store._mark = _fork._ByProcessId()
+    store.set("m", "ann", "A1")
+
+    def child() -> None:
+        for call in every_call(store):
+            make_the_next_read_look(store)
+            with pytest.raises(UnsafeFork):
+                call()
+
+    in_c_child(child)
+    store.set("m", "ann", "A2")
+    store.close()
+    assert states(path) == {"ann": "A2"}
+
+
+def test_is_noticed_without_a_call_where_the_kernel_helps() -> None:
+    if isinstance(_fork.process_mark, _fork._ByProcessId):
+        pytest.skip("this kernel wipes no page for a forked child")
+    assert _fork.process_mark[0] == 1
+    in_c_child(lambda: _is_zero(_fork.process_mark[0]))
+
+
+def _is_zero(number: int) -> None:
+    assert number == 0

@@ -15,7 +15,6 @@ import pytest
 
 import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence
-from lamson_sqlite_state._states import States
 
 from .actors import Actor
 from .cache_probes import (
@@ -209,33 +208,34 @@ class TestSignalHandlerBetweenTwoCounters:
             assert [reader.get("m", sender) for sender in ("ann", "bob")] == ["A1", "B1"]
             yield reader
 
-    def set_all_of_both(
-        self, store: SQLiteStorage, handler: Callable[[], object], turn: int
-    ) -> None:
-        store._call(
-            States.write,
-            "UPDATE states SET state = ?, since = ?",
-            lambda since: ("OUTER", since),
-            Stripes(handler, turn),
-        )
-
     @pytest.mark.parametrize("turn", [0, 1])
     @pytest.mark.parametrize("sender", ["ann", "bob"])
     def test_may_write(
-        self, store: SQLiteStorage, reader: SQLiteStorage, sender: str, turn: int
+        self,
+        store: SQLiteStorage,
+        reader: SQLiteStorage,
+        monkeypatch: pytest.MonkeyPatch,
+        sender: str,
+        turn: int,
     ) -> None:
         def handler() -> None:
             store.set("m", sender, "HANDLER")
             assert reader.get("m", sender) == "HANDLER"
 
-        self.set_all_of_both(store, handler, turn)
-        expected = {"ann": "OUTER", "bob": "OUTER"} | ({sender: "HANDLER"} if turn else {})
+        monkeypatch.setattr(_coherence, "EVERY_STRIPE", Stripes(handler, turn))
+        store.clear()
+        expected = {"ann": "START", "bob": "START"} | ({sender: "HANDLER"} if turn else {})
         for each in (reader, store):
             assert {name: each.get("m", name) for name in expected} == expected
 
     @pytest.mark.parametrize("turn", [0, 1])
     def test_may_close_the_store(
-        self, store: SQLiteStorage, reader: SQLiteStorage, first: Actor, turn: int
+        self,
+        store: SQLiteStorage,
+        reader: SQLiteStorage,
+        monkeypatch: pytest.MonkeyPatch,
+        first: Actor,
+        turn: int,
     ) -> None:
         """Without the lock, no counter may be touched: another process may be writing now."""
         left: list[int] = []
@@ -246,8 +246,9 @@ class TestSignalHandlerBetweenTwoCounters:
             assert reader.get("m", "bob") == "B2"
             left.append(counter(reader, "bob"))
 
-        self.set_all_of_both(store, handler, turn)
-        state = "B2" if turn else "OUTER"
+        monkeypatch.setattr(_coherence, "EVERY_STRIPE", Stripes(handler, turn))
+        store.clear()
+        state = "B2" if turn else "START"
         assert store.get("m", "bob") == reader.get("m", "bob") == state
         assert (counter(reader, "bob") == left[0]) is bool(turn)
-        assert store.get("m", "ann") == reader.get("m", "ann") == "OUTER"
+        assert store.get("m", "ann") == reader.get("m", "ann") == "START"

@@ -11,18 +11,16 @@ from typing import Final, TypeAlias
 
 from ._coherence import COUNTERS
 
-__all__ = ["Cache", "Key", "KeyColumn"]
+__all__ = ["Cache", "Key"]
 
-# Addresses have at most 320 characters (RFC 5321). Nobody shall fill the memory by sending longer
-# ones as his name, or letters that take four bytes each.
+# Addresses have at most 320 characters (RFC 5321), nearly all of them ASCII. Nobody shall fill the
+# memory by sending longer ones as his name, or letters that take four bytes each.
 _LONGEST: Final = 400
 
 # What a cache goes by that is to keep nothing.
 _ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
 
-KeyColumn: TypeAlias = str | bytes
-
-Key: TypeAlias = tuple[KeyColumn, KeyColumn]
+Key: TypeAlias = tuple[str | bytes, str | bytes]
 """``(sender, module)`` as they stand in their columns."""
 
 Entry: TypeAlias = tuple[str, int, int]
@@ -73,7 +71,7 @@ class Cache:
     def keep(
         self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
     ) -> None:
-        """Put a state in, unless it is uncommonly long or no plain text.
+        """Put a state in, unless it is uncommonly long or not of ASCII.
 
         Args:
             entries: those of `current` when the version was read, or before.
@@ -83,9 +81,6 @@ class Cache:
             version: what the counter was; an odd one is not kept.
         """
         if version & 1 or entries is not self.current[0]:
-            return
-        if key in entries and len(state) <= _LONGEST:
-            entries[key] = (state, stripe, version)
             return
         sender, module = key
         if type(sender) is not str or type(module) is not str or not sender.isascii():

@@ -28,7 +28,6 @@ import sqlite3
 import stat
 from array import array
 from binascii import crc32
-from collections.abc import Sequence
 from typing import Final
 
 from . import _filesystem
@@ -47,12 +46,16 @@ _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
 # No counter is ever 0, which is what a file reads as that was truncated and has grown again.
 _FIRST_VERSION: Final = 2
 
-EVERY_STRIPE: Final = range(1, COUNTERS)
+EVERY_STRIPE: Final = tuple(range(1, COUNTERS))
+
+# All that is kept of a stripe refers to one and the same number.
+_STRIPES: Final = EVERY_STRIPE
 
 
 def stripe_of(sender: str | bytes) -> int:
     """Return which counter stands for a sender; the same in every process and release."""
-    return 1 + crc32(sender.encode() if isinstance(sender, str) else sender) % (COUNTERS - 1)
+    checksum = crc32(sender.encode() if isinstance(sender, str) else sender)
+    return _STRIPES[checksum % (COUNTERS - 1)]
 
 
 _lost: Final[list[mmap.mmap]] = []
@@ -70,6 +73,7 @@ class Versions:
 
     Attributes:
         counters: the mapped file, or None while there is none.
+        turn: another number for each statement that was counted.
 
     Args:
         database_path: the database, beside which they stand. They belong to whom it belongs to.
@@ -81,7 +85,7 @@ class Versions:
         self.counters: memoryview | None = None
         self._mapping: mmap.mmap | None = None
         self._identity: Identity | None = None
-        self._turn = 0
+        self.turn = 0
 
     def is_whole(self) -> bool:
         """Whether the counters may be touched: a file is mapped, and was not truncated since."""
@@ -137,78 +141,31 @@ class Versions:
         """Forget the file; it stays mapped until the last reader has finished."""
         self.counters = self._mapping = self._identity = None
 
-    def commit(
-        self,
-        lock: WriteLock,
-        stripe: int,
-        connection: sqlite3.Connection | sqlite3.Cursor,
-        sql: str,
-        parameters: Sequence[object],
-    ) -> tuple[int, int | None] | None:
-        """Run a statement that changes states of one stripe, telling all caches of it.
-
-        A signal handler may use or close the store between any two lines; other threads wait.
-        So a counter is stored, and the statement started, with no call between that and the
-        test that the lock was neither let go of nor used since. (A finalizer may even run
-        within the statement.) A write inside another write leaves its counters odd.
-
-        Args:
-            lock: is held, unless a handler lets go of it.
-            stripe: of all senders whose states may change.
-            connection: runs the statement; or a cursor of it.
-            sql: the statement; it commits by itself.
-            parameters: of the statement.
-
-        Returns:
-            How many rows were changed; and what the counter is after that, or None where it
-            stays odd. Altogether None if the store was closed by a signal handler, and
-            nothing was done.
-
-        Raises:
-            sqlite3.Error: the statement failed. The counter stays odd.
-        """
-        turn = self._turn = self._turn + 1
-        epoch, counters = lock.epoch, self.counters
-        if not lock.is_held or counters is None:
-            return None
-        before = counters[stripe]
-        try:
-            counters[stripe] = version = before | 1
-            changed = connection.execute(sql, parameters).rowcount
-        except BaseException:
-            del counters  # or the error's traceback would keep the file open
-            raise
-        if self._turn != turn or lock.epoch != epoch or lock.holds > 1:
-            return changed, None
-        # It may have its old value again if nothing was written while it was odd.
-        version = before if not changed and version != before else version + 1
-        counters[stripe] = version
-        return changed, version
-
     def commit_to_all(
         self, lock: WriteLock, connection: sqlite3.Connection, sql: str
     ) -> int | None:
-        """Do as `commit` with a statement that may change all states.
+        """Do as `States.write` with a statement that may change all states.
 
         Returns:
-            How many rows were changed, as SQLite counts: before 3.36 or so, it said of a DELETE
-            of all rows that it had changed none.
+            None if the store was closed by a signal handler and nothing was done; else how
+            many rows were changed, as SQLite counts: before 3.36 or so, it said of a DELETE of
+            all rows that it had changed none.
         """
         while True:
-            turn = self._turn = self._turn + 1
+            turn = self.turn = self.turn + 1
             epoch, counters = lock.epoch, self.counters
             if not lock.is_held or counters is None:
                 return None
             try:
                 for stripe in EVERY_STRIPE:
-                    if self._turn != turn or lock.epoch != epoch:
+                    if self.turn != turn or lock.epoch != epoch:
                         break
                     counters[stripe] |= 1
-                if self._turn != turn or lock.epoch != epoch:
+                if self.turn != turn or lock.epoch != epoch:
                     continue
                 changed = connection.execute(sql).rowcount
                 for stripe in EVERY_STRIPE:
-                    if self._turn != turn or lock.epoch != epoch or lock.holds > 1:
+                    if self.turn != turn or lock.epoch != epoch or lock.holds > 1:
                         break
                     counters[stripe] += 1
                 return changed

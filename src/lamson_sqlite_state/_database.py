@@ -63,7 +63,7 @@ class Database:
         self.versions = Versions(path)
         self._half_open: Connection | None = None
         self._side_files = (path + "-wal", path + "-shm")
-        self._watch = DirectoryWatch(os.path.dirname(path))
+        self.watch = DirectoryWatch(os.path.dirname(path))
         self._synchronous = synchronous
         self._file_mode = file_mode
 
@@ -128,24 +128,11 @@ class Database:
             NotNow: see there; nothing was done.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
-        write_lock = self.write_lock
-        write_lock.holds += 1
+        self.write_lock.holds += 1
         try:
             while True:
-                now = time.monotonic()
-                is_look_due = now >= self.cache.valid_until
-                connection = self.connection
-                if (
-                    connection is None
-                    or not write_lock.try_lock()
-                    or not self._watch.is_unchanged()
-                    or self.versions.counters is None
-                    or (is_look_due and not self.versions.is_whole())
-                ):
-                    connection = self._locked_connection()
+                connection = self.locked_connection()
                 try:
-                    if is_look_due:
-                        self._look_for_edits(connection, now)
                     changed = work(connection, time.time_ns() // 1_000_000, *arguments)
                     if changed is not None:
                         return changed
@@ -154,13 +141,18 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             self.raise_ours(error, is_writing=True)
         finally:
-            write_lock.holds -= 1
-            if not write_lock.holds:
-                try:
-                    write_lock.unlock()
-                except BaseException:  # a KeyboardInterrupt at its doorstep
-                    write_lock.unlock()
-                    raise
+            self.let_go()
+
+    def let_go(self) -> None:
+        """End a hold on the write lock."""
+        write_lock = self.write_lock
+        write_lock.holds -= 1
+        if not write_lock.holds:
+            try:
+                write_lock.unlock()
+            except BaseException:  # a KeyboardInterrupt at its doorstep
+                write_lock.unlock()
+                raise
 
     def close(self) -> None:
         """Close the connection and the lock descriptor; harmless where they are closed."""
@@ -187,34 +179,54 @@ class Database:
         self.versions.close()
         self.write_lock.abandon()
 
-    def _locked_connection(self) -> Connection:
-        """Return the connection to the file that has the name now, with the write lock held."""
+    def locked_connection(self) -> Connection:
+        """Return the connection to the file that has the name now, with the write lock held.
+
+        To be called within a hold. If a look at what other tools have written is due, it is done.
+
+        Raises:
+            NotNow, StorageError, sqlite3.Error, OSError: there is no lock, or no connection.
+        """
         versions = self.versions
         while True:
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
             try:
-                stamp = self._watch.look()
+                stamp = self.watch.look()
             except FileNotFoundError as error:  # the whole directory is gone
                 if not is_ours(error):
                     raise
                 self.write_lock.close()
                 continue
             connection = self.connection
-            if stamp is None and connection is not None and versions.is_whole():
+            if connection is None:
+                if self.write_lock.is_in_place():
+                    self._open(is_locked=True)
+                else:
+                    self.write_lock.close()
+                continue
+            if stamp is not None or not versions.is_whole():
+                if not self.write_lock.is_in_place():
+                    self.write_lock.close()
+                    continue
+                if not connection.is_in_place(self.path):
+                    self._mend(connection)
+                    continue
+                if not versions.is_in_place():
+                    self.cache.empty(None)
+                    versions.open_or_make(self.write_lock)
+                    self.cache.empty(versions.counters)
+                    continue
+            if stamp is not None:
+                self.watch.settle(stamp)
+            now = time.monotonic()
+            if now < self.cache.valid_until:
                 return connection
-            if not self.write_lock.is_in_place():
-                self.write_lock.close()
-            elif connection is None:
-                self._open(is_locked=True)
-            elif not connection.is_in_place(self.path):
-                self._mend(connection)
-            elif not versions.is_in_place():
-                self.cache.empty(None)
-                versions.open_or_make(self.write_lock)
-                self.cache.empty(versions.counters)
-            elif stamp is not None:
-                self._watch.settle(stamp)
+            try:
+                self._look_for_edits(connection, now)
+            except sqlite3.ProgrammingError:
+                self.reopen_if_closed(connection)
+            else:
                 return connection
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
@@ -230,7 +242,7 @@ class Database:
 
     def _is_all_in_place(self, connection: Connection) -> bool:
         try:
-            is_untouched = self._watch.look() is None
+            is_untouched = self.watch.look() is None
         except FileNotFoundError as error:  # the whole directory is gone
             if not is_ours(error):
                 raise

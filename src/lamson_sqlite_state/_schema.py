@@ -98,6 +98,8 @@ def is_sound(connection: sqlite3.Connection, path: str) -> bool:
             )
         return bool(first_row(connection, "PRAGMA journal_mode") == ("wal",))
     if application_id or version or first_row(connection, "SELECT 1 FROM sqlite_master LIMIT 1"):
+        if first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,):
+            return is_sound(connection, path)  # another process was just making it
         raise NotAStateFile("this is another application's database: give another path", path)
     return False
 

@@ -9,11 +9,12 @@ another process at work raises `NotNow`, so that the store can let its lock go m
 
 import operator
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from . import _schema
-from ._cache import Key, KeyColumn
+from ._cache import Key
 from ._coherence import stripe_of
 from ._database import Database
 from ._sharing import Connection
@@ -68,6 +69,7 @@ class States:
                 # The version is read before the database is: see `_coherence`. The counters are
                 # in no variable, as an error's traceback would keep it, and their file open.
                 entries, version = cache.current[0], cache.current[1][stripe]
+                cursor: sqlite3.Cursor | None = None
                 try:
                     cursor = connection.spare_cursor or connection.cursor()
                     connection.spare_cursor = None
@@ -81,42 +83,104 @@ class States:
                     state: str = row[0]
                     cache.keep(entries, key, state, stripe, version)
                     return state
+                finally:
+                    cursor = None  # as with the counters: it would keep a closed connection open
         except (sqlite3.Error, OSError) as error:
             database.raise_ours(error, is_writing=False)
 
-    def set(self, key: Key, state: str) -> int:
-        """Give a pair a state under the write lock; it has committed when this returns.
+    def write(
+        self,
+        key: Key,
+        state: str,
+        sql: str = _schema.SET,
+        parameters_at: Callable[[int], Parameters] | None = None,
+    ) -> int:
+        """Give a pair a state, or run another statement that changes states of its sender.
 
-        Returns:
-            1, or 0 where the pair has the state already.
+        It is done under the write lock, and has committed when this returns. All caches are told
+        of it: the sender's counter is odd while it is done, see `_coherence`.
 
-        Raises:
-            NotNow: see there; nothing was written.
-            StorageError: nothing was written, unless the message says that this is unknown.
-        """
-        return self._database.locked(self._set, key, state)
-
-    def write(self, sql: str, parameters_at: Callable[[int], Parameters], sender: KeyColumn) -> int:
-        """Run one statement that changes states of one sender, as `set` does.
+        A signal handler may use or close the store between any two lines; other threads wait.
+        So a counter is stored, and the statement started, with no call between that and the
+        test that the lock was neither let go of nor used since. (A finalizer may even run
+        within the statement.) A write inside another write leaves its counters odd. And all
+        is written out here, as in seven calls it would take a tenth longer.
 
         Args:
-            sql: the statement.
-            parameters_at: makes its parameters from the time of writing (Unix time in ms).
-            sender: as it stands in its column.
+            key: the pair.
+            state: the pair's from then on, if it is the statement that sets it.
+            sql: the statement; it commits by itself.
+            parameters_at: makes the parameters of another statement from the time of writing
+                (Unix time in ms).
 
         Returns:
             How many rows it inserted or changed.
 
         Raises:
-            NotNow, StorageError: as `set`.
+            NotNow: see there; nothing was written.
+            StorageError: nothing was written, unless the message says that this is unknown. The
+                counter stays odd.
         """
-        return self._database.locked(self._write, sql, parameters_at, sender)
+        database, cache = self._database, self._cache
+        lock, versions = database.write_lock, database.versions
+        lock.holds += 1
+        try:
+            while True:
+                connection = database.connection
+                if (
+                    connection is None
+                    or versions.counters is None
+                    or time.monotonic() >= cache.valid_until
+                    or not lock.try_lock()
+                    or not database.watch.is_unchanged()
+                ):
+                    connection = database.locked_connection()
+                now_ms = time.time_ns() // 1_000_000
+                cursor: sqlite3.Cursor | None = None
+                try:
+                    if lock.holds > 1:
+                        self._leave_no_laziness(connection)
+                    if parameters_at is None:
+                        parameters: Parameters = (*key, state, now_ms)
+                    else:
+                        parameters = parameters_at(now_ms)
+                    entries = cache.current[0]
+                    is_text = type(key[0]) is type(key[1]) is str
+                    entry = entries.get(key) if is_text else None
+                    stripe = stripe_of(key[0]) if entry is None else entry[1]
+                    cursor = connection.spare_cursor or connection.cursor()
+                    connection.spare_cursor = None
+                    turn = versions.turn = versions.turn + 1
+                    epoch, counters = lock.epoch, versions.counters
+                    if not lock.is_held or counters is None:
+                        continue
+                    before = counters[stripe]
+                    counters[stripe] = version = before | 1
+                    changed: int = cursor.execute(sql, parameters).rowcount
+                    connection.spare_cursor = cursor
+                    if versions.turn == turn and lock.epoch == epoch and lock.holds == 1:
+                        # It may have its old value again if nothing was written while it was odd.
+                        version = before if not changed and version != before else version + 1
+                        counters[stripe] = version
+                        if parameters_at is None and entry is not None:
+                            entries[key] = (state, stripe, version)
+                        elif parameters_at is None:
+                            cache.keep(entries, key, state, stripe, version)
+                    return changed
+                except sqlite3.ProgrammingError:
+                    database.reopen_if_closed(connection)
+                finally:
+                    counters = cursor = None  # as in read
+        except (sqlite3.Error, OSError) as error:
+            database.raise_ours(error, is_writing=True)
+        finally:
+            database.let_go()
 
     def clear(self) -> int:
-        """Delete all rows, as `set` sets one.
+        """Delete all rows.
 
         Raises:
-            NotNow, StorageError: as `set`.
+            NotNow, StorageError: as `write`.
         """
         return self._database.locked(self._clear)
 
@@ -132,41 +196,6 @@ class States:
         return bool(self._database.locked(self._insert_start, key))
 
     # What is done with the write lock held. None: the store was closed meanwhile.
-
-    def _set(self, connection: Connection, now_ms: int, key: Key, state: str) -> int | None:
-        database, entries = self._database, self._cache.current[0]
-        if database.write_lock.holds > 1:
-            self._leave_no_laziness(connection)
-        entry = entries.get(key)
-        stripe = stripe_of(key[0]) if entry is None else entry[1]
-        cursor = connection.spare_cursor or connection.cursor()
-        connection.spare_cursor = None
-        written = database.versions.commit(
-            database.write_lock, stripe, cursor, _schema.SET, (*key, state, now_ms)
-        )
-        connection.spare_cursor = cursor
-        if written is None:
-            return None
-        changed, version = written
-        if version is not None:
-            self._cache.keep(entries, key, state, stripe, version)
-        return changed
-
-    def _write(
-        self,
-        connection: Connection,
-        now_ms: int,
-        sql: str,
-        parameters_at: Callable[[int], Parameters],
-        sender: KeyColumn,
-    ) -> int | None:
-        database = self._database
-        if database.write_lock.holds > 1:
-            self._leave_no_laziness(connection)
-        written = database.versions.commit(
-            database.write_lock, stripe_of(sender), connection, sql, parameters_at(now_ms)
-        )
-        return None if written is None else written[0]
 
     def _clear(self, connection: Connection, _now_ms: int) -> int | None:
         if self._database.write_lock.holds > 1:

@@ -64,6 +64,7 @@ class Store:
         self._database: Database | None = None
         self._states: States | None = None
         self._pid = os.getpid()
+        self._mark: _fork.Mark = _fork.process_mark
         _fork.register(self)
 
     @property
@@ -76,7 +77,7 @@ class Store:
 
         The last process to close it leaves one whole file, without ``-wal`` and ``-shm``.
         """
-        if self._pid != os.getpid():
+        if not self._mark[0]:
             self._adopt_process()
         with self._lock:
             if self._database is not None:
@@ -120,7 +121,7 @@ class Store:
         patience = None
         try:
             while True:
-                if self._pid != os.getpid():
+                if not self._mark[0]:
                     self._adopt_process()
                 with self._lock:
                     try:
@@ -176,6 +177,7 @@ class Store:
         self._pid = os.getpid()
 
     def abandon(self) -> None:
-        """Never close what was inherited."""
+        """Never close what was inherited, and let nobody use it."""
+        self._mark = _fork.NO_PROCESS
         if self._database is not None:
             self._database.abandon()

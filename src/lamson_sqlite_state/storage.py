@@ -46,8 +46,9 @@ class SQLiteStorage(Store):
             (https://www.sqlite.org/pragma.html#pragma_synchronous).
         file_mode: permissions of the files it creates. Mail addresses are personal data, so
             by default only the owner can read them.
-        cache_size: how many pairs at most are kept in memory, some 400 bytes each. What
-            is kept is as right as what is in the file; 0 keeps nothing.
+        cache_size: how many pairs at most are kept in memory, some 400 bytes each. What is
+            kept is as right as what is in the file. Keys that are no ASCII text, or long, are
+            not kept. 0 keeps nothing.
 
     Raises:
         ValueError: the path is empty, ":memory:" or holds a NUL; the timeout or the cache size
@@ -113,7 +114,7 @@ class SQLiteStorage(Store):
                 del entries, counters
         else:
             key, text = row_key(module, sender), checked_state(state)
-        self._call(States.set, key, text)
+        self._call(States.write, key, text)
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
@@ -129,12 +130,9 @@ class SQLiteStorage(Store):
         Raises:
             TypeError, ValueError: as `set`.
         """
-        (sender_key, _), text = row_key("", sender), checked_state(state)
+        key, text = row_key("", sender), checked_state(state)
         return self._call(
-            States.write,
-            _schema.SET_ALL,
-            lambda since: (text, since, text, sender_key),
-            sender_key,
+            States.write, key, text, _schema.SET_ALL, lambda since: (text, since, text, key[0])
         )
 
     def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
@@ -154,15 +152,17 @@ class SQLiteStorage(Store):
         if old == ROUTE_FIRST_STATE:
             changed = self._call(
                 States.write,
+                key,
+                new,
                 _schema.COMPARE_AND_SET_FROM_START,
                 lambda since: (*key, new, since),
-                key[0],
             )
         else:
             changed = self._call(
                 States.write,
+                key,
+                new,
                 _schema.COMPARE_AND_SET,
                 lambda since: (new, since, *key, old),
-                key[0],
             )
         return bool(changed)
