@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from .cache_probes import (
 )
 from .children import in_child
 from .state_files import let_readers_notice, make_the_next_read_look
+from .test_shortages import open_to_everyone
 
 
 @pytest.fixture
@@ -169,6 +171,32 @@ class TestSpoiltFile:
         store.set("m", "ann", "A2")
         found = os.stat(f"{store.path}.versions")
         assert (found.st_uid, found.st_gid) == (65534, 65534)
+        assert stat.S_IMODE(found.st_mode) == 0o660
+
+    def test_is_made_for_the_group_by_a_member_of_it(self, store: SQLiteStorage) -> None:
+        """Who may not give it to the owner may still give it to the group they share."""
+        if os.geteuid() != 0:
+            pytest.skip("only root can be one user and then another")
+        directory = os.path.dirname(store.path)
+        store.close()
+        os.unlink(f"{store.path}.versions")
+        for name in os.listdir(directory):
+            os.chown(os.path.join(directory, name), 65534, 60_000)
+            os.chmod(os.path.join(directory, name), 0o660)
+        os.chown(directory, 65534, 60_000)
+        os.chmod(directory, 0o770)
+
+        def scene() -> None:
+            open_to_everyone(Path(directory).parent)
+            os.setgroups([60_000])
+            os.setegid(60_001)
+            os.seteuid(60_001)
+            store.set("m", "ann", "A2")
+            store.close()
+
+        in_child(scene)
+        found = os.stat(f"{store.path}.versions")
+        assert (found.st_uid, found.st_gid) == (60_001, 60_000)
         assert stat.S_IMODE(found.st_mode) == 0o660
 
     def test_is_not_replaced_by_one_who_has_lost_the_lock(

@@ -219,8 +219,9 @@ def create_like(path: str, original: str) -> int:
     """
     found = os.stat(original)
     descriptor = create_file(path, found.st_mode & 0o777)
-    with contextlib.suppress(PermissionError):
-        os.fchown(descriptor, found.st_uid, found.st_gid)
+    for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, owner, group)
     return descriptor
 
 
