@@ -10,6 +10,7 @@ from lamson_sqlite_state import SQLiteStorage, _cache
 from .actors import Actor
 from .cache_probes import (
     edit,
+    have_no_look_fall_due,
     keeps_reads,
     wait_until_a_look_is_due,
 )
@@ -73,6 +74,7 @@ class TestAfterTenMilliseconds:
         self, store: SQLiteStorage
     ) -> None:
         """An exception struck between opening the counters and going by them."""
+        have_no_look_fall_due(store)
         store._cache.empty(None)
         assert not keeps_reads(store)
         make_the_next_read_look(store)

@@ -72,6 +72,7 @@ class TestCounters:
             edit(store.path, "CRASHED")
             other.set("m", "ann", "CRASHED")
         assert store.get("m", "ann") == "CRASHED"
+        assert counter(store, "ann") % 2 == 0
 
     def test_of_a_sender_is_the_same_in_every_process(self) -> None:
         """It must not depend on the interpreter's seed for hashes."""
