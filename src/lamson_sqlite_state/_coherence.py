@@ -2,7 +2,8 @@
 
 ``states.versions`` is mapped into every process that has the store open. It holds a counter for
 each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
-odd, commits, and makes it even again, with a value it never had before. A reader takes a
+odd, commits, and makes it even again (`States.write`): with a value it never had before, or with
+the one it had if the statement turned out to change nothing. A reader takes a
 state into its cache only under an even value that it read *before* it asked the database, and
 uses it only while the counter still has that value. Between those two moments no writer has
 been between odd and even, so nothing of that stripe was committed: what a cached read returns is

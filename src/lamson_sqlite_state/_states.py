@@ -162,9 +162,7 @@ class States:
                         # It may have its old value again if nothing was written while it was odd.
                         version = before if not changed and version != before else version + 1
                         counters[stripe] = version
-                        if parameters_at is None and entry is not None:
-                            entries[key] = (state, stripe, version)
-                        elif parameters_at is None:
+                        if parameters_at is None:
                             cache.keep(entries, key, state, stripe, version)
                     return changed
                 except sqlite3.ProgrammingError:
