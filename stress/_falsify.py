@@ -71,7 +71,7 @@ class _Index:
         """The reads of each pair, by the time of their calls."""
         found: dict[int, list[Operation]] = defaultdict(list)
         for op in self.operations:
-            if op.kind == Kind.GET and op.returned_ns is not None:
+            if op.kind == Kind.GET and op.is_known:
                 found[op.key].append(op)
         return found
 
@@ -184,7 +184,7 @@ DAMAGES: Final[Mapping[str, Callable[[_Index, random.Random], Iterable[_Change]]
 
 
 def _is_certain_write(operation: Operation) -> bool:
-    if operation.returned_ns is None:
+    if not operation.is_known:
         return False
     match operation.kind:
         case Kind.SET | Kind.CLEAR:

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from lamson_sqlite_state import ROUTE_FIRST_STATE
 
-__all__ = ["ABSENT", "START", "Kind", "Operation", "Recorder", "load", "new_value", "state_of"]
-__all__ += ["value_of"]
+__all__ = ["ABSENT", "DOUBTFUL", "START", "Kind", "Operation", "Recorder", "load", "new_value"]
+__all__ += ["state_of", "value_of"]
 
 START: Final = 0
 """The value that stands for ``ROUTE_FIRST_STATE``."""
@@ -28,6 +28,9 @@ ABSENT: Final = -1
 
 _FOREIGN: Final = -2
 """The value of a state that no recorded writer can have made."""
+
+DOUBTFUL: Final = -3
+"""The result of a call that has returned, but may have done its work on what no longer counts."""
 
 _SEQUENCE_BITS: Final = 32
 _THREAD_BITS: Final = 8
@@ -69,6 +72,11 @@ class Operation(NamedTuple):
     result: int
     called_ns: int
     returned_ns: int | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what came of it: it has returned, and what it returned counts."""
+        return self.returned_ns is not None and self.result != DOUBTFUL
 
 
 def new_value(process: int, thread: int, number: int) -> int:

@@ -22,12 +22,15 @@ not change the verdict:
   and whatever overwrites does the same to s. Only a step that asks for *another* value than s
   can tell (a `compare_and_set` that failed), and a step that asks whether anything is stored.
   So this is done only where no such step can meet such an s (`Hindsight.is_useless`).
+- **Doubtful outcomes.** A call that has returned, but need not have happened, is tried both ways
+  when it returns.
 - **Unknown outcomes.** Of two configurations that differ in operations that may never happen,
   the one that has used up fewer of them is enough.
 
 A test compares all this with a search through all orders, over thousands of small histories.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -113,6 +116,7 @@ class _Search:
                     return False
                 del self._pending[bit]
                 self._misses &= ~bit
+                self._optional &= ~bit
                 free.append(bit)
             else:
                 bit = free.pop() if free else 1 << len(bits)
@@ -134,7 +138,7 @@ class _Search:
         events: list[tuple[float, bool, int]] = []
         for number, step in enumerate(self._steps):
             events.append((step.called, False, number))
-            if not step.is_optional:
+            if step.returned != math.inf:
                 events.append((step.returned, True, number))
         events.sort()
         return events
@@ -144,6 +148,8 @@ class _Search:
         if len(happened) == len(configurations):
             return happened
         waiting = [configuration for configuration in configurations if not configuration[1] & bit]
+        if bit & self._optional:
+            happened += waiting
         happened += [(value, done ^ bit) for value, done in self._reach(waiting, bit)]
         return self._least(happened)
 

@@ -44,7 +44,7 @@ class Step:
         needs: the value that the action speaks of.
         writes: the value that the action leaves.
         called: when it may happen, at the earliest.
-        returned: when it must have happened; infinite where the outcome is unknown.
+        returned: when it must have happened; infinite for a call that never returned.
         is_optional: whether it may also never happen.
         is_pure: whether it changes no value that it meets. Reading START is not: it stores it.
     """
@@ -117,26 +117,27 @@ def _step(operation: Operation) -> Step | None:
         writes,
         operation.called_ns,
         math.inf if returned is None else returned,
-        is_optional=returned is None,
+        is_optional=not operation.is_known,
         is_pure=action in (Action.PEEK, Action.MISS) or (action is Action.READ and needs != START),
     )
 
 
 def _meaning(operation: Operation) -> tuple[Action | None, int, int]:
-    _, _, kind, _, span, value, expected, result, _, returned = operation
+    _, _, kind, _, span, value, expected, result, _, _ = operation
+    is_known = operation.is_known
     if kind == Kind.GET:
         # Of a get without a result, nothing is known but that it may have stored START.
-        return (Action.TOUCH, ABSENT, START) if returned is None else (Action.READ, result, result)
+        return (Action.READ, result, result) if is_known else (Action.TOUCH, ABSENT, START)
     if kind == Kind.SET:
         return Action.WRITE, ABSENT, value
     if kind == Kind.CLEAR:
         return Action.WRITE, ABSENT, ABSENT
     if kind == Kind.SET_ALL:
-        if returned is None or 0 < result < span:
+        if not is_known or 0 < result < span:
             return Action.WRITE_IF_STORED, ABSENT, value
         return (Action.WRITE_STORED if result else Action.PASS_BY), ABSENT, value
-    if returned is not None and not result:
+    if is_known and not result:
         return Action.MISS, expected, expected
     if expected == value:  # which writes nothing, not even a START that is missing
-        return (None if returned is None else Action.PEEK), expected, expected
+        return (Action.PEEK if is_known else None), expected, expected
     return Action.SWAP, expected, value

@@ -86,7 +86,7 @@ def look_again(operations: Sequence[Operation]) -> list[Finding]:
 
 def _sightings(operation: Operation) -> Iterator[_Sighting]:
     _, _, kind, _, span, value, expected, result, called, returned = operation
-    is_known = returned is not None
+    is_known = operation.is_known
     until = math.inf if returned is None else returned
     if kind == Kind.GET:
         if is_known:

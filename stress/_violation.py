@@ -63,7 +63,7 @@ def described(operation: Operation, start_ns: int = 0) -> str:
 
 def what_it_was(operation: Operation) -> str:
     """Return what an operation did, as if one had seen it."""
-    value, is_known = state_of(operation.value), operation.returned_ns is not None
+    value, is_known = state_of(operation.value), operation.is_known
     match operation.kind:
         case Kind.GET:
             return f"get -> {state_of(operation.result)}" if is_known else "get -> (unknown)"
@@ -135,6 +135,8 @@ def _evidence(operation: Operation, mine: Iterable[Operation]) -> list[Operation
 
 
 def _found_value(operation: Operation) -> int | None:
+    if not operation.is_known:
+        return None
     if operation.kind == Kind.GET:
         return operation.result
     if operation.kind == Kind.COMPARE_AND_SET and operation.result:
@@ -153,6 +155,8 @@ def _brings(operation: Operation, value: int) -> bool:
 
 def _is_other(operation: Operation, value: int) -> bool:
     """Whether an operation shows that the pair had another value than this."""
+    if not operation.is_known:
+        return False
     if operation.kind == Kind.GET:
         return operation.result != value
     return not _brings(operation, value) and (

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from _history import START, Kind, Operation
+from _history import DOUBTFUL, START, Kind, Operation
 
 from .reference_checker import result_of
 
@@ -22,7 +22,8 @@ def simulated(
         count: of operations.
         keys: of pairs; `clear` and `set_all` cover all of them.
         threads: that call at the same time.
-        unknown: the share of operations without a known outcome, half of which happen.
+        unknown: the share of operations without a known outcome, half of which happen. Half of
+            those have returned all the same.
     """
     width = rng.choice([1, 4, 10, 30])
     idle = [0] * threads
@@ -49,8 +50,11 @@ def simulated(
         if rng.random() >= unknown:
             result = result_of(store, operation)
             operation = operation._replace(result=result, returned_ns=returned)
-        elif rng.random() < 0.5:
-            result_of(store, operation)
+        else:
+            if rng.random() < 0.5:
+                result_of(store, operation)
+            if rng.random() < 0.5:
+                operation = operation._replace(result=DOUBTFUL, returned_ns=returned)
         history.append(operation)
     return sorted(history, key=lambda operation: operation.called_ns)
 
@@ -61,7 +65,7 @@ def mutated(rng: random.Random, history: Sequence[Operation], times: int) -> lis
     for _ in range(times):
         place = rng.randrange(len(changed))
         operation = changed[place]
-        if operation.returned_ns is None:
+        if not operation.is_known:
             continue
         if rng.random() < 0.4 and operation.kind == Kind.GET:
             operation = operation._replace(result=rng.choice(history).value)

@@ -5,7 +5,7 @@ It runs whole operations against a dict, and shares nothing with the fast checke
 
 from collections.abc import Sequence
 
-from _history import START, Kind, Operation
+from _history import DOUBTFUL, START, Kind, Operation
 
 __all__ = ["is_linearizable_by_trying", "result_of"]
 
@@ -21,10 +21,13 @@ def _can_go_on(store: dict[int, int], remaining: list[Operation]) -> bool:
         return True  # what has an unknown outcome may never have happened
     for number, operation in enumerate(remaining):
         if operation.called_ns <= min(returns):
+            others = remaining[:number] + remaining[number + 1 :]
+            if operation.result == DOUBTFUL and _can_go_on(store, others):
+                return True
             copy = dict(store)
             result = result_of(copy, operation)
-            is_possible = operation.returned_ns is None or result == operation.result
-            if is_possible and _can_go_on(copy, remaining[:number] + remaining[number + 1 :]):
+            is_possible = not operation.is_known or result == operation.result
+            if is_possible and _can_go_on(copy, others):
                 return True
     return False
 

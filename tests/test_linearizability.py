@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from _falsify import DAMAGES, falsify
-from _history import ABSENT, START, Kind, Operation, Recorder, load, new_value, state_of, value_of
+from _history import ABSENT, DOUBTFUL, START, Kind, Operation, Recorder, load, new_value, state_of, value_of
 from _linearizability import check
 from _second_opinion import look_again
 from _traffic import Traffic, drive
@@ -167,6 +167,16 @@ class TestSituations:
         assert check([*start, read(3, 4, 1), read(5, 6, 2), read(7, 8, 2)]) is None
         assert check([*start, read(3, 4, 1), read(5, 6, 1)]) is None
         assert check([*start, read(3, 4, 2), read(5, 6, 1)]) is not None
+
+    def test_a_doubtful_set_has_happened_by_its_return_or_never(self) -> None:
+        start = [write(0, 1, 1), op(2, 5, Kind.SET, 2, result=DOUBTFUL)]
+        assert check([*start, read(6, 7, 1), read(8, 9, 1)]) is None
+        assert check([*start, read(6, 7, 2), read(8, 9, 2)]) is None
+        assert check([*start, read(6, 7, 1), read(8, 9, 2)]) is not None
+
+    def test_what_a_doubtful_read_has_found_does_not_count(self) -> None:
+        doubtful = op(4, 5, Kind.GET, result=DOUBTFUL)
+        assert check([write(0, 1, 1), write(2, 3, 2), doubtful, read(6, 7, 2)]) is None
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
