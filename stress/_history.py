@@ -126,29 +126,41 @@ class Recorder:
     """
 
     def __init__(self, directory: Path, process: int, thread: int) -> None:
+        self.process = process
+        self.thread = thread
         self._file = os.open(
             directory / f"{process}.{thread}.history", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600
         )
         self._end = 0
         self._chunk: mmap.mmap
         self._at = _CHUNK_BYTES
+        self.called_ns = 0
+        """When the last call was made."""
 
-    def call(self, kind: Kind, key: int, span: int = 1, value: int = 0, expected: int = 0) -> None:
-        """Record that a call is about to be made.
+    def call(
+        self,
+        kind: Kind,
+        key: int,
+        span: int = 1,
+        value: int = 0,
+        expected: int = 0,
+        called_ns: int | None = None,
+    ) -> None:
+        """Record that a call is about to be made, or was at a time that is given.
 
         The one before it, unless `returned` or `refused` was said of it, is of unknown outcome.
         """
         self._at += _RECORD_BYTES
         if self._at >= _CHUNK_BYTES:
             self._grow()
-        called_ns = time.monotonic_ns()
+        self.called_ns = called_ns = called_ns or time.monotonic_ns()
         _CALL.pack_into(self._chunk, self._at + _CALL_AT, key, span, value, expected, called_ns)
         # Last, as it makes the record one: whoever is killed before has not made the call.
         self._chunk[self._at + _KIND_AT] = kind
 
-    def returned(self, result: int = 0) -> None:
-        """Record that the call has returned."""
-        returned_ns = time.monotonic_ns()
+    def returned(self, result: int = 0, returned_ns: int | None = None) -> None:
+        """Record that the call has returned, now or at a time that is given."""
+        returned_ns = returned_ns or time.monotonic_ns()
         # The time comes last: a record without it is one of unknown outcome.
         _RESULT.pack_into(self._chunk, self._at + _RESULT_AT, result, returned_ns)
 
@@ -156,6 +168,10 @@ class Recorder:
         """Record that the call has raised, and that certainly nothing was written."""
         self._chunk[self._at + _KIND_AT] = 0
         self._at -= _RECORD_BYTES
+
+    def close(self) -> None:
+        """Close the file; the last call stays as it is."""
+        os.close(self._file)
 
     def _grow(self) -> None:
         os.ftruncate(self._file, self._end + _CHUNK_BYTES)

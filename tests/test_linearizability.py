@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from _falsify import DAMAGES, falsify
-from _history import ABSENT, DOUBTFUL, START, Kind, Operation, Recorder, load, new_value, state_of, value_of
+from _history import (
+    ABSENT,
+    DOUBTFUL,
+    START,
+    Kind,
+    Operation,
+    Recorder,
+    load,
+    new_value,
+    state_of,
+    value_of,
+)
 from _linearizability import check
 from _second_opinion import look_again
 from _traffic import Traffic, drive
