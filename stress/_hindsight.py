@@ -27,6 +27,7 @@ class Hindsight:
     """Answers about all steps on one pair."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
+        self._named: set[int] = set()
         self._last_write: dict[int, int] = {}
         self._last_need: dict[int, int] = {}
         wishes: dict[int, list[int]] = defaultdict(list)
@@ -34,6 +35,7 @@ class Hindsight:
         misses: list[Step] = []
         certain: list[Step] = []
         for step in steps:
+            self._named.add(step.needs)
             if step.action in _WRITING:
                 _raise(self._last_write, step.writes, step.called)
                 writes[step.writes].append(step)
@@ -52,6 +54,10 @@ class Hindsight:
         self._certain_calls = [step.called for step in certain]
         # The earliest return of each certain write and of all that are called later.
         self._certain_returns = list(accumulate((s.returned for s in reversed(certain)), min))[::-1]
+
+    def is_named(self, value: int) -> bool:
+        """Whether any step speaks of the value but to write it."""
+        return value in self._named
 
     def is_written_after(self, value: int, now: float) -> bool:
         """Whether a step that may write the value is called after ``now``."""

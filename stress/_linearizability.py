@@ -25,7 +25,8 @@ not change the verdict:
 - **Doubtful outcomes.** A call that has returned, but need not have happened, is tried both ways
   when it returns.
 - **Unknown outcomes.** Of two configurations that differ in operations that may never happen,
-  the one that has used up fewer of them is enough.
+  the one that has used up fewer of them is enough. And of several `set` that never returned, with
+  values that nobody speaks of, each is as good as the other, so that one is tried.
 
 A test compares all this with a search through all orders, over thousands of small histories.
 """
@@ -161,9 +162,14 @@ class _Search:
         queue = deque(sorted(waiting, key=lambda config: (config[1] & self._optional).bit_count()))
         while queue:
             value, done = queue.popleft()
+            has_tried_unnamed = False
             for bit, step in self._pending.items():
                 if done & bit:
                     continue
+                if self._is_unnamed(step):
+                    if has_tried_unnamed:
+                        continue
+                    has_tried_unnamed = True
                 then = after(step, value)
                 # An optional step that changes nothing is the same as none.
                 if then == IMPOSSIBLE or (then == value and step.is_optional):
@@ -173,6 +179,14 @@ class _Search:
                     continue
                 (reached if following[1] & wanted else queue).append(following)
         return reached
+
+    def _is_unnamed(self, step: Step) -> bool:
+        return (
+            step.is_optional
+            and step.action is Action.WRITE
+            and step.returned == math.inf
+            and not self._hindsight.is_named(step.writes)
+        )
 
     def _following(
         self, value: int, done: int, bit: int, step: Step, then: int

@@ -80,4 +80,4 @@ class ReadersGoOn(Fault):
 
     def inside(self, worker: Worker) -> AbstractContextManager[object]:
         reader = worker.driver(self.reader_thread)
-        return worker.thread(lambda: reader.read_on(pause_seconds=0.005))
+        return worker.thread(lambda: reader.read_on([0], pause_seconds=0.005))

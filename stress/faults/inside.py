@@ -83,9 +83,12 @@ class Clock(Fault):
         def false_ns() -> int:
             return true_ns() + off_ns
 
+        def false_seconds() -> float:
+            return false_ns() / 1e9
+
         with (
             mock.patch.object(time, "time_ns", false_ns),
-            mock.patch.object(time, "time", lambda: false_ns() / 1e9),
+            mock.patch.object(time, "time", false_seconds),
             worker.thread(shift),
         ):
             yield

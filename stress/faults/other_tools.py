@@ -3,12 +3,14 @@
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import Final
 
+from _caller import Pairs
 from _history import new_value, state_of
 from soaking.setting import FIRST_TOOL
 from soaking.stage import Mishaps, Stage
+from soaking.worker import Worker
 
 from ._fault import Fault, ReadersGoOn
 
@@ -28,6 +30,10 @@ _JOBS: Final = (
     "PRAGMA integrity_check",
     "ANALYZE",
 )
+
+
+_READER: Final = 101
+"""A thread of the history that no other has."""
 
 
 class _Tool(Fault):
@@ -78,6 +84,16 @@ class Edits(_Tool):
     about = "another SQLite tool changes and deletes rows"
     allows = "reads may find what was there before for up to 10 ms after an edit"
 
+    def inside(self, worker: Worker) -> AbstractContextManager[object]:
+        # A pair that everybody writes to, everybody reads anew after the next write. So a part
+        # of the edits goes to pairs that are only read.
+        reader = worker.driver(_READER)
+        quiet = self._quiet(worker.setting.pairs)
+        return worker.thread(lambda: reader.read_on(quiet, pause_seconds=0.001))
+
+    def _quiet(self, pairs: Pairs) -> range:
+        return range(pairs.first_of(pairs.own - 1), pairs.count)
+
     def run(self, stage: Stage) -> None:
         self._mishaps = Mishaps(stage.setting, FIRST_TOOL)
         self._value = new_value(FIRST_TOOL, 0, 1)
@@ -86,7 +102,8 @@ class Edits(_Tool):
 
     def use(self, connection: sqlite3.Connection, stage: Stage) -> None:
         pairs = stage.setting.pairs
-        key = stage.random.randrange(pairs.shared * pairs.modules)
+        shared = range(pairs.shared * pairs.modules)
+        key = stage.random.choice(self._quiet(pairs) if stage.random.random() < 0.5 else shared)
         module, sender = pairs.pair(key)
         with stage.log.struck(self.name, "row edited"):
             begin_ns = time.monotonic_ns()

@@ -97,7 +97,7 @@ class ForkStorm(Fault):
                 with worker.log.struck(self.name, "forked", number=worker.number):
                     pid = os.fork()
                     if not pid:
-                        _act_and_exit(worker, 6)
+                        _act_and_exit(worker, worker.random.randrange(1, 30))
                     _, status = os.waitpid(pid, 0)
                 if status:
                     code = os.waitstatus_to_exitcode(status)

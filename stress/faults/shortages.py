@@ -3,10 +3,12 @@
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -20,6 +22,7 @@ __all__ = ["Descriptors", "FailingSyncs", "FailingWrites", "FullDisk"]
 
 _DISK_BYTES: Final = 24 << 20
 _STRACE_SECONDS: Final = 10.0
+_BUSY_SECONDS: Final = 1.0
 
 
 class FullDisk(Fault):
@@ -53,9 +56,13 @@ class FullDisk(Fault):
         try:
             while True:
                 yield stage.between(0.05, 0.2)
+                # What the log has room for goes on being written: only growth fails.
+                shrinker = stage.crew.fork("other tool", partial(_shrink_log, stage.path))
+                while shrinker.is_alive:
+                    yield 0.005
+                    stage.crew.poll()
                 with stage.log.struck(self.name, "disk full"):
                     _fill(ballast)
-                    # What the log has room for already goes on; only growth fails.
                     yield stage.between(0.1, 0.3)
                     ballast.unlink(missing_ok=True)
         finally:
@@ -161,6 +168,11 @@ class Descriptors(Fault):
                 yield
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _shrink_log(path: str, _number: int) -> None:
+    with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _fill(ballast: Path) -> None:

@@ -14,6 +14,7 @@ from _history import Kind, Recorder, value_of
 from faults import Fault
 from lamson_sqlite_state import ROUTE_FIRST_STATE, SQLiteStorage
 
+from . import checks
 from .crew import Crew, lock_holder
 from .setting import AUDITOR, Setting
 
@@ -45,13 +46,13 @@ def audited(
         faults: that have struck.
     """
     findings: Findings = {
-        "every process ended well": list(_bad_ends(crew, faults)),
-        "the file is sound": [],
-        "nothing is left": [],
+        checks.ENDS: list(_bad_ends(crew, faults)),
+        checks.SOUND: [],
+        checks.LEFT: [],
     }
-    rows = list(_rows(setting.path, findings["the file is sound"]))
+    rows = list(_rows(setting.path, findings[checks.SOUND]))
     is_right_clock = not any(fault.wrong_clock for fault in faults)
-    findings["the file is sound"] += _bad_rows(rows, is_right_clock=is_right_clock)
+    findings[checks.SOUND] += _bad_rows(rows, is_right_clock=is_right_clock)
     states = {(row[0], row[1]): row[2] for row in rows}
     keys = range(setting.pairs.count)
     recorder = Recorder(setting.directory, AUDITOR, 0)
@@ -61,7 +62,7 @@ def audited(
     recorder.close()
     caller.read(key for key in keys if setting.pairs.pair(key) in states)
     store.close()
-    findings["nothing is left"] += _leftovers(setting.path, faults)
+    findings[checks.LEFT] += _leftovers(setting.path, faults)
     return findings
 
 

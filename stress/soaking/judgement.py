@@ -7,7 +7,7 @@ file, the processes and the clock say does not depend on the history at all.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +18,13 @@ from _linearizability import check
 from _second_opinion import look_again
 from faults import FAULTS, Fault
 
+from . import checks
 from .allowances import excused
+from .checks import Check, shortened
 from .log import events_in
 from .setting import AUDITOR, FIRST_TOOL
 
-__all__ = ["Check", "Evidence", "evidence_in", "judged"]
+__all__ = ["Evidence", "evidence_in", "judged", "shares"]
 
 # How unequal the workers' shares may be in a calm round of some seconds.
 _LEAST_SHARE: Final = 0.5
@@ -30,33 +32,20 @@ _LEAST_SHARE: Final = 0.5
 # A call waits for its timeout, a first `get` twice; the rest is for a machine that is busy.
 _BUSY_SECONDS: Final = 3.0
 
-# SQLite makes a checkpoint at 1,000 pages, after START rows only at 4,000, and a frame is a page
-# of 4,096 bytes with a header of 24 (wal.html). Beyond that, what one write adds.
-_WAL_LIMIT_BYTES: Final = 4_000 * (4_096 + 24) + (1 << 20)
+# SQLite makes a checkpoint at 1,000 pages, and a frame is a page of 4,096 bytes with a header of
+# 24 (https://www.sqlite.org/wal.html). Until a reader has ended who still needs the log, it grows.
+_WAL_LIMIT_BYTES: Final = 2_000 * (4_096 + 24)
 
 # A row takes some 100 bytes, in pages that are half full at the worst; VACUUM is nobody's duty.
 _ROW_BYTES: Final = 300
 _EMPTY_BYTES: Final = 1 << 16
 
-# How long after its fork a worker may not have begun to read.
-_STARTING_NS: Final = 500_000_000
+# How many timeouts somebody must have kept the writers waiting for the readers to be looked at;
+# the end of a round cuts it short.
+_LONG_STOP: Final = 1.2
 
-_SHOWN: Final = 5
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Args:
-        name: what should be so.
-        problems: what is not so; none where all is well.
-        looked_at: how much there was to look at.
-    """
-
-    name: str
-    problems: tuple[str, ...]
-    looked_at: str = ""
+# How long after its fork a worker may not have begun to read, or an error may be raised.
+_LATE_NS: Final = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -109,7 +98,7 @@ def judged(evidence: Evidence) -> list[Check]:
         _sizes(evidence),
         _something_happened(evidence),
         *(
-            Check(name, _shortened(problems))
+            Check(name, shortened(problems))
             for name, problems in evidence.record["findings"].items()
         ),
     ]
@@ -125,7 +114,7 @@ def _errors_in(directory: Path) -> Iterator[dict[str, Any]]:
 def _linearizable(history: Sequence[Operation]) -> Check:
     violation = check(history)
     return Check(
-        "the history is linearizable",
+        checks.LINEARIZABLE,
         () if violation is None else (str(violation),),
         f"{len(history):,} calls",
     )
@@ -133,7 +122,7 @@ def _linearizable(history: Sequence[Operation]) -> Check:
 
 def _second_opinion(history: Sequence[Operation]) -> Check:
     findings = [str(finding) for finding in look_again(history)]
-    return Check("a second judge agrees", _shortened(findings))
+    return Check(checks.SECOND, shortened(findings))
 
 
 def _acknowledged(evidence: Evidence) -> Check:
@@ -160,7 +149,7 @@ def _acknowledged(evidence: Evidence) -> Check:
             expected = " or ".join(sorted(state_of(value) for value in possible))
             there = state_of(found.get(key, START))
             problems.append(f"{module}, {sender}: acknowledged {expected}, found {there}")
-    return Check("what was acknowledged is there", _shortened(problems), f"{len(writes):,} pairs")
+    return Check(checks.ACKNOWLEDGED, shortened(problems), f"{len(writes):,} pairs")
 
 
 def _is_certainly_nothing(operation: Operation) -> bool:
@@ -194,9 +183,7 @@ def _errors(evidence: Evidence) -> Check:
         for error in evidence.errors
         if not any(name in error["types"] and text in error["message"] for name, text in allowed)
     ]
-    return Check(
-        "only allowed errors were raised", _shortened(problems), f"{len(evidence.errors):,} errors"
-    )
+    return Check(checks.ERRORS, shortened(problems), f"{len(evidence.errors):,} errors")
 
 
 def _waiting(evidence: Evidence) -> Check:
@@ -220,17 +207,23 @@ def _waiting(evidence: Evidence) -> Check:
         longest = max(longest, seconds)
         if seconds > limit:
             problems.append(f"process {process}: {what} after {seconds:.1f} s")
-    name = "no call took longer than it may"
-    return Check(name, _shortened(problems), f"longest {longest:.2f} s")
+    name = checks.DURATION
+    return Check(name, shortened(problems), f"longest {longest:.2f} s")
 
 
 def _readers_go_on(evidence: Evidence) -> Check:
+    timeout = evidence.record["setting"]["timeout"]
     problems, times = [], 0
     for event in evidence.events:
-        if not event.get("readers_go_on"):
+        begin_ns, end_ns = event["begin_ns"], event["end_ns"]
+        if not event.get("readers_go_on") or end_ns - begin_ns < _LONG_STOP * timeout * 1e9:
             continue
         times += 1
-        begin_ns, end_ns = event["begin_ns"], event["end_ns"]
+        if not any(
+            "LockTimeout" in error["types"] and begin_ns < error["raised_ns"] < end_ns + _LATE_NS
+            for error in evidence.errors
+        ):
+            problems.append(f"nobody who wanted to write gave up while: {event['what']}")
         readers = {
             op.process
             for op in evidence.history
@@ -241,10 +234,11 @@ def _readers_go_on(evidence: Evidence) -> Check:
             for member in evidence.record["members"]
             if member["role"] == "worker"
             and member["number"] not in {event.get("number"), *readers}
-            and member["started_ns"] < begin_ns - _STARTING_NS
+            and member["started_ns"] < begin_ns - _LATE_NS
             and end_ns < member["ended_ns"]
         ]
-    return Check("readers wait for nobody", _shortened(problems), f"{times} times" * bool(times))
+    name = checks.READERS
+    return Check(name, shortened(problems), f"{times} times" * bool(times))
 
 
 def shares(evidence: Evidence) -> dict[int, float]:
@@ -263,7 +257,7 @@ def shares(evidence: Evidence) -> dict[int, float]:
 
 
 def _fairness(evidence: Evidence) -> Check:
-    name = "the workers got equal shares"
+    name = checks.SHARES
     if not all(fault.is_even for fault in evidence.faults):
         return Check(name, (), "not asked for in this round")
     found = shares(evidence)
@@ -286,7 +280,7 @@ def _sizes(evidence: Evidence) -> Check:
     if database > limit:
         problems.append(f"the database grew to {database:,} bytes (limit {limit:,})")
     return Check(
-        "the files stay within bounds",
+        checks.SIZES,
         tuple(problems),
         f"log {wal / 1e6:.1f} MB, database {database / 1e3:.0f} kB",
     )
@@ -300,6 +294,12 @@ def _something_happened(evidence: Evidence) -> Check:
         for fault in evidence.faults
         if fault.name != "calm" and fault.name not in struck
     ]
+    raised = {kind for error in evidence.errors for kind in error["types"]}
+    problems += [
+        f"{fault.name} has kept nobody from anything"
+        for fault in evidence.faults
+        if fault.errors and not any(name in raised for name, _ in fault.errors)
+    ]
     active = {operation.process for operation in evidence.history}
     problems += [
         f"worker {member['number']} has called nothing"
@@ -309,10 +309,4 @@ def _something_happened(evidence: Evidence) -> Check:
         and not member["killed_by"]
         and member["exit_code"] == 0
     ]
-    return Check("the faults struck, and everybody worked", _shortened(problems))
-
-
-def _shortened(problems: Iterable[str]) -> tuple[str, ...]:
-    found = list(problems)
-    more = len(found) - _SHOWN
-    return tuple(found[:_SHOWN]) + ((f"... and {more} more",) if more > 0 else ())
+    return Check(checks.ACTIVE, shortened(problems))

@@ -16,6 +16,7 @@ from typing import Final
 from faults import Fault
 from lamson_sqlite_state import SQLiteStorage
 
+from . import checks
 from .audit import audited
 from .crew import Crew
 from .setting import Board, Setting
@@ -94,7 +95,7 @@ def run_round(
         problems += parent.end(patience)
     ended_ns = time.monotonic_ns()
     findings = audited(setting, store, keeper.caller, crew, faults)
-    findings["nothing went wrong beside the calls"] = problems
+    findings[checks.BESIDE] = problems
     keeper.close()
     stage.log.close()
     record = {

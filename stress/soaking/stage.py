@@ -6,8 +6,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from _caller import Store
 from _history import Kind, Recorder, value_of
+from lamson_sqlite_state import SQLiteStorage
 
 from .crew import Crew, Member, lock_holder
 from .log import Log
@@ -91,7 +91,7 @@ class Stage:
             member.killed_by = signal.SIGKILL
             member.signal(signal.SIGKILL)
 
-    def driver(self, store: Store, process: int, thread: int) -> Driver:
+    def driver(self, store: SQLiteStorage, process: int, thread: int) -> Driver:
         """Return what calls a store in this process, and records it under these numbers."""
         return Driver(self.setting, self.board, store, process, thread)
 

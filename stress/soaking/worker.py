@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from _caller import Caller, Store
+from _caller import Caller
 from _history import Recorder
-from lamson_sqlite_state import StorageError
+from lamson_sqlite_state import SQLiteStorage, StorageError
 
 from .log import Log
 from .setting import GRANDCHILDREN, Board, Setting
@@ -21,6 +21,9 @@ __all__ = ["Driver", "Worker"]
 
 # So that two threads of a process take turns inside of calls and not only between them.
 _SWITCH_SECONDS: Final = 0.0001
+
+# How many of the calls are followed by a `close` of the whole process's store.
+_CLOSE_SHARE: Final = 0.002
 
 _JOIN_SECONDS: Final = 60.0
 
@@ -40,10 +43,11 @@ class Driver:
     """
 
     def __init__(
-        self, setting: Setting, board: Board, store: Store, process: int, thread: int
+        self, setting: Setting, board: Board, store: SQLiteStorage, process: int, thread: int
     ) -> None:
         self._setting = setting
         self._board = board
+        self._store = store
         self._random = random.Random(f"{setting.seed}/{process}/{thread}")
         self._recorder = Recorder(setting.directory, process, thread)
         # Open from the start: errors are to be noted when no descriptors are left, too.
@@ -69,6 +73,8 @@ class Driver:
             self.caller.clear()
         else:
             self.caller.act()
+        if self._random.random() < _CLOSE_SHARE:
+            self._close()
         self._board.count(self._recorder.process, self._recorder.thread)
 
     def run(self) -> None:
@@ -77,11 +83,18 @@ class Driver:
         while not board.is_over(until):
             self.act()
 
-    def read_on(self, pause_seconds: float) -> None:
-        """Read one pair again and again until the round is over."""
+    def read_on(self, keys: Sequence[int], pause_seconds: float) -> None:
+        """Read these pairs again and again until the round is over."""
         while not self._board.is_over(self._setting.until):
-            self.caller.read([0])
+            self.caller.read(keys)
             time.sleep(pause_seconds)
+
+    def _close(self) -> None:
+        # No call of the history: closing changes no state, and the next call opens again.
+        try:
+            self._store.close()
+        except Exception as error:  # noqa: BLE001 - judged with the others
+            self._on_error(error)
 
     def close(self) -> None:
         """Close the records."""
@@ -109,7 +122,7 @@ class Worker:
         number: of the process.
     """
 
-    def __init__(self, setting: Setting, board: Board, store: Store, number: int) -> None:
+    def __init__(self, setting: Setting, board: Board, store: SQLiteStorage, number: int) -> None:
         self.setting = setting
         self.board = board
         self.store = store

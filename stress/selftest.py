@@ -1,0 +1,116 @@
+"""Show that a soak can fail: switch off one defence after the other, and demand that it is noticed.
+
+    python stress/selftest.py
+    python stress/selftest.py --only no-file-lock,cache-ignores-versions
+
+Each sabotage runs with the faults by which it shows, until a check that is meant to catch it has.
+Before that, the same faults run without a sabotage, and must find nothing. Exits with 0 only
+if every sabotage was caught.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from faults import FAULTS
+from soaking.sabotages import SABOTAGES
+
+_SOAK: Final = Path(__file__).parent / "soak.py"
+
+_SOUND_SECONDS: Final = 20.0
+_HUNT_SECONDS: Final = 30.0
+_LIMIT_SECONDS: Final = 120.0
+
+_PIPED_WIDTH: Final = 150
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a soak said in the end."""
+
+    broken: Sequence[str]
+    seconds: float
+    text: str
+
+
+def _named(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    names = list(SABOTAGES) if value == "all" else value.split(",")
+    for name in names:
+        if name not in SABOTAGES:
+            raise click.BadParameter(f"{name!r} is none of: all, {', '.join(SABOTAGES)}")
+    return names
+
+
+@click.command()
+@click.option("--only", default="all", callback=_named, help="Sabotages, separated by commas.")
+@click.option("--seed", default=1, show_default=True, help="Of all choices.")
+def main(only: list[str], seed: int) -> None:
+    """Sabotage the store in every way known here, and see that each is caught."""
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+    table = Table(title="Sabotages", title_justify="left")
+    for heading in ("switched off", "faults", "caught by", "after"):
+        table.add_column(heading)
+    failures: list[str] = []
+
+    faults = sorted({fault for name in only for fault in SABOTAGES[name].faults})
+    with console.status("nothing is switched off"):
+        sound = _soaked(faults, None, _SOUND_SECONDS, seed)
+    if sound.broken:
+        failures.append("the sound store")
+        console.print("[red]With nothing switched off, this was found:[/red]")
+        console.print(sound.text, markup=False)
+    table.add_row("nothing", ", ".join(faults), "; ".join(sound.broken), f"{sound.seconds:.1f} s")
+
+    for name in only:
+        sabotage = SABOTAGES[name]
+        with_faults = ", ".join(sabotage.faults)
+        reason = next(filter(None, (FAULTS[f].missing() for f in sabotage.faults)), None)
+        if reason:
+            table.add_row(name, with_faults, f"[yellow]skipped: {reason}[/yellow]", "")
+            continue
+        with console.status(f"{name}: {sabotage.about}"):
+            outcome = _soaked(sabotage.faults, name, _HUNT_SECONDS, seed)
+        caught = [check for check in outcome.broken if check in sabotage.caught_by]
+        if not caught:
+            failures.append(name)
+            console.print(f"[red]{name} was not caught as it should be:[/red]")
+            console.print(outcome.text, markup=False)
+        verdict = "\n".join(caught) or "[red]not caught[/red]"
+        table.add_row(name, with_faults, verdict, f"{outcome.seconds:.1f} s")
+    console.print(table)
+    if failures:
+        console.print(f"[bold red]NOT AS IT SHOULD BE: {', '.join(failures)}[/bold red]")
+        sys.exit(1)
+    console.print("[bold green]Every sabotage was caught[/bold green]")
+
+
+def _soaked(faults: Sequence[str], sabotage: str | None, seconds: float, seed: int) -> _Outcome:
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="selftest-") as scratch:
+        command = [
+            *[sys.executable, str(_SOAK), "--faults", ",".join(faults), "--seed", str(seed)],
+            *["--seconds", str(seconds), "--report", f"{scratch}/report.html"],
+            *["--keep", f"{scratch}/records", *(["--sabotage", sabotage] if sabotage else [])],
+        ]
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LIMIT_SECONDS, check=False
+        )
+    text = ended.stdout + ended.stderr
+    broken = list(dict.fromkeys(re.findall(r"^Round \d+: not so: (.*)$", text, re.MULTILINE)))
+    if ended.returncode not in (0, 1) or bool(broken) != bool(ended.returncode):
+        broken.append(f"the soak ended with {ended.returncode}")
+    return _Outcome(broken, time.monotonic() - start, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Try the promises to destruction: forked workers under load, faults, and a verdict.
+
+    python stress/soak.py --seconds 45 --seed 7
+    python stress/soak.py --minutes 30 --workers 16 --faults kill,stop,fork-storm
+
+Exits with 0 only if nothing is wrong. What was found is in the report, one page to open in a
+browser: stress/report.html.
+"""
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+from rich.console import Console
+
+from faults import FAULTS, NEVER
+from reporting.display import Display, print_summary
+from reporting.page import write_report
+from soaking.campaign import Campaign
+from soaking.crew import adopt_orphans
+from soaking.sabotages import SABOTAGES
+
+_REPORT: Final = Path(__file__).parent / "report.html"
+
+# What is piped into a file or a CI log is not to be wrapped.
+_PIPED_WIDTH: Final = 150
+
+
+def _named_faults(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    names = list(FAULTS) if value == "all" else [name.strip() for name in value.split(",")]
+    for name in names:
+        if name not in FAULTS:
+            raise click.BadParameter(f"{name!r} is none of: all, {', '.join(FAULTS)}")
+    return names
+
+
+def _listed_faults(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        for name, fault in FAULTS.items():
+            click.echo(f"{name}\n    {fault.about}\n    allows: {fault.allows}")
+        click.echo(f"Never allowed: {NEVER}.")
+        context.exit()
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(min=1.0), help="How long, about: 45 if not given.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), help="The same in minutes.")
+@click.option("--seed", type=int, help="Of all choices; by default another each time.")
+@click.option("--workers", default=8, show_default=True, help="Processes to fork in a round.")
+@click.option("--threads", default=2, show_default=True, help="Threads in each of them.")
+@click.option(
+    "--faults",
+    default="all",
+    show_default=True,
+    callback=_named_faults,
+    help="Which faults strike, separated by commas.",
+)
+@click.option(
+    "--list-faults",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_listed_faults,
+    help="Say what each fault does and allows, and exit.",
+)
+@click.option(
+    "--synchronous",
+    type=click.Choice(["FULL", "NORMAL"]),
+    default="FULL",
+    show_default=True,
+    help="Whether each write waits for the disk.",
+)
+@click.option(
+    "--sabotage",
+    type=click.Choice(list(SABOTAGES)),
+    help="Switch one defence off: the run must fail, and ends when it does.",
+)
+@click.option("--keep", type=click.Path(path_type=Path), help="A new directory for all records.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=_REPORT,
+    show_default="stress/report.html",
+    help="The page to write.",
+)
+def main(
+    seconds: float | None,
+    minutes: float | None,
+    seed: int | None,
+    workers: int,
+    threads: int,
+    faults: list[str],
+    synchronous: Literal["FULL", "NORMAL"],
+    sabotage: str | None,
+    keep: Path | None,
+    report: Path,
+) -> None:
+    """Use one store from many processes and threads while faults strike, and judge all of it."""
+    if seconds is not None and minutes is not None:
+        raise click.UsageError("give --seconds or --minutes, not both")
+    if keep is not None and keep.exists():
+        raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
+    seconds = minutes * 60 if minutes is not None else seconds or 45.0
+    seed = random.randrange(10**6) if seed is None else seed
+    directory = keep or Path(tempfile.mkdtemp(prefix="soak-"))
+    directory.mkdir(exist_ok=True)
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+    console.print(f"seed {seed}, {directory}")
+
+    if sabotage:
+        SABOTAGES[sabotage].apply()
+    adopt_orphans()
+    campaign = Campaign(
+        directory, seconds, seed, faults, workers, threads, synchronous, is_hunt=bool(sabotage)
+    )
+    is_interrupted = False
+    with Display(console, seconds) as display:
+        try:
+            campaign.run(display.show)
+        except KeyboardInterrupt:
+            is_interrupted = True
+    if _is_anybody_left():
+        campaign.rounds[-1].problem = "a process is left when all is over"
+    command = _command_line(seed)
+    write_report(report, campaign, command=command, sabotage=sabotage, interrupted=is_interrupted)
+    print_summary(console, campaign, report, interrupted=is_interrupted)
+    is_bad = any(each.problems for each in campaign.rounds) or not campaign.rounds
+    if is_bad:
+        console.print(f"the records are kept: {directory}", soft_wrap=True)
+    elif keep is None:
+        shutil.rmtree(directory)
+    sys.exit(1 if is_bad else 130 if is_interrupted else 0)
+
+
+def _is_anybody_left() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _command_line(seed: int) -> str:
+    """Return what runs the same again."""
+    context = click.get_current_context()
+    words = ["python stress/soak.py"]
+    given: dict[str, Any] = {**context.params, "seed": seed, "keep": None, "report": None}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        value = given.get(name)
+        if name == "faults" and value == list(FAULTS):
+            value = None
+        if value is not None and value != parameter.default:
+            text = ",".join(value) if isinstance(value, list) else f"{value}"
+            words.append(f"{parameter.opts[0]} {text}")
+    return " ".join(words)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What is looked at in every round: the names of the checks, and what each means in plain words."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+__all__ = ["MEANINGS", "Check", "shortened"]
+
+LINEARIZABLE: Final = "the history is linearizable"
+SECOND: Final = "a second judge agrees"
+ACKNOWLEDGED: Final = "what was acknowledged is there"
+ERRORS: Final = "only allowed errors were raised"
+DURATION: Final = "no call took longer than it may"
+READERS: Final = "readers wait for nobody, and writers no longer than they may"
+SHARES: Final = "the workers got equal shares"
+SIZES: Final = "the files stay within bounds"
+ACTIVE: Final = "the faults struck, and everybody worked"
+ENDS: Final = "every process ended well"
+SOUND: Final = "the file is sound"
+LEFT: Final = "nothing is left"
+BESIDE: Final = "nothing went wrong beside the calls"
+
+MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        LINEARIZABLE: "Each call can be thought to have happened at one moment between its begin "
+        "and its end, so that every answer is right: no read is older than a write that had "
+        "returned, no update is lost, no state comes from nowhere, and nobody sees a new state "
+        "and then an old one, in whichever process. Judged by searching for such an order, pair "
+        "by pair.",
+        SECOND: "The same calls are judged by another method, which looks only for what "
+        "certainly cannot be.",
+        ACKNOWLEDGED: "Every pair that one thread alone writes to is, in the end, in the state "
+        "that this thread was last told is stored; killed threads included.",
+        ERRORS: "Calls have raised nothing but what the faults of the round allow.",
+        DURATION: "No call has taken longer than its timeout (a first read twice that), but for "
+        "the time that its process was stopped by us.",
+        READERS: "While somebody keeps all writers waiting, every other process still reads, and "
+        "those who want to write are told after their timeout.",
+        SHARES: "In a round without faults, no worker gets to write much less often than "
+        "the others.",
+        SIZES: "Neither SQLite's log nor the database has grown beyond what the rows need.",
+        ACTIVE: "Each fault has struck at least once and each worker has made calls: a round in "
+        "which nothing happens proves nothing.",
+        ENDS: "Every process has ended by itself with exit status 0, unless we killed it.",
+        SOUND: "SQLite's integrity check finds nothing, and every row can be read and makes sense.",
+        LEFT: "When all have ended there is no lock held, no descriptor open, and no file but the "
+        "store's own.",
+        BESIDE: "The faults could strike and be put right, and no thread of the first process "
+        "died.",
+    }
+)
+"""Each check by its name."""
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: what should be so.
+        problems: what is not so; none where all is well.
+        looked_at: how much there was to look at.
+    """
+
+    name: str
+    problems: tuple[str, ...]
+    looked_at: str = ""
+
+
+def shortened(problems: Iterable[str]) -> tuple[str, ...]:
+    """Return the first few problems, and how many more there are."""
+    found = list(problems)
+    more = len(found) - _SHOWN
+    return tuple(found[:_SHOWN]) + ((f"... and {more} more",) if more > 0 else ())
