@@ -39,19 +39,18 @@ def replace_by_copy(connection: Connection, path: str) -> None:
 
     The deleted log may hold the only copy of acknowledged states. Every process that has it
     open still reads it, but whoever opens the database now gets a new log: two logs for one
-    database. So what this connection sees is written into the database, then copied into a new
-    file that takes the name; for every other process that is a replaced database, which it
-    notices and can leave without harm. Merely reopening would make the others read pages
-    of the new log out of the old one.
+    database. So what this connection sees is copied into a new file that takes the name; for
+    every other process that is a replaced database, which it notices and can leave without
+    harm. Merely reopening would make the others read pages of the new log out of the old one.
 
-    Called with the write lock held. A crash before the renaming leaves the checkpointed
-    database, one after it the copy.
+    Called with the write lock held. A crash before the renaming leaves the database as it was,
+    without its deleted log; one after it, the copy. The database is not written to: a crash
+    between two pages, with no log left to put that right, would leave it damaged.
 
     Raises:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,
             and the next call tries again.
     """
-    first_row(connection, "PRAGMA wal_checkpoint(FULL)")
     copy = f"{path}.rescue"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)
