@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format coverage bench bench-full stress clean
+.PHONY: help demo test lint format coverage bench bench-full stress powercuts clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-full: $(READY)  ## the same with all there is, up to ten million rows; rew
 
 stress: $(READY)  ## forked writers against one file, every acknowledgement checked
 	$(BIN)/python stress/many_writers.py $(ARGS)
+
+powercuts: $(READY)  ## cut the power at every system call, and judge what is left: a minute (ARGS="--seconds 300 --seed 7")
+	$(BIN)/python stress/powercut.py $(ARGS)
 
 clean:  ## remove the environment and what the tools left
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build dist

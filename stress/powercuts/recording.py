@@ -19,7 +19,15 @@ from .operations import Mark, Operation
 from .strace_log import TRACED, UnknownCall, parse
 from .workloads import STORE, WORKLOADS, histories_of
 
-__all__ = ["Recording", "Unavailable", "record", "scratch_directory"]
+__all__ = [
+    "Recording",
+    "Unavailable",
+    "WorkloadFailed",
+    "record",
+    "scratch_directory",
+    "workload_command",
+    "workload_environment",
+]
 
 _STRESS: Final = Path(__file__).parent.parent
 _MAPPED: Final = (f"{STORE}-shm", f"{STORE}.versions", f"{STORE}.versions.new")
@@ -29,6 +37,10 @@ _TIMEOUT_SECONDS: Final = 50.0
 
 class Unavailable(Exception):
     """Something that is not here is needed; it is named."""
+
+
+class WorkloadFailed(Exception):
+    """What was to be recorded raised; the message is its traceback."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ def record(
     Raises:
         Unavailable: strace is missing, or may not trace.
         UnknownCall: the model does not know something that it did, or disagrees with the outcome.
-        subprocess.CalledProcessError: the workload failed.
+        WorkloadFailed, subprocess.TimeoutExpired: the workload failed.
     """
     strace = _strace()
     with scratch_directory() as scratch:
@@ -94,24 +106,46 @@ def record(
         command = [
             *[strace, "-f", "-qq", "-y", "-xx", "-s", str(2**24), "-o", log],
             *["-e", f"trace={','.join('?' + call for call in TRACED)}"],
-            *[sys.executable, "-m", "powercuts.workloads"],
-            *[workload, synchronous, str(seed), directory, marks, sabotage or ""],
         ]
         with _sightings(directory) as sightings:
-            subprocess.run(
-                command,
+            ended = subprocess.run(
+                [
+                    *command,
+                    *workload_command(workload, synchronous, seed, directory, marks, sabotage),
+                ],
                 cwd="/",
-                env={**os.environ, "PYTHONPATH": str(_STRESS)},
+                env=workload_environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                check=True,
+                capture_output=True,
+                text=True,
+                check=False,
                 timeout=_TIMEOUT_SECONDS,
             )
+        if ended.returncode:
+            raise WorkloadFailed(ended.stderr.strip())
         with open(log) as lines:
             operations = parse(lines, directory, marks)
         _compare(operations, directory)
     histories = histories_of(WORKLOADS[workload], seed)
     return Recording(workload, synchronous, histories, operations, sightings)
+
+
+def workload_command(
+    workload: str,
+    synchronous: str,
+    seed: int,
+    directory: str,
+    marks: str,
+    sabotage: str | None,
+) -> list[str]:
+    """Return the command that runs a workload. Its stores are in a directory that exists."""
+    command = [sys.executable, "-m", "powercuts.workloads"]
+    return [*command, workload, synchronous, str(seed), directory, marks, sabotage or ""]
+
+
+def workload_environment() -> dict[str, str]:
+    """Return the environment of that command."""
+    return {**os.environ, "PYTHONPATH": str(_STRESS)}
 
 
 @cache

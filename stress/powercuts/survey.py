@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 from .disk import Disk, Key, Remains
 from .fates import fates
 from .operations import Mark
-from .recording import Recording, Unavailable, record, scratch_directory
+from .recording import Recording, Unavailable, WorkloadFailed, record, scratch_directory
 from .strace_log import UnknownCall
 from .verdicts import Finding, Progress, examine, loss
 from .workloads import STORE, WORKLOADS
@@ -116,7 +116,7 @@ def survey(
         except Unavailable as error:
             done.append(SurveyedWorkload(name, level, skipped=str(error)))
             continue
-        except (UnknownCall, subprocess.SubprocessError) as error:
+        except (UnknownCall, WorkloadFailed, subprocess.TimeoutExpired) as error:
             # Not recorded is not surveyed: that must fail, too.
             problem = f"it could not be recorded: {error}"
             done.append(SurveyedWorkload(name, level, losses=(problem,)))

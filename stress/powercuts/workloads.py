@@ -2,6 +2,8 @@
 
     python -m powercuts.workloads NAME SYNCHRONOUS SEED DIRECTORY MARKS SABOTAGE
 
+It marks in a file what it is about to call, and what has returned, a line each.
+
 Each process has senders of its own, and no state is ever set twice: so what is found tells after
 which call it was there.
 """
@@ -11,17 +13,18 @@ import pathlib
 import random
 import sqlite3
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state._sharing import Connection
 
 from .histories import START, Call, History, Mishap, replay
 
-__all__ = ["STORE", "WORKLOADS", "Workload", "histories_of", "perform"]
+__all__ = ["STORE", "UNTIL_CUT", "WORKLOADS", "Workload", "histories_of", "perform"]
 
 STORE: Final = "run/states"
 """Path of the store in the recorded directory, which its first call makes."""
@@ -113,6 +116,16 @@ def _processes(process: int, rng: random.Random) -> Iterator[Call]:
             yield Call("set", (*pair, f"S{number} {rng.randbytes(size // 2).hex()}"))
 
 
+def _endless(process: int, rng: random.Random) -> Iterator[Call]:
+    for number in range(4_000):
+        pair = _MODULES[0], _sender(process, rng.randrange(4))
+        if number % 50 == 49:
+            yield Call("close")
+        else:
+            size = rng.choice((0, 0, 8_000))
+            yield Call("set", (*pair, f"S{number} {rng.randbytes(size // 2).hex()}"))
+
+
 def _mishaps(process: int, rng: random.Random) -> Iterator[Call]:
     mishaps: list[Mishap] = ["delete -wal", "back up", "delete -shm", "restore", "delete -wal"]
     mishaps += ["back up", "restore"]
@@ -133,6 +146,11 @@ WORKLOADS: Final = {
         Workload("mishaps", 1, _mishaps),
     )
 }
+
+"""What is surveyed on the model of a disk."""
+
+UNTIL_CUT: Final = Workload("until cut", 4, _endless)
+"""What a real file system is cut off under."""
 
 
 def histories_of(workload: Workload, seed: int) -> list[History]:
@@ -166,15 +184,16 @@ def _back_up(path: str) -> None:
         source.backup(target)
 
 
-def _switch_off_syncing() -> None:
-    """Have every connection run at synchronous=OFF, and say that it does not."""
+def _switch_off_syncing(level: int) -> None:
+    """Have every connection run at synchronous=OFF, and say that it runs at this level."""
     execute = Connection.execute
 
     def lying(self: Connection, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql.startswith("PRAGMA synchronous ="):
             sql = "PRAGMA synchronous = OFF"
         elif sql == "PRAGMA synchronous":
-            sql = "SELECT 2"
+            execute(self, "PRAGMA synchronous = OFF")
+            sql = f"SELECT {level}"
         return execute(self, sql, *parameters)
 
     cast("Any", Connection).execute = lying
@@ -182,15 +201,25 @@ def _switch_off_syncing() -> None:
 
 def _run(history: History, process: int, store: SQLiteStorage, marks: int) -> None:
     for number, call in enumerate(history.calls):
-        os.write(marks, b"called %d %d" % (process, number))
+        os.write(marks, b"called %d %d\n" % (process, number))
         perform(store, call)
-        os.write(marks, b"acked %d %d" % (process, number))
+        os.write(marks, b"acked %d %d\n" % (process, number))
+
+
+def _run_to_exit(history: History, process: int, store: SQLiteStorage, marks: int) -> NoReturn:
+    try:
+        _run(history, process, store, marks)
+        store.close()
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - nothing may leave a forked child but its status
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _main(name: str, synchronous: str, seed: str, directory: str, marks: str, damage: str) -> None:
     if damage == "synchronous-off":
-        _switch_off_syncing()
-    histories = histories_of(WORKLOADS[name], int(seed))
+        _switch_off_syncing({"NORMAL": 1, "FULL": 2}[synchronous])
+    histories = histories_of({**WORKLOADS, UNTIL_CUT.name: UNTIL_CUT}[name], int(seed))
     level: Any = synchronous
     store = SQLiteStorage(os.path.join(directory, STORE), synchronous=level)
     descriptor = os.open(marks, os.O_WRONLY)
@@ -198,9 +227,7 @@ def _main(name: str, synchronous: str, seed: str, directory: str, marks: str, da
     for process, history in enumerate(histories[1:], 1):
         pid = os.fork()
         if not pid:
-            _run(history, process, store, descriptor)
-            store.close()
-            os._exit(0)
+            _run_to_exit(history, process, store, descriptor)
         children.append(pid)
     _run(histories[0], 0, store, descriptor)
     store.close()
