@@ -223,7 +223,9 @@ class Disk:
         if kind == "seen":
             return rng.choice(sightings) if seed else sightings[-1]
         pages = (
-            rng.choice((bytes(_PAGE_BYTES), rng.randbytes(_PAGE_BYTES), None, None))
+            rng.choice(
+                (bytes(_PAGE_BYTES), b"\xff" * _PAGE_BYTES, rng.randbytes(_PAGE_BYTES), None)
+            )
             or rng.choice(sightings)[start : start + _PAGE_BYTES]
             for start in range(0, len(sightings[-1]), _PAGE_BYTES)
         )

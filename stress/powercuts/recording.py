@@ -145,7 +145,8 @@ def workload_command(
 
 def workload_environment() -> dict[str, str]:
     """Return the environment of that command."""
-    return {**os.environ, "PYTHONPATH": str(_STRESS)}
+    path = os.pathsep.join(filter(None, (str(_STRESS), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 @cache

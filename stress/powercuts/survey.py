@@ -107,7 +107,8 @@ def survey(
     done: list[SurveyedWorkload] = []
     for number, (name, level) in enumerate(runs):
         start = time.monotonic()
-        until = start + max(end - start, 0) / (len(runs) - number)
+        weights = [WORKLOADS[each].weight for each, _ in runs[number:]]
+        until = start + max(end - start, 0) * weights[0] / sum(weights)
         tick(f"{name}, {level}", 0.0)
         try:
             recording = record(

@@ -17,10 +17,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
-from lamson_sqlite_state import SQLiteStorage
-from lamson_sqlite_state._sharing import Connection
+from lamson_sqlite_state import SQLiteStorage, _opening, _store
 
 from .histories import START, Call, History, Mishap, replay
 
@@ -43,11 +42,13 @@ class Workload:
         name: for people.
         processes: how many. More than one are forked.
         script: yields what a process does, from its number and chance.
+        weight: how much of a survey's time it is worth.
     """
 
     name: str
     processes: int
     script: Callable[[int, random.Random], Iterator[Call]]
+    weight: int = 2
 
 
 def _sender(process: int, number: int) -> str:
@@ -139,9 +140,9 @@ def _mishaps(process: int, rng: random.Random) -> Iterator[Call]:
 WORKLOADS: Final = {
     workload.name: workload
     for workload in (
-        Workload("first use", 1, _first_use),
+        Workload("first use", 1, _first_use, weight=1),
         Workload("every call", 1, _every_call),
-        Workload("checkpoints", 1, _checkpoints),
+        Workload("checkpoints", 1, _checkpoints, weight=6),
         Workload("processes", 3, _processes),
         Workload("mishaps", 1, _mishaps),
     )
@@ -184,19 +185,11 @@ def _back_up(path: str) -> None:
         source.backup(target)
 
 
-def _switch_off_syncing(level: int) -> None:
-    """Have every connection run at synchronous=OFF, and say that it runs at this level."""
-    execute = Connection.execute
-
-    def lying(self: Connection, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        if sql.startswith("PRAGMA synchronous ="):
-            sql = "PRAGMA synchronous = OFF"
-        elif sql == "PRAGMA synchronous":
-            execute(self, "PRAGMA synchronous = OFF")
-            sql = f"SELECT {level}"
-        return execute(self, sql, *parameters)
-
-    cast("Any", Connection).execute = lying
+def _allow_synchronous_off() -> None:
+    """Have stores take a level that nobody shall have: SQLite's OFF, at which it never syncs."""
+    internals: Any = _store, _opening
+    internals[0]._SYNCHRONOUS_MODES = ("OFF",)
+    internals[1]._SYNCHRONOUS_LEVELS = {"OFF": 0}
 
 
 def _run(history: History, process: int, store: SQLiteStorage, marks: int) -> None:
@@ -217,10 +210,11 @@ def _run_to_exit(history: History, process: int, store: SQLiteStorage, marks: in
 
 
 def _main(name: str, synchronous: str, seed: str, directory: str, marks: str, damage: str) -> None:
-    if damage == "synchronous-off":
-        _switch_off_syncing({"NORMAL": 1, "FULL": 2}[synchronous])
-    histories = histories_of({**WORKLOADS, UNTIL_CUT.name: UNTIL_CUT}[name], int(seed))
     level: Any = synchronous
+    if damage == "synchronous-off":
+        _allow_synchronous_off()
+        level = "OFF"
+    histories = histories_of({**WORKLOADS, UNTIL_CUT.name: UNTIL_CUT}[name], int(seed))
     store = SQLiteStorage(os.path.join(directory, STORE), synchronous=level)
     descriptor = os.open(marks, os.O_WRONLY)
     children: list[int] = []
