@@ -1,7 +1,11 @@
 """The -wal and -shm of a database, deleted by hand under running processes."""
 
 import os
+import resource
+import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -99,3 +103,24 @@ class TestDeletedSideFile:
                 other.get("m", "ann")
             one.set("m", "ann", "A2")
             assert other.get("m", "ann") == "A2"
+
+
+def test_a_crash_in_the_middle_of_mending_leaves_a_sound_database(path: str) -> None:
+    """Without its log nothing could put right what was half written into it."""
+    pid = os.fork()
+    if not pid:
+        store = SQLiteStorage(path)
+        for number in range(40):
+            store.set("m", f"ann {number}", "A" * 1_000)
+        os.unlink(f"{path}-wal")
+        # The kernel kills who writes the fourth page of a file, be it the database or a copy.
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3 * 4096, 3 * 4096))
+        store.set("m", "ann 0", "B")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGXFSZ
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A")
+    assert rows(path)["m", "ann"] == "A"

@@ -269,3 +269,21 @@ class TestSpoiltFile:
             store.set("m", "ann", "A1")
             assert keeps_reads(store)
         assert not os.path.exists(f"{path}.versions.new")
+
+    @pytest.mark.parametrize("change", ["set", "clear"])
+    def test_whose_counters_can_count_no_further_starts_again(self, path: str, change: str) -> None:
+        """A damaged disk may have left anything there."""
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "A1")
+        with open(f"{path}.versions", "r+b") as file:
+            file.seek(8)
+            file.write(b"\xff" * (32 * 1024 - 8))
+        with Actor(path) as other, SQLiteStorage(path) as store:
+            assert other.get("m", "ann") == "A1"
+            if change == "set":
+                store.set("m", "ann", "A2")
+            else:
+                store.clear()
+            assert other.get("m", "ann") == ("A2" if change == "set" else "START")
+            store.set("m", "ann", "A3")
+            assert other.get("m", "ann") == "A3"

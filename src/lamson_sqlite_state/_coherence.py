@@ -36,7 +36,14 @@ from ._blame import is_ours
 from ._filesystem import Identity
 from ._write_lock import WriteLock
 
-__all__ = ["COUNTERS", "EVERY_STRIPE", "Versions", "stripe_of"]
+__all__ = [
+    "COUNTERS",
+    "EVERY_STRIPE",
+    "FIRST_VERSION",
+    "LARGEST_VERSION",
+    "Versions",
+    "stripe_of",
+]
 
 _SIZE_BYTES: Final = 32 * 1024
 COUNTERS: Final = _SIZE_BYTES // 8
@@ -45,7 +52,10 @@ COUNTERS: Final = _SIZE_BYTES // 8
 _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
 
 # No counter is ever 0, which is what a file reads as that was truncated and has grown again.
-_FIRST_VERSION: Final = 2
+FIRST_VERSION: Final = 2
+
+LARGEST_VERSION: Final = 2**64 - 1
+"""After which `FIRST_VERSION` comes. Nobody counts so far, but a damaged disk may have."""
 
 EVERY_STRIPE: Final = tuple(range(1, COUNTERS))
 
@@ -168,7 +178,7 @@ class Versions:
                 for stripe in EVERY_STRIPE:
                     if self.turn != turn or lock.epoch != epoch or lock.holds > 1:
                         break
-                    counters[stripe] += 1
+                    counters[stripe] = (counters[stripe] + 1) & LARGEST_VERSION or FIRST_VERSION
                 return changed
             finally:
                 del counters
@@ -219,7 +229,7 @@ class Versions:
         except FileNotFoundError as error:
             if not is_ours(error):
                 raise
-        content = array("Q", [_FIRST_VERSION]) * COUNTERS
+        content = array("Q", [FIRST_VERSION]) * COUNTERS
         content[0] = _LAYOUT
         # Or the first to come, root perhaps, would shut out the users that the store is for.
         descriptor = _filesystem.create_like(new, self._database_path)

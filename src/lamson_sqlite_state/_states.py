@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from . import _schema
 from ._cache import Key
-from ._coherence import stripe_of
+from ._coherence import FIRST_VERSION, LARGEST_VERSION, stripe_of
 from ._database import Database
 from ._sharing import Connection
 from .interface import ROUTE_FIRST_STATE
@@ -160,7 +160,10 @@ class States:
                     connection.spare_cursor = cursor
                     if versions.turn == turn and lock.epoch == epoch and lock.holds == 1:
                         # It may have its old value again if nothing was written while it was odd.
-                        version = before if not changed and version != before else version + 1
+                        if changed or version == before:
+                            version = (version + 1) & LARGEST_VERSION or FIRST_VERSION
+                        else:
+                            version = before
                         counters[stripe] = version
                         if parameters_at is None:
                             cache.keep(entries, key, state, stripe, version)

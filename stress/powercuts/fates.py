@@ -84,7 +84,7 @@ def fates(pending: Sequence[int], rng: random.Random, chances: int) -> Iterator[
     yield Fate("contents only", density=8, names=False, mapped="zeros")
     for number in range(chances):
         seed = rng.getrandbits(32)
-        mapped = f"{rng.choice(('seen', 'noise', 'zeros'))} {seed % 8}"
+        mapped = f"{rng.choice(('seen', 'noise', 'zeros'))} {seed % 256}"
         grows = rng.random() < 0.25
         time = rng.choice(pending)
         match number % 4:
