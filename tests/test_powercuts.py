@@ -159,6 +159,18 @@ def test_after_a_mishap_durability_is_asked_again_once_a_call_has_returned() -> 
     assert not verdict("acked 0 2")
 
 
+def test_a_backup_with_the_log_of_another_may_be_damaged_until_the_next_call() -> None:
+    history = replay([Call("set", ("m", "0.a", "A")), Call("restore"), Call("get", ("m", "0.a"))])
+    told = Progress.of([history])
+    damaged, failing = Finding({}, "malformed", is_damaged=True), Finding({}, "ValueError: 7")
+    excused: list[bool] = []
+    for mark in ("acked 0 0", "called 0 1", "acked 0 1", "called 0 2", "acked 0 2"):
+        told.hear(mark, [history])
+        excused.append(loss(damaged, [history], told, "FULL") is None)
+        assert loss(failing, [history], told, "FULL")
+    assert excused == [False, True, True, True, False]
+
+
 def test_a_replayed_history_is_what_the_calls_make() -> None:
     history = replay(
         [

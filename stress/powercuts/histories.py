@@ -35,6 +35,11 @@ class Call:
         """Whether durability may be asked again only after the next call."""
         return self.method in ("delete -wal", "delete -shm", "restore")
 
+    @property
+    def leaves_a_foreign_log(self) -> bool:
+        """Whether the log beside the database is another one's until the next call."""
+        return self.method == "restore"
+
 
 @dataclass(frozen=True)
 class History:

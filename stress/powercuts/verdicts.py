@@ -1,12 +1,14 @@
 """A directory that a power cut left, opened with the library and judged."""
 
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state import NotAStateFile, SQLiteStorage
 
 from .histories import START, History, Pair, States, owner_of
 
@@ -14,6 +16,7 @@ __all__ = ["Finding", "Progress", "examine", "loss"]
 
 _PROBE: Pair = ("probe", "0.probe@example.com")
 _PROBED = "PROBED"
+_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,12 @@ class Finding:
     Args:
         states: without those in START.
         problem: what is wrong with the store, whatever was acknowledged; None if nothing is.
+        is_damaged: whether it is that the database is damaged, and is said to be.
     """
 
     states: States
     problem: str | None
+    is_damaged: bool = False
 
 
 @dataclass
@@ -40,12 +45,16 @@ class Progress:
             acknowledged from a mishap on, until the call after it returns.
         certain_when_called: of each process, for each call, what was acknowledged by all when
             it was made. Where it is there, these are.
+        has_foreign_log: whether somebody has given the database's name to another one, and the
+            store has not been called since. SQLite replays the log into that one, if the power is
+            cut now, and nobody can tell that it does not belong there.
     """
 
     called: list[int]
     acknowledged: list[int]
     certain: list[int]
     certain_when_called: list[list[list[int]]]
+    has_foreign_log: bool = False
 
     @classmethod
     def of(cls, histories: Sequence[History]) -> "Progress":
@@ -58,6 +67,7 @@ class Progress:
         kind, process, call = mark.split()
         number, nth = int(process), int(call)
         is_mishap = histories[number].calls[nth].is_mishap
+        self.has_foreign_log |= histories[number].calls[nth].leaves_a_foreign_log
         if kind == "called":
             self.called[number] = nth + 1
             self.certain_when_called[number].append(self.certain.copy())
@@ -67,6 +77,7 @@ class Progress:
             self.acknowledged[number] = nth + 1
             if not is_mishap:
                 self.certain = self.acknowledged.copy()
+                self.has_foreign_log = False
 
 
 def examine(path: str, histories: Sequence[History]) -> Finding:
@@ -77,12 +88,36 @@ def examine(path: str, histories: Sequence[History]) -> Finding:
     """
     states: dict[Pair, str] = {}
     try:
-        with SQLiteStorage(path, timeout=5) as store:
+        with _at_most(_SECONDS), SQLiteStorage(path, timeout=5) as store:
             store.compare_and_set(*_PROBE, _PROBED, _PROBED)  # opens it, and changes nothing
             states, problem = _read(path)
-            return Finding(states, problem or next(_check(store, states, histories), None))
+            if problem:
+                return Finding(states, problem, is_damaged=True)
+            return Finding(states, next(_check(store, states, histories), None))
+    except (NotAStateFile, sqlite3.DatabaseError) as error:
+        return Finding(states, f"{type(error).__name__}: {error}", is_damaged=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what users would get
         return Finding(states, f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after so long, where this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"the store does not come back within {seconds} s")
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    # pytest-timeout's may be running. It waits meanwhile: this is short.
+    rest, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, rest)
+        signal.signal(signal.SIGALRM, handler)
 
 
 def _read(path: str) -> tuple[dict[Pair, str], str | None]:
@@ -128,6 +163,8 @@ def loss(
         rule: "FULL": all that was acknowledged must be there. "NORMAL": what is there must
             be what was there after some of the calls.
     """
+    if progress.has_foreign_log and (finding.is_damaged or not finding.problem):
+        return None
     if finding.problem:
         return finding.problem
     bounds: list[tuple[int, int]] = []

@@ -132,7 +132,7 @@ def _mishaps(process: int, rng: random.Random) -> Iterator[Call]:
     mishaps += ["back up", "restore"]
     for mishap in mishaps:
         for number in range(4):
-            state = f"{rng.getrandbits(40):x}"
+            state = rng.randbytes(rng.choice((10, 3_000))).hex()
             yield Call("set", (_MODULES[0], _sender(process, number), state))
         yield Call(mishap)
 
@@ -144,7 +144,7 @@ WORKLOADS: Final = {
         Workload("every call", 1, _every_call),
         Workload("checkpoints", 1, _checkpoints, weight=6),
         Workload("processes", 3, _processes),
-        Workload("mishaps", 1, _mishaps),
+        Workload("mishaps", 1, _mishaps, weight=3),
     )
 }
 
