@@ -5,7 +5,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -14,7 +13,6 @@ import pytest
 from powercuts import survey as surveying
 from powercuts.histories import Call, replay
 from powercuts.real import RealCuts, cut_for_real
-from powercuts.recording import Unavailable, record
 from powercuts.strace_log import UnknownCall
 from powercuts.survey import SurveyedWorkload, Synchronous, survey
 from powercuts.verdicts import Finding, Progress, loss
@@ -86,17 +84,14 @@ def test_a_workload_that_fails_fails_the_survey(monkeypatch: pytest.MonkeyPatch)
     assert "KeyError: 'unheard of'" in found.losses[0]
 
 
-def test_a_short_survey_spreads_its_cut_points_over_the_recording() -> None:
-    try:
-        recording = record("every call", "FULL", 1)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-    done: list[float] = []
-    surveying.cut_everywhere(
-        recording, 1, time.monotonic() + 0.5, tick=lambda _name, part: done.append(part)
-    )
-    gaps = [later - earlier for earlier, later in itertools.pairwise(done)]
-    assert max(gaps[:10]) < 2.5 / len(recording.operations)  # of 32 passes, in parts of all
+@pytest.mark.parametrize("moments", [1, 7, 8, 100, 11_639])
+def test_a_short_survey_spreads_its_cut_points_over_the_recording(moments: int) -> None:
+    chosen = list(surveying.passes(moments))
+    assert sorted(itertools.chain.from_iterable(chosen)) == list(range(moments))
+    for early in (1, 2, 4):
+        points = sorted(itertools.chain.from_iterable(chosen[:early]))
+        gaps = [later - sooner for sooner, later in itertools.pairwise([0, *points, moments])]
+        assert max(gaps) <= max(moments / 4 / early, 1)
 
 
 # The judge.

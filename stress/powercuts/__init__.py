@@ -8,6 +8,7 @@ From the top, each module importing only those below it:
     recording    a workload run under strace
     workloads    what is recorded, as a programme of its own
     disk         what a cut may leave of the operations so far
+    sectors      of a file, which can be there without which
     fates        how a cut is decided
     strace_log   strace's log, as operations
     histories    calls, and which states they make of which

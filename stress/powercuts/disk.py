@@ -17,11 +17,11 @@ Not modelled: disks that lose what was synced, or garble sectors that nobody was
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from .fates import SECTOR_BYTES, Fate
+from .fates import Fate
 from .operations import (
     ROOT,
     Make,
@@ -34,6 +34,7 @@ from .operations import (
     Truncate,
     Write,
 )
+from .sectors import all_sectors, apply, masks_of, size_after
 
 __all__ = ["Disk", "Key", "Remains"]
 
@@ -180,7 +181,7 @@ class Disk:
         for _, operation in file.pending:
             if operation.ended >= began:
                 break
-            _apply(file.durable, operation)
+            apply(file.durable, operation)
             done += 1
         file.generation += done
         del file.pending[:done]
@@ -199,10 +200,10 @@ class Disk:
         file = self._files[number]
         if file.is_mapped:
             return _Content(file, (number, fate.mapped), [], self._seen(path, fate.mapped))
-        masks = list(_masks(file.pending, fate))
+        masks = list(masks_of(file.pending, fate))
         whole = 0
         for (_, operation), mask in zip(file.pending, masks, strict=True):
-            if mask != _all_sectors(operation):
+            if mask != all_sectors(operation):
                 break
             whole += 1
         rest = masks[whole:]
@@ -250,11 +251,11 @@ class _Content:
             return self.seen
         content = bytearray(self.file.durable)
         for (_, operation), mask in zip(self.file.pending, self.masks, strict=False):
-            _apply(content, operation, mask)
+            apply(content, operation, mask)
         if self.grows:
             size = len(content)
             for _, operation in self.file.pending:
-                size = _size_after(size, operation)
+                size = size_after(size, operation)
             content.extend(bytes(max(0, size - len(content))))
         return bytes(content)
 
@@ -265,71 +266,3 @@ def _rename(names: dict[str, int], changes: Mapping[str, int | None]) -> None:
             names.pop(name, None)
         else:
             names[name] = file
-
-
-def _first_sector(operation: Write) -> int:
-    return operation.offset // SECTOR_BYTES
-
-
-def _sectors(operation: Write | Truncate) -> int:
-    if isinstance(operation, Truncate) or not operation.data:
-        return 1
-    end = operation.offset + len(operation.data)
-    return -(-end // SECTOR_BYTES) - _first_sector(operation)
-
-
-def _all_sectors(operation: Write | Truncate) -> int:
-    return int((1 << _sectors(operation)) - 1)
-
-
-def _masks(pending: Sequence[tuple[int, Write | Truncate]], fate: Fate) -> Iterator[int]:
-    """Yield which sectors of each operation are on the disk, as bits."""
-    old = 0  # sectors that were written, and are not on the disk as they were then
-    for time, operation in pending:
-        mask = fate.mask(time, _sectors(operation))
-        if isinstance(operation, Truncate):
-            if mask:
-                old &= (1 << -(-operation.size // SECTOR_BYTES)) - 1
-            else:
-                # What was written behind it later is in blocks that the file does not have yet.
-                old |= (-1) << (operation.size // SECTOR_BYTES)
-            yield mask
-        else:
-            first = _first_sector(operation)
-            mask &= ~(old >> first)
-            old |= (_all_sectors(operation) & ~mask) << first
-            yield mask
-
-
-def _apply(content: bytearray, operation: Write | Truncate, mask: int = -1) -> None:
-    if not mask:
-        return
-    if isinstance(operation, Truncate):
-        del content[operation.size :]
-        content.extend(bytes(operation.size - len(content)))
-        return
-    if mask == -1 or mask == _all_sectors(operation):
-        _write(content, operation.offset, operation.data)
-        return
-    sector = _first_sector(operation)
-    end = operation.offset + len(operation.data)
-    while mask:
-        if mask & 1:
-            start = max(sector * SECTOR_BYTES, operation.offset)
-            stop = min((sector + 1) * SECTOR_BYTES, end)
-            part = operation.data[start - operation.offset : stop - operation.offset]
-            _write(content, start, part)
-        mask >>= 1
-        sector += 1
-
-
-def _write(content: bytearray, offset: int, data: bytes) -> None:
-    if len(content) < offset:
-        content.extend(bytes(offset - len(content)))
-    content[offset : offset + len(data)] = data
-
-
-def _size_after(size: int, operation: Write | Truncate) -> int:
-    if isinstance(operation, Truncate):
-        return operation.size
-    return max(size, operation.offset + len(operation.data))

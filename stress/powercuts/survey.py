@@ -18,7 +18,7 @@ from .strace_log import UnknownCall
 from .verdicts import Finding, Progress, examine, loss
 from .workloads import STORE, WORKLOADS
 
-__all__ = ["SABOTAGES", "Survey", "SurveyedWorkload", "Tick", "cut_everywhere", "survey"]
+__all__ = ["SABOTAGES", "Survey", "SurveyedWorkload", "Tick", "cut_everywhere", "passes", "survey"]
 
 SABOTAGES: Final = ("synchronous-off", "no-directory-syncs", "normal-as-full")
 """What makes a survey fail: connections that never sync, behind the library's back; a disk that
@@ -29,9 +29,13 @@ Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 Tick: TypeAlias = Callable[[str, float], None]
 """Called now and then with the workload and how much of it is done, from 0 to 1."""
 
-# A coarse pass over the whole recording, then finer ones between: so a short run's cut points
-# lie evenly.
-_PASSES: Final = 32
+# Of a pass over the recording, that is. The first is coarse, the others lie between: so a short
+# run's cut points lie evenly.
+_POINTS: Final = 8
+
+# Of a workload's time, at least, however long the recording took.
+_CUTTING_SHARE: Final = 0.25
+
 _LOSSES: Final = 20
 _CHANCES: Final = 4
 
@@ -94,8 +98,9 @@ def survey(
 
     Args:
         seed: of all choices: the workloads', and what is left after a cut.
-        seconds: how long all of it may take, the recording included. Where the time does not
-            suffice for every cut point, they lie evenly over each recording.
+        seconds: how long all of it may take, the recording included (and a quarter more where
+            that took all). Where the time does not suffice for every cut point, they lie evenly
+            over each recording.
         workloads: names of those to survey.
         levels: what their stores are opened with.
         sabotage: one of `SABOTAGES`, or None.
@@ -122,6 +127,7 @@ def survey(
             problem = f"it could not be recorded: {error}"
             done.append(SurveyedWorkload(name, level, losses=(problem,)))
             continue
+        until = max(until, time.monotonic() + (until - start) * _CUTTING_SHARE)
         result = cut_everywhere(recording, seed, until, sabotage=sabotage, keep=keep, tick=tick)
         done.append(replace(result, seconds=round(time.monotonic() - start, 3)))
         if result.losses:
@@ -140,23 +146,23 @@ def cut_everywhere(
 ) -> SurveyedWorkload:
     """Cut the power in a recording, until all cut points are done, or a time by `time.monotonic`.
 
-    Raises and arguments: as `survey`. At least one pass over the recording is begun.
+    The arguments are as those of `survey`.
     """
     name = f"{recording.workload}, {recording.synchronous}"
     judge = _Judge(recording, sabotage, keep)
     moments = len(recording.operations) + 1
     cut_points = 0
     with scratch_directory() as scratch:
-        for number, step in enumerate(_passes()):
+        for chosen in passes(moments):
             disk = Disk(recording.sightings, heeds_directory_syncs=sabotage != "no-directory-syncs")
             progress = Progress.of(recording.histories)
             for moment in range(moments):
-                if moment % _PASSES == step:
+                if moment in chosen:
                     if time.monotonic() > until or len(judge.losses) >= _LOSSES:
                         break
                     judge.cut(disk, progress, random.Random(f"{seed} {moment}"), scratch)
                     cut_points += 1
-                    tick(name, (number + moment / moments) / _PASSES)
+                    tick(name, cut_points / moments)
                 if moment < len(recording.operations):
                     operation = recording.operations[moment]
                     disk.do(operation)
@@ -177,11 +183,13 @@ def cut_everywhere(
     )
 
 
-def _passes() -> Iterator[int]:
-    """Yield 0 to 31, each as far from those before it as can be: 0, 16, 8, 24, 4, ..."""
-    bits = _PASSES.bit_length() - 1
-    for number in range(_PASSES):
-        yield int(f"{number:0{bits}b}"[::-1], 2)
+def passes(moments: int) -> Iterator[range]:
+    """Divide the moments into passes over all of them, each as far from the earlier as can be."""
+    bits = max(moments // _POINTS, 1).bit_length() - 1
+    for number in range(1 << bits):
+        # 0, 4, 2, 6, 1, 5, 3, 7: the number's bits in the opposite order.
+        step = sum(1 << (bits - 1 - bit) for bit in range(bits) if number >> bit & 1)
+        yield range(step, moments, 1 << bits)
 
 
 class _Judge:
