@@ -124,3 +124,18 @@ def test_a_crash_in_the_middle_of_mending_leaves_a_sound_database(path: str) -> 
     with SQLiteStorage(path) as store:
         store.set("m", "ann", "A")
     assert rows(path)["m", "ann"] == "A"
+
+
+def test_a_crash_before_the_copy_has_the_name_loses_nothing_where_the_log_was_there(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = os.fork()
+    if not pid:
+        store = SQLiteStorage(path)
+        store.set("m", "ann", "A")
+        os.unlink(f"{path}-shm")
+        monkeypatch.setattr(os, "rename", lambda *_: os._exit(7))
+        store.set("m", "bob", "B")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert rows(path) == {("m", "ann"): "A"}

@@ -43,14 +43,19 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     every other process that is a replaced database, which it notices and can leave without
     harm. Merely reopening would make the others read pages of the new log out of the old one.
 
-    Called with the write lock held. A crash before the renaming leaves the database as it was,
-    without its deleted log; one after it, the copy. The database is not written to: a crash
-    between two pages, with no log left to put that right, would leave it damaged.
+    Called with the write lock held. A log that still has its name (the -shm was deleted) goes
+    before the renaming, so what it holds is written into the database first, and a crash leaves
+    everything at any moment. Where the log was deleted, the database is not written to: a crash between
+    two pages, with no log left to put that right, would leave it damaged. So a crash before
+    the renaming leaves it as it was, without its log; one after it, the copy.
 
     Raises:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,
             and the next call tries again.
     """
+    log = f"{path}-wal"
+    if connection.side_files.get(log) == _filesystem.identity(log) is not None:
+        first_row(connection, "PRAGMA wal_checkpoint(FULL)")
     copy = f"{path}.rescue"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)

@@ -32,8 +32,11 @@ class Call:
 
     @property
     def is_mishap(self) -> bool:
-        """Whether durability may be asked again only after the next call."""
-        return self.method in ("delete -wal", "delete -shm", "restore")
+        """Whether durability may be asked again only after the next call.
+
+        Not of a deleted -shm, beside which the log is still there.
+        """
+        return self.method in ("delete -wal", "restore")
 
     @property
     def leaves_a_foreign_log(self) -> bool:
