@@ -45,9 +45,9 @@ def replace_by_copy(connection: Connection, path: str) -> None:
 
     Called with the write lock held. A log that still has its name (the -shm was deleted) goes
     before the renaming, so what it holds is written into the database first, and a crash leaves
-    everything at any moment. Where the log was deleted, the database is not written to: a crash between
-    two pages, with no log left to put that right, would leave it damaged. So a crash before
-    the renaming leaves it as it was, without its log; one after it, the copy.
+    everything at any moment. Where the log was deleted, the database is not written to: a
+    crash between two pages, with no log left to put that right, would leave it damaged. So
+    a crash before the renaming leaves it as it was, without its log; one after it, the copy.
 
     Raises:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,
