@@ -20,7 +20,7 @@ from rich.console import Console
 
 from faults import FAULTS, NEVER
 from reporting.display import Display, print_summary
-from reporting.page import write_report
+from reporting.page import Run, write_report
 from soaking.campaign import Campaign
 from soaking.crew import adopt_orphans
 from soaking.sabotages import SABOTAGES
@@ -126,15 +126,21 @@ def main(
             is_interrupted = True
     if _is_anybody_left():
         campaign.rounds[-1].problem = "a process is left when all is over"
-    command = _command_line(seed)
-    write_report(report, campaign, command=command, sabotage=sabotage, interrupted=is_interrupted)
+    run = Run(
+        campaign,
+        survey=None,
+        cuts=None,
+        command=_command_line(seed),
+        sabotage=SABOTAGES[sabotage].about if sabotage else None,
+        is_interrupted=is_interrupted,
+    )
+    write_report(report, run)
     print_summary(console, campaign, report, interrupted=is_interrupted)
-    is_bad = any(each.problems for each in campaign.rounds) or not campaign.rounds
-    if is_bad:
+    if run.is_bad:
         console.print(f"the records are kept: {directory}", soft_wrap=True)
     elif keep is None:
         shutil.rmtree(directory)
-    sys.exit(1 if is_bad else 130 if is_interrupted else 0)
+    sys.exit(1 if run.is_bad else 130 if is_interrupted else 0)
 
 
 def _is_anybody_left() -> bool:

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from lamson_sqlite_state import LockTimeout, NotAStateFile, StorageError, _schema
+from lamson_sqlite_state import LockTimeout, NotAStateFile, SQLiteStorage, StorageError, _schema
 from lamson_sqlite_state._sqlite_errors import NotNow, translated
 
 
@@ -37,6 +37,15 @@ def test_each_kind_has_its_remedy(code: int, kind: type[StorageError], message: 
     assert str(ours).startswith("/run/states: ")
     with pytest.raises(kind, match=message):
         raise ours
+
+
+def test_a_database_that_can_be_opened_by_now_is_no_matter_of_permission(path: str) -> None:
+    """Another thread may have given back the descriptor that was missing."""
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A")
+    error = translated(error_with(sqlite3.SQLITE_CANTOPEN), path, is_writing=True)
+    assert "could not be opened, but can be now: try again" in str(error)
+    assert "ulimit -n" in str(error)
 
 
 def test_failed_reading_leaves_no_doubt_about_writing() -> None:

@@ -12,6 +12,9 @@ __all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated"]
 
 OPENING_SECONDS: Final = 0.25
 
+# Who has dropped privileges for a while is judged by those he has now.
+_HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
+
 
 class NotNow(Exception):
     """Somebody else has what this call needs; nothing was done, and it may be tried again.
@@ -92,8 +95,27 @@ def _cannot_open(path: str) -> StorageError:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+    if _may_be_opened(path):
+        # Whatever kept it from being opened is over. Where other threads open files, too, that is
+        # a shortage of descriptors.
+        return StorageError(
+            "the database, its -wal or its -shm could not be opened, but can be now: try again, "
+            "and raise the limit of file descriptors if this process uses many (ulimit -n)",
+            path,
+        )
     return StorageError(
         "the database or its -wal and -shm cannot be opened: give this user read and write "
         "permission to them and to the directory",
         path,
+    )
+
+
+def _may_be_opened(path: str) -> bool:
+    # Asked with access(): opening and closing any of them would drop this process's locks on it.
+    needed = {os.path.dirname(path): os.W_OK | os.X_OK, path: os.R_OK | os.W_OK}
+    for side_file in (f"{path}-wal", f"{path}-shm"):
+        if os.path.lexists(side_file):
+            needed[side_file] = os.R_OK | os.W_OK
+    return all(
+        os.access(file, mode, effective_ids=_HAS_EFFECTIVE_IDS) for file, mode in needed.items()
     )

@@ -15,7 +15,7 @@ from .files import (
     VersionsTruncated,
 )
 from .inside import Clock, Signals
-from .other_tools import Edits, Housekeeping, OpenTransaction, Restore
+from .other_tools import Edits, HeldLock, Housekeeping, OpenTransaction, Restore
 from .processes import Crowd, ForkStorm, Kill, Multiprocessing, Orphan, ShortLived, Stop
 from .shortages import Descriptors, FailingSyncs, FailingWrites, FullDisk
 
@@ -56,6 +56,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             Edits(),
             Housekeeping(),
             OpenTransaction(),
+            HeldLock(),
             FullDisk(),
             Descriptors(),
             FailingSyncs(),

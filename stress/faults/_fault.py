@@ -8,7 +8,7 @@ from typing import ClassVar
 from soaking.stage import Stage
 from soaking.worker import Worker
 
-__all__ = ["NEVER", "Fault", "ReadersGoOn"]
+__all__ = ["NEVER", "Fault", "WritersWait"]
 
 NEVER = "a wrong answer, a lost acknowledged write, a hang beyond the timeout, a corrupt file"
 """What no fault allows."""
@@ -69,8 +69,8 @@ class Fault:
         return nullcontext()
 
 
-class ReadersGoOn(Fault):
-    """A fault that keeps all writers waiting. In each worker, one more thread does but read.
+class WritersWait(Fault):
+    """A fault that keeps all writers waiting. In each worker, one more thread only reads.
 
     Without `clear`, as the first read of a pair stores START, and waits for the writers then.
     """

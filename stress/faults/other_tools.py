@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from typing import Final
 
+from filelock import FileLock
+
 from _caller import Pairs
 from _history import new_value, state_of
 from soaking.setting import FIRST_TOOL
 from soaking.stage import Mishaps, Stage
 from soaking.worker import Worker
 
-from ._fault import Fault, ReadersGoOn
+from ._fault import Fault, WritersWait
 
-__all__ = ["Edits", "Housekeeping", "OpenTransaction", "Restore"]
+__all__ = ["Edits", "HeldLock", "Housekeeping", "OpenTransaction", "Restore"]
 
 _BUSY_SECONDS: Final = 5.0
 
@@ -53,15 +55,14 @@ class _Tool(Fault):
         with closing(
             sqlite3.connect(stage.path, timeout=_BUSY_SECONDS, isolation_level=None)
         ) as connection:
-            while not stage.is_over:
-                time.sleep(stage.between(0.01, 0.1))
+            while not _is_over_after(stage, stage.between(0.01, 0.1)):
                 self.use(connection, stage)
 
     def use(self, connection: sqlite3.Connection, stage: Stage) -> None:
         """Do once what it does."""
 
 
-class OpenTransaction(_Tool, ReadersGoOn):
+class OpenTransaction(_Tool, WritersWait):
     """A write transaction."""
 
     name = "open-transaction"
@@ -72,9 +73,33 @@ class OpenTransaction(_Tool, ReadersGoOn):
 
     def use(self, connection: sqlite3.Connection, stage: Stage) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        with stage.log.struck(self.name, "transaction held open", readers_go_on=True):
+        with stage.log.struck(self.name, "transaction held open", writers_wait=True):
             time.sleep(self.timeout * stage.between(1.3, 2.0))
         connection.execute("ROLLBACK")
+
+
+class HeldLock(WritersWait):
+    """The lock file's lock, by another program."""
+
+    name = "held-lock"
+    about = "another program holds the write lock (filelock.FileLock) for longer than the timeout"
+    allows = "LockTimeout for those who want to write meanwhile; reading must go on"
+    errors = (("LockTimeout", "another process holds"),)
+    is_alone = True
+    timeout = 0.3
+
+    def strikes(self, stage: Stage) -> Iterator[float]:
+        holder = stage.crew.fork("other program", lambda _: self.hold(stage), number=FIRST_TOOL)
+        while holder.is_alive:
+            yield 0.05
+            stage.crew.poll()
+
+    def hold(self, stage: Stage) -> None:
+        """Hold the lock again and again until the round is over."""
+        lock = FileLock(stage.path + ".lock", poll_interval=0.001)
+        while not _is_over_after(stage, stage.between(0.05, 0.2)):
+            with lock, stage.log.struck(self.name, "lock held", writers_wait=True):
+                time.sleep(self.timeout * stage.between(1.3, 2.0))
 
 
 class Edits(_Tool):
@@ -159,3 +184,8 @@ class Housekeeping(_Tool):
                 event["error"] = str(error)
                 if "locked" not in str(error):
                     raise
+
+
+def _is_over_after(stage: Stage, seconds: float) -> bool:
+    time.sleep(seconds)
+    return stage.is_over

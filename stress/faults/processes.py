@@ -17,7 +17,7 @@ from soaking.setting import Setting
 from soaking.stage import Stage
 from soaking.worker import Worker
 
-from ._fault import Fault, ReadersGoOn
+from ._fault import Fault, WritersWait
 
 __all__ = ["Crowd", "ForkStorm", "Kill", "Multiprocessing", "Orphan", "ShortLived", "Stop"]
 
@@ -55,7 +55,7 @@ class Kill(Fault):
             is_holders_turn = not is_holders_turn
 
 
-class Stop(ReadersGoOn):
+class Stop(WritersWait):
     """SIGSTOP."""
 
     name = "stop"
@@ -76,7 +76,7 @@ class Stop(ReadersGoOn):
                 continue
             try:
                 with stage.log.struck(self.name, "stopped with the write lock held") as event:
-                    event |= {"number": member.number, "readers_go_on": True}
+                    event |= {"number": member.number, "writers_wait": True}
                     yield self.timeout * stage.between(1.3, 2.0)
             finally:
                 stage.resume(member, since_ns)

@@ -135,7 +135,7 @@ class Descriptors(Fault):
     name = "descriptors"
     about = "in each worker a thread takes all file descriptors there are, and gives them back"
     allows = "StorageError that says so, with nothing written"
-    errors = (("StorageError", "file descriptors left"),)
+    errors = (("StorageError", "file descriptors"),)
     is_alone = True
 
     @contextmanager

@@ -12,7 +12,7 @@ SECOND: Final = "a second judge agrees"
 ACKNOWLEDGED: Final = "what was acknowledged is there"
 ERRORS: Final = "only allowed errors were raised"
 DURATION: Final = "no call took longer than it may"
-READERS: Final = "readers wait for nobody, and writers no longer than they may"
+HELD: Final = "while the write lock is held, all read on and nobody writes"
 SHARES: Final = "the workers got equal shares"
 SIZES: Final = "the files stay within bounds"
 ACTIVE: Final = "the faults struck, and everybody worked"
@@ -35,8 +35,9 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         ERRORS: "Calls have raised nothing but what the faults of the round allow.",
         DURATION: "No call has taken longer than its timeout (a first read twice that), but for "
         "the time that its process was stopped by us.",
-        READERS: "While somebody keeps all writers waiting, every other process still reads, and "
-        "those who want to write are told after their timeout.",
+        HELD: "While one process, stopped or another program's, holds the lock, every other "
+        "process still reads, no write is acknowledged, and those who want to write are told after "
+        "their timeout.",
         SHARES: "In a round without faults, no worker gets to write much less often than "
         "the others.",
         SIZES: "Neither SQLite's log nor the database has grown beyond what the rows need.",

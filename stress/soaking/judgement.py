@@ -16,6 +16,7 @@ from _caller import Pairs
 from _history import START, Kind, Operation, load, state_of
 from _linearizability import check
 from _second_opinion import look_again
+from _violation import what_it_was
 from faults import FAULTS, Fault
 
 from . import checks
@@ -44,7 +45,10 @@ _EMPTY_BYTES: Final = 1 << 16
 # the end of a round cuts it short.
 _LONG_STOP: Final = 1.2
 
-# How long after its fork a worker may not have begun to read, or an error may be raised.
+# How long before the end a worker must have been forked to be asked what it has done.
+_ACTIVE_NS: Final = 1_000_000_000
+
+# How long after its fork a worker may not have begun to read.
 _LATE_NS: Final = 500_000_000
 
 
@@ -93,7 +97,7 @@ def judged(evidence: Evidence) -> list[Check]:
         _acknowledged(evidence),
         _errors(evidence),
         _waiting(evidence),
-        _readers_go_on(evidence),
+        _held(evidence),
         _fairness(evidence),
         _sizes(evidence),
         _something_happened(evidence),
@@ -211,34 +215,60 @@ def _waiting(evidence: Evidence) -> Check:
     return Check(name, shortened(problems), f"longest {longest:.2f} s")
 
 
-def _readers_go_on(evidence: Evidence) -> Check:
+def _held(evidence: Evidence) -> Check:
     timeout = evidence.record["setting"]["timeout"]
+    until_ns = evidence.record["setting"]["until"] * 1e9
+    first_calls: dict[int, int] = {}  # of what writes a value
+    for op in evidence.history:
+        if op.kind != Kind.GET:
+            first_calls.setdefault(op.value, op.called_ns)
     problems, times = [], 0
     for event in evidence.events:
         begin_ns, end_ns = event["begin_ns"], event["end_ns"]
-        if not event.get("readers_go_on") or end_ns - begin_ns < _LONG_STOP * timeout * 1e9:
+        is_whole = end_ns < until_ns and end_ns - begin_ns > _LONG_STOP * timeout * 1e9
+        if not event.get("writers_wait") or not is_whole:
             continue
         times += 1
+        meanwhile = f"{(end_ns - begin_ns) / 1e9:.2f} s of: {event['what']}"
         if not any(
-            "LockTimeout" in error["types"] and begin_ns < error["raised_ns"] < end_ns + _LATE_NS
+            "LockTimeout" in error["types"] and begin_ns < error["raised_ns"] < end_ns
             for error in evidence.errors
         ):
-            problems.append(f"nobody who wanted to write gave up while: {event['what']}")
-        readers = {
-            op.process
+            problems.append(f"nobody who wanted to write gave up in {meanwhile}")
+        inside = [
+            op
             for op in evidence.history
-            if op.kind == Kind.GET and begin_ns < op.called_ns < (op.returned_ns or end_ns) < end_ns
-        }
+            if begin_ns < op.called_ns < (op.returned_ns or end_ns) < end_ns
+            and op.process not in (event.get("number"), AUDITOR)
+        ]
         problems += [
-            f"worker {member['number']} could not read once while: {event['what']}"
+            f"process {op.process} thread {op.thread}: {what_it_was(op)} in {meanwhile}"
+            for op in inside
+            if _is_new_write(op, first_calls)
+        ]
+        readers = {op.process for op in inside if op.kind == Kind.GET}
+        problems += [
+            f"worker {member['number']} could not read once in {meanwhile}"
             for member in evidence.record["members"]
             if member["role"] == "worker"
             and member["number"] not in {event.get("number"), *readers}
             and member["started_ns"] < begin_ns - _LATE_NS
             and end_ns < member["ended_ns"]
         ]
-    name = checks.READERS
-    return Check(name, shortened(problems), f"{times} times" * bool(times))
+    return Check(checks.HELD, shortened(problems), f"{times} times" * bool(times))
+
+
+def _is_new_write(operation: Operation, first_calls: Mapping[int, int]) -> bool:
+    """Whether an operation has certainly changed the file."""
+    match operation.kind:
+        case Kind.SET:
+            # Setting the state that is there already writes nothing, and needs no lock.
+            return operation.called_ns == first_calls[operation.value]
+        case Kind.SET_ALL | Kind.COMPARE_AND_SET:
+            return bool(operation.result)
+        case Kind.CLEAR:
+            return True
+    return False
 
 
 def shares(evidence: Evidence) -> dict[int, float]:
@@ -306,7 +336,7 @@ def _something_happened(evidence: Evidence) -> Check:
         for member in evidence.record["members"]
         if member["role"] == "worker"
         and member["number"] not in active
-        and not member["killed_by"]
         and member["exit_code"] == 0
+        and member["started_ns"] < evidence.record["ended_ns"] - _ACTIVE_NS
     ]
     return Check(checks.ACTIVE, shortened(problems))

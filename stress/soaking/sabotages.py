@@ -241,7 +241,7 @@ def _since_in_seconds() -> None:
 SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
     {
         "no-file-lock": Sabotage(
-            "writers do not lock the lock file", _no_file_lock, ("calm",), (checks.LINEARIZABLE,)
+            "writers do not lock the lock file", _no_file_lock, ("held-lock",), (checks.HELD,)
         ),
         "lock-outlives-its-holder": Sabotage(
             "the lock is a file that exists, which nobody deletes when its holder dies",
@@ -289,10 +289,10 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
             (checks.LINEARIZABLE, checks.ACKNOWLEDGED, checks.SOUND, checks.ERRORS),
         ),
         "reads-take-the-lock": Sabotage(
-            "readers lock the lock file, too", _reads_take_the_lock, ("stop",), (checks.READERS,)
+            "readers lock the lock file, too", _reads_take_the_lock, ("stop",), (checks.HELD,)
         ),
         "endless-patience": Sabotage(
-            "no call gives up waiting", _endless_patience, ("stop",), (checks.READERS,)
+            "no call gives up waiting", _endless_patience, ("stop",), (checks.HELD,)
         ),
         "unequal-patience": Sabotage(
             "half of the processes wait longer before they try again",
