@@ -9,6 +9,7 @@ if every sabotage was caught.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,13 +24,15 @@ from rich.console import Console
 from rich.table import Table
 
 from faults import FAULTS
-from soaking.sabotages import SABOTAGES
+from soaking.sabotages import POWER_CUT, SABOTAGES
 
 _SOAK: Final = Path(__file__).parent / "soak.py"
 
 _SOUND_SECONDS: Final = 20.0
 _HUNT_SECONDS: Final = 30.0
 _LIMIT_SECONDS: Final = 120.0
+
+_BROKEN: Final = re.compile(r"^(?:Round \d+|Power cuts): not so: (.*)$", re.MULTILINE)
 
 _PIPED_WIDTH: Final = 150
 
@@ -74,7 +77,7 @@ def main(only: list[str], seed: int) -> None:
     for name in only:
         sabotage = SABOTAGES[name]
         with_faults = ", ".join(sabotage.faults)
-        reason = next(filter(None, (FAULTS[f].missing() for f in sabotage.faults)), None)
+        reason = _missing(sabotage.faults)
         if reason:
             table.add_row(name, with_faults, f"[yellow]skipped: {reason}[/yellow]", "")
             continue
@@ -94,6 +97,14 @@ def main(only: list[str], seed: int) -> None:
     console.print("[bold green]Every sabotage was caught[/bold green]")
 
 
+def _missing(faults: Sequence[str]) -> str | None:
+    """Return what is missing here for the faults, or None."""
+    reasons = [FAULTS[name].missing() for name in faults if name in FAULTS]
+    if POWER_CUT in faults and shutil.which("strace") is None:
+        reasons.append("strace is not installed, which records system calls")
+    return next(filter(None, reasons), None)
+
+
 def _soaked(faults: Sequence[str], sabotage: str | None, seconds: float, seed: int) -> _Outcome:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="selftest-") as scratch:
@@ -106,7 +117,7 @@ def _soaked(faults: Sequence[str], sabotage: str | None, seconds: float, seed: i
             command, capture_output=True, text=True, timeout=_LIMIT_SECONDS, check=False
         )
     text = ended.stdout + ended.stderr
-    broken = list(dict.fromkeys(re.findall(r"^Round \d+: not so: (.*)$", text, re.MULTILINE)))
+    broken = list(dict.fromkeys(_BROKEN.findall(text)))
     if ended.returncode not in (0, 1) or bool(broken) != bool(ended.returncode):
         broken.append(f"the soak ended with {ended.returncode}")
     return _Outcome(broken, time.monotonic() - start, text)

@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,11 +20,15 @@ import click
 from rich.console import Console
 
 from faults import FAULTS, NEVER
+from powercuts.real import RealCuts, cut_for_real
+from powercuts.survey import SABOTAGES as POWER_SABOTAGES
+from powercuts.survey import Survey
+from powercuts.survey import survey as survey_all
 from reporting.display import Display, print_summary
 from reporting.page import Run, write_report
 from soaking.campaign import Campaign
 from soaking.crew import adopt_orphans
-from soaking.sabotages import SABOTAGES
+from soaking.sabotages import POWER_CUT, SABOTAGES
 
 _REPORT: Final = Path(__file__).parent / "report.html"
 
@@ -31,11 +36,18 @@ _REPORT: Final = Path(__file__).parent / "report.html"
 _PIPED_WIDTH: Final = 150
 
 
+_ALL: Final = (*FAULTS, POWER_CUT)
+
+# Of the time, where there are power cuts and rounds.
+_POWER_CUT_SHARE: Final = 0.2
+_REAL_SHARE: Final = 0.3
+
+
 def _named_faults(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
-    names = list(FAULTS) if value == "all" else [name.strip() for name in value.split(",")]
+    names = list(_ALL) if value == "all" else [name.strip() for name in value.split(",")]
     for name in names:
-        if name not in FAULTS:
-            raise click.BadParameter(f"{name!r} is none of: all, {', '.join(FAULTS)}")
+        if name not in _ALL:
+            raise click.BadParameter(f"{name!r} is none of: all, {', '.join(_ALL)}")
     return names
 
 
@@ -43,12 +55,14 @@ def _listed_faults(context: click.Context, _parameter: click.Parameter, value: b
     if value:
         for name, fault in FAULTS.items():
             click.echo(f"{name}\n    {fault.about}\n    allows: {fault.allows}")
+        click.echo(f"{POWER_CUT}\n    the power is cut, on a model of a disk and on a real ext4")
+        click.echo("    allows: at NORMAL, the loss of the last states")
         click.echo(f"Never allowed: {NEVER}.")
         context.exit()
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(min=1.0), help="How long, about: 45 if not given.")
+@click.option("--seconds", type=click.FloatRange(min=1.0), help="How long, about: 60 if not given.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), help="The same in minutes.")
 @click.option("--seed", type=int, help="Of all choices; by default another each time.")
 @click.option("--workers", default=8, show_default=True, help="Processes to fork in a round.")
@@ -105,7 +119,7 @@ def main(
         raise click.UsageError("give --seconds or --minutes, not both")
     if keep is not None and keep.exists():
         raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
-    seconds = minutes * 60 if minutes is not None else seconds or 45.0
+    seconds = minutes * 60 if minutes is not None else seconds or 60.0
     seed = random.randrange(10**6) if seed is None else seed
     directory = keep or Path(tempfile.mkdtemp(prefix="soak-"))
     directory.mkdir(exist_ok=True)
@@ -115,27 +129,40 @@ def main(
     if sabotage:
         SABOTAGES[sabotage].apply()
     adopt_orphans()
+    in_rounds = [name for name in faults if name != POWER_CUT]
+    cut_seconds = 0.0
+    if POWER_CUT in faults:
+        cut_seconds = seconds * (_POWER_CUT_SHARE if in_rounds else 1.0)
     campaign = Campaign(
-        directory, seconds, seed, faults, workers, threads, synchronous, is_hunt=bool(sabotage)
+        directory,
+        seconds - cut_seconds,
+        seed,
+        in_rounds,
+        workers,
+        threads,
+        synchronous,
+        is_hunt=bool(sabotage),
     )
-    is_interrupted = False
+    survey, cuts, is_interrupted = None, None, False
     with Display(console, seconds) as display:
         try:
-            campaign.run(display.show)
+            if in_rounds:
+                campaign.run(display.show)
+                _demand_that_nobody_is_left(campaign)
+            if cut_seconds:
+                survey, cuts = cut_power(seed, cut_seconds, sabotage, display.show_cut)
         except KeyboardInterrupt:
             is_interrupted = True
-    if _is_anybody_left():
-        campaign.rounds[-1].problem = "a process is left when all is over"
     run = Run(
         campaign,
-        survey=None,
-        cuts=None,
+        survey=survey,
+        cuts=cuts,
         command=_command_line(seed),
         sabotage=SABOTAGES[sabotage].about if sabotage else None,
         is_interrupted=is_interrupted,
     )
     write_report(report, run)
-    print_summary(console, campaign, report, interrupted=is_interrupted)
+    print_summary(console, run, report)
     if run.is_bad:
         console.print(f"the records are kept: {directory}", soft_wrap=True)
     elif keep is None:
@@ -143,12 +170,23 @@ def main(
     sys.exit(1 if run.is_bad else 130 if is_interrupted else 0)
 
 
-def _is_anybody_left() -> bool:
+def cut_power(
+    seed: int, seconds: float, sabotage: str | None, tick: Callable[[str, float], None]
+) -> tuple[Survey, RealCuts]:
+    """Cut the power wherever it hurts."""
+    of_disk = sabotage if sabotage in POWER_SABOTAGES else None
+    survey = survey_all(seed, seconds * (1 - _REAL_SHARE), sabotage=of_disk, tick=tick)
+    cuts = cut_for_real(seed, seconds * _REAL_SHARE, sabotage=of_disk, tick=tick)
+    return survey, cuts
+
+
+def _demand_that_nobody_is_left(campaign: Campaign) -> None:
     try:
-        os.waitpid(-1, os.WNOHANG)
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return False
-    return True
+        return
+    who = f"{found.si_pid}, which has ended" if found else "one that is at work"
+    campaign.rounds[-1].problem = f"a process is left when all rounds are over: {who}"
 
 
 def _command_line(seed: int) -> str:
@@ -159,7 +197,7 @@ def _command_line(seed: int) -> str:
     for parameter in context.command.params:
         name = parameter.name or ""
         value = given.get(name)
-        if name == "faults" and value == list(FAULTS):
+        if name == "faults" and value == list(_ALL):
             value = None
         if value is not None and value != parameter.default:
             text = ",".join(value) if isinstance(value, list) else f"{value}"

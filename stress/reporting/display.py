@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from reporting.page import Run
+from soaking import checks
 from soaking.campaign import Campaign, Round
 from soaking.setting import Board
 from soaking.statistics import merged, percentile_us
@@ -79,9 +81,19 @@ class Display:
         )
         self._progress.refresh()
 
+    def show_cut(self, name: str, done: float) -> None:
+        """Redraw while the power is cut on one workload after the other."""
+        now = time.monotonic()
+        if now - self._redrawn >= _REDRAW_SECONDS:
+            self._redrawn = now
+            text = f"power cuts: {name}, {done:.0%}"
+            self._progress.update(self._task, completed=now - self._start, description=text)
+            self._progress.refresh()
 
-def print_summary(console: Console, campaign: Campaign, report: Path, *, interrupted: bool) -> None:
+
+def print_summary(console: Console, run: Run, report: Path) -> None:
     """Print what was run and what was found."""
+    campaign = run.campaign
     table = Table(title="Rounds", title_justify="left")
     for heading in ("faults", "times"):
         table.add_column(heading, no_wrap=True)
@@ -98,8 +110,12 @@ def print_summary(console: Console, campaign: Campaign, report: Path, *, interru
             lines = problem.splitlines()
             console.print(f"[red]Round {each.number}: not so: {check}[/red]", soft_wrap=True)
             console.print(escape("\n".join(lines[:_MOST_LINES])), soft_wrap=True)
-    is_bad = any(each.problems for each in campaign.rounds)
-    if interrupted:
+    is_bad = run.is_bad
+    for part in (run.survey, run.cuts):
+        for loss in part.losses if part else ():
+            console.print(f"[red]Power cuts: not so: {checks.POWER}[/red]", soft_wrap=True)
+            console.print(escape("\n".join(loss.splitlines()[:_MOST_LINES])), soft_wrap=True)
+    if run.is_interrupted:
         console.print("Interrupted: what was not run is not judged.")
     if is_bad:
         console.print("[bold red]PROMISES WERE BROKEN[/bold red]")

@@ -19,6 +19,7 @@ ACTIVE: Final = "the faults struck, and everybody worked"
 ENDS: Final = "every process ended well"
 SOUND: Final = "the file is sound"
 LEFT: Final = "nothing is left"
+POWER: Final = "no power cut loses what was acknowledged"
 BESIDE: Final = "nothing went wrong beside the calls"
 
 MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
@@ -47,6 +48,8 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         SOUND: "SQLite's integrity check finds nothing, and every row can be read and makes sense.",
         LEFT: "When all have ended there is no lock held, no descriptor open, and no file but the "
         "store's own.",
+        POWER: "Whatever a cut of the power may leave of the files opens again, is sound, and has "
+        "every acknowledged state (at NORMAL: all states that there were at some time).",
         BESIDE: "The faults could strike and be put right, and no thread of the first process "
         "died.",
     }

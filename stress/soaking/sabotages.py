@@ -28,7 +28,10 @@ from lamson_sqlite_state import _write_lock as write_lock
 
 from . import checks
 
-__all__ = ["SABOTAGES", "Sabotage"]
+__all__ = ["POWER_CUT", "SABOTAGES", "Sabotage"]
+
+POWER_CUT: Final = "power-cut"
+"""The fault that strikes by itself, not in a round."""
 
 _LATE_SECONDS: Final = 0.0005
 _UNFAIR_SECONDS: Final = 0.05
@@ -238,6 +241,10 @@ def _since_in_seconds() -> None:
     _replace(states.States.write, "__defaults__", (schema.SET, None))
 
 
+def _nothing() -> None:
+    pass
+
+
 SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
     {
         "no-file-lock": Sabotage(
@@ -335,6 +342,22 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
             _since_in_seconds,
             ("calm",),
             (checks.SOUND,),
+        ),
+        # What follows is done by the power cuts themselves, to the stores and disks they make.
+        "synchronous-off": Sabotage(
+            "connections never sync, behind the library's back",
+            _nothing,
+            (POWER_CUT,),
+            (checks.POWER,),
+        ),
+        "normal-as-full": Sabotage(
+            "stores are opened at NORMAL, and what FULL promises is asked of them",
+            _nothing,
+            (POWER_CUT,),
+            (checks.POWER,),
+        ),
+        "no-directory-syncs": Sabotage(
+            "the disk forgets the names that were synced", _nothing, (POWER_CUT,), (checks.POWER,)
         ),
     }
 )
