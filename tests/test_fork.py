@@ -1,5 +1,6 @@
 """Forks through os.fork: no acknowledged write lost, no child locked out, no hang."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -35,6 +36,11 @@ def open_files(directory: str) -> list[str]:
         for name in found
         if name.startswith(directory) and not name.endswith(".versions")  # is never locked
     ]
+
+
+def fork_a_child_that_exits() -> None:
+    if not os.fork():
+        os._exit(0)
 
 
 class TestFork:
@@ -176,6 +182,28 @@ class TestFork:
         assert not thread.is_alive()
         assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
         assert in_child(store.get, "m", "parent") == "AFTER"
+
+    def test_ctrl_c_in_the_middle_of_a_hook_comes_when_the_fork_has_returned(
+        self, store: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """CPython swallows what is raised in a hook, and a terminal's Ctrl-C with it."""
+        close = store.close_for_fork
+
+        def close_and_be_interrupted() -> None:
+            close()
+            _thread.interrupt_main()  # as if another thread had taken the signal
+
+        def scene() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            monkeypatch.setattr(store, "close_for_fork", close_and_be_interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                fork_a_child_that_exits()
+            assert os.wait()[1] == 0  # nothing came into the child
+            monkeypatch.undo()
+            store.set("m", "ann", "A1")
+            assert in_child(store.get, "m", "ann") == "A1"  # and nothing comes twice
+
+        in_child(scene)
 
     def test_no_signal_is_handled_between_closing_and_forking(self, store: SQLiteStorage) -> None:
         """A handler that uses the store there would open it again, to cross the fork."""

@@ -9,6 +9,7 @@ inside SQLite, and both sides open again at their next call.
 Locks, in the order they are taken: the RLock of every live store, then `opening`.
 """
 
+import _thread
 import atexit
 import contextlib
 import mmap
@@ -18,6 +19,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Collection
+from functools import partial
 from itertools import repeat
 from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
@@ -153,6 +155,10 @@ _masks: Final[dict[int, set[int]]] = {}
 to be handled in the forking thread: a handler that uses a store would open it again."""
 
 
+_interrupts: Final[list[int]] = []
+"""SIGINT, if Ctrl-C has struck inside of a hook of the last fork."""
+
+
 def register(store: ForkAware) -> None:
     """Have ``store`` closed before every fork, for as long as it lives."""
     adopt_process()
@@ -231,12 +237,29 @@ def _take_all(fork: _Fork) -> None:
             fork.let_go()
 
 
+def _kept(hook: Callable[[], None]) -> Callable[[], None]:
+    """Have a Ctrl-C in the middle of a hook kept for `_interrupts`, not swallowed by CPython.
+
+    Blocking it does not help where other threads are: one of them takes the signal, and the
+    handler runs in the main thread all the same.
+    """
+
+    def kept() -> None:
+        try:
+            hook()
+        except KeyboardInterrupt:
+            _interrupts[:] = [signal.SIGINT]
+
+    return kept
+
+
 def _before() -> None:
     thread = threading.get_ident()
     forks = _forks.setdefault(thread, [])
     if forks and forks[-1].is_ready:
         return  # by the hook before this one
     if not forks:
+        _interrupts.clear()
         _masks[thread] = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     fork = _Fork()
     forks.append(fork)
@@ -270,6 +293,7 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    _interrupts.clear()  # it was meant for the parent
     forks = _forks.get(threading.get_ident(), [])
     _start_in_child([lock for fork in forks for lock in fork.locks])
     _let_go()
@@ -292,6 +316,11 @@ def _at_exit() -> None:
 # Twice, as an exception that a signal handler raises on the doorstep of a hook skips that one.
 for _ in range(2):
     os.register_at_fork(
-        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+        before=_kept(_before),
+        after_in_parent=_kept(_after_in_parent),
+        after_in_child=_kept(_after_in_child),
     )
+# Last, and in C alone, so that the handler runs when the fork has returned: it calls
+# interrupt_main for what is in the list.
+os.register_at_fork(after_in_parent=partial(sorted, _interrupts, key=_thread.interrupt_main))
 atexit.register(_at_exit)
