@@ -30,6 +30,7 @@ _SOAK: Final = Path(__file__).parent / "soak.py"
 
 _SOUND_SECONDS: Final = 20.0
 _HUNT_SECONDS: Final = 30.0
+_CUT_SECONDS: Final = 10.0
 _LIMIT_SECONDS: Final = 120.0
 
 _BROKEN: Final = re.compile(r"^(?:Round \d+|Power cuts): not so: (.*)$", re.MULTILINE)
@@ -82,7 +83,9 @@ def main(only: list[str], seed: int) -> None:
             table.add_row(name, with_faults, f"[yellow]skipped: {reason}[/yellow]", "")
             continue
         with console.status(f"{name}: {sabotage.about}"):
-            outcome = _soaked(sabotage.faults, name, _HUNT_SECONDS, seed)
+            is_cut = POWER_CUT in sabotage.faults  # which does not end with the first loss
+            seconds = _CUT_SECONDS if is_cut else _HUNT_SECONDS
+            outcome = _soaked(sabotage.faults, name, seconds, seed)
         caught = [check for check in outcome.broken if check in sabotage.caught_by]
         if not caught:
             failures.append(name)

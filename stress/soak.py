@@ -10,6 +10,7 @@ browser: stress/report.html.
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -126,6 +127,8 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
     console.print(f"seed {seed}, {directory}")
 
+    # A shell that starts a command in the background has it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sabotage:
         SABOTAGES[sabotage].apply()
     adopt_orphans()

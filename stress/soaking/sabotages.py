@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from lamson_sqlite_state import SQLiteStorage, StorageError
+from lamson_sqlite_state import LockTimeout, SQLiteStorage, StorageError
 from lamson_sqlite_state import _cache as cache
 from lamson_sqlite_state import _coherence as coherence
 from lamson_sqlite_state import _database as database
@@ -35,6 +35,8 @@ POWER_CUT: Final = "power-cut"
 
 _LATE_SECONDS: Final = 0.0005
 _UNFAIR_SECONDS: Final = 0.05
+_MUCH_LATER_SECONDS: Final = 5.0
+_CRASH_EVERY: Final = 500
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,30 @@ def _endless_patience() -> None:
     _replace(write_lock.Patience, "__init__", start)
 
 
+def _timeout_comes_late() -> None:
+    wait = write_lock.Patience.wait
+
+    def wait_on(self: write_lock.Patience, *arguments: Any) -> None:
+        try:
+            wait(self, *arguments)
+        except LockTimeout:
+            time.sleep(_MUCH_LATER_SECONDS)
+            raise
+
+    _replace(write_lock.Patience, "wait", wait_on)
+
+
+def _now_and_then_a_crash() -> None:
+    read, first_process = states.States.read, os.getpid()
+
+    def read_or_die(self: states.States, key: cache.Key, is_fresh: bool) -> str | None:
+        if time.monotonic_ns() % _CRASH_EVERY == 0 and os.getpid() != first_process:
+            os.abort()
+        return read(self, key, is_fresh)
+
+    _replace(states.States, "read", read_or_die)
+
+
 def _unequal_patience() -> None:
     wait = write_lock.Patience.wait
 
@@ -300,6 +326,18 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
         ),
         "endless-patience": Sabotage(
             "no call gives up waiting", _endless_patience, ("stop",), (checks.HELD,)
+        ),
+        "timeout-comes-late": Sabotage(
+            "calls give up long after their timeout",
+            _timeout_comes_late,
+            ("held-lock",),
+            (checks.DURATION,),
+        ),
+        "crash": Sabotage(
+            "now and then a read ends the process (abort)",
+            _now_and_then_a_crash,
+            ("calm",),
+            (checks.ENDS,),
         ),
         "unequal-patience": Sabotage(
             "half of the processes wait longer before they try again",

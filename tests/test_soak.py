@@ -1,0 +1,108 @@
+"""The soak as one runs it: what it says, how it ends, and that it can fail."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "stress" / "soak.py"
+
+
+def soak(
+    directory: Path, *arguments: str, seconds: float = 2.0
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*command(directory), f"--seconds={seconds}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def command(directory: Path) -> list[str]:
+    report, records = f"--report={directory / 'report.html'}", f"--keep={directory / 'records'}"
+    return [sys.executable, str(SCRIPT), "--seed=3", "--workers=3", report, records]
+
+
+def judged(directory: Path) -> list[Path]:
+    return sorted(directory.glob("records/round-*"))
+
+
+@pytest.mark.timeout(120)
+def test_a_sound_store_keeps_every_promise(tmp_path: Path) -> None:
+    ended = soak(tmp_path, "--faults=calm,kill,fork-storm,orphan,edits", seconds=8)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Every promise was kept" in ended.stdout
+    assert ended.stderr == ""
+    assert (tmp_path / "report.html").stat().st_size > 0
+    assert judged(tmp_path) == []  # the records of rounds in which nothing was wrong are gone
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("sabotage", "faults", "check"),
+    [
+        ("cache-ignores-versions", "calm", "the history is linearizable"),
+        ("no-file-lock", "held-lock", "while the write lock is held, all read on"),
+        ("close-closes-nothing", "calm", "nothing is left"),
+    ],
+)
+def test_a_sabotage_is_caught_and_shown(
+    tmp_path: Path, sabotage: str, faults: str, check: str
+) -> None:
+    ended = soak(tmp_path, f"--faults={faults}", f"--sabotage={sabotage}", seconds=20)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert f"not so: {check}" in ended.stdout
+    assert "PROMISES WERE BROKEN" in ended.stdout
+    # What was recorded is kept, and can be judged again.
+    (*_, last) = judged(tmp_path)
+    again = subprocess.run(
+        [sys.executable, SCRIPT.parent / "judge.py", last], capture_output=True, text=True
+    )
+    assert again.returncode == 1
+    assert f"NOT SO: {check}" in again.stdout
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_all_processes_and_judges_what_there_is(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*command(tmp_path), "--seconds=300", "--faults=kill,calm"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        deadline = tmp_path / "records" / "round-1" / "3.0.history"
+        while not deadline.exists() and process.poll() is None:
+            os.sched_yield()
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+        assert process.stdout is not None
+        said = process.stdout.read()  # ends when nobody has the pipe any more
+        assert process.wait() == 130, said
+    assert "Interrupted" in said
+    assert (tmp_path / "report.html").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_every_fault_says_what_it_does_and_allows() -> None:
+    ended = subprocess.run(
+        [sys.executable, SCRIPT, "--list-faults"], capture_output=True, text=True, check=True
+    )
+    blocks = re.findall(r"^([\w-]+)\n    (.+)\n    allows: (.+)$", ended.stdout, re.MULTILINE)
+    assert len(blocks) > 25
+    assert {"kill", "stop", "full-disk", "failing-syncs", "power-cut"} <= {n for n, _, _ in blocks}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--faults=earthquake"], ["--seconds=1", "--minutes=1"], ["--keep=."], ["--sabotage=all"]],
+)
+def test_wrong_arguments_are_a_usage_error(arguments: list[str]) -> None:
+    ended = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "Error: " in ended.stderr
