@@ -208,13 +208,8 @@ class TestHeldLock:
             "begin_ns": 2 * SECOND,
             "end_ns": 4 * SECOND,
         }
-        error: dict[str, Any] = {
-            "process": 1,
-            "thread": 0,
-            "types": ["LockTimeout"],
-            "message": "another process",
-        }
-        error |= {"called_ns": 2 * SECOND, "raised_ns": 3 * SECOND}
+        what: dict[str, Any] = {"types": ["LockTimeout"], "message": "another process holds"}
+        times = {"called_ns": 2 * SECOND, "raised_ns": 3 * SECOND}
         return problems(
             checks.HELD,
             evidence(

@@ -153,9 +153,10 @@ class TestAudit:
         assert len(load(tmp_path / "records")) == Pairs(2, 8, 2).count + 1
 
     def test_a_foreign_file_is_left(self, tmp_path: Path) -> None:
-        (text,) = self.found(
-            tmp_path, lambda path: open(path + ".rescue", "x").close(), checks.LEFT
-        )
+        def damage(path: str) -> None:
+            Path(f"{path}.rescue").touch()
+
+        (text,) = self.found(tmp_path, damage, checks.LEFT)
         assert "states.rescue" in text
 
     def test_a_descriptor_is_left(self, tmp_path: Path) -> None:

@@ -22,6 +22,10 @@ _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _DUMP_SECONDS: Final = 1.0
 _LAST_LINES: Final = 12
 
+# What faulthandler begins the stack of each thread with.
+_STACK: Final = "most recent call first"
+_STACK_LINES: Final = 12
+
 
 @dataclass
 class Member:
@@ -145,9 +149,15 @@ class Crew:
                 continue
 
     def last_words(self, member: Member) -> str:
-        """Return the end of what a process wrote to standard error."""
+        """Return what tells most of what a process wrote to standard error.
+
+        That is the end of a traceback, but the beginning of what it says of where it is stuck.
+        """
         path = self._directory / f"{member.number}.stderr"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        stacks = [number for number, line in enumerate(lines) if _STACK in line]
+        if stacks:
+            return "\n".join(line for n in stacks for line in lines[n : n + _STACK_LINES])
         return "\n".join(lines[-_LAST_LINES:])
 
     def _wait_until(self, until: float, meanwhile: Callable[[], Any]) -> None:
