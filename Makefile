@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format coverage bench bench-full stress powercuts clean
+.PHONY: help demo test lint format coverage bench bench-full stress soak stress-selftest powercuts clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The environment is made once, and again when what it is made from has changed.
 $(READY): pyproject.toml
@@ -45,8 +45,14 @@ bench-full: $(READY)  ## the same with all there is, up to ten million rows; rew
 	$(BIN)/python -m benchmarks --full $(ARGS)
 	$(BIN)/python -m benchmarks --redraw
 
-stress: $(READY)  ## forked writers against one file, every acknowledgement checked
-	$(BIN)/python stress/many_writers.py $(ARGS)
+stress: $(READY)  ## try the promises to destruction, a minute: load, all faults, power cuts (ARGS="--seed 7 --faults kill,stop")
+	$(BIN)/python stress/soak.py $(ARGS)
+
+soak: $(READY)  ## the same for longer, ten minutes (ARGS="--minutes 30 --seed 7 --workers 16")
+	$(BIN)/python stress/soak.py --minutes 10 $(ARGS)
+
+stress-selftest: $(READY)  ## switch one defence off after the other, and demand that the stress notices: three minutes
+	$(BIN)/python stress/selftest.py $(ARGS)
 
 powercuts: $(READY)  ## cut the power at every system call, and judge what is left: a minute (ARGS="--seconds 300 --seed 7")
 	$(BIN)/python stress/powercut.py $(ARGS)

@@ -1,9 +1,8 @@
-"""Writers as processes and as threads: started, listened to, and seen to their end."""
+"""Writers as processes: started, listened to, and seen to their end."""
 
 import os
 import selectors
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -11,13 +10,12 @@ from dataclasses import dataclass, field
 from io import FileIO
 from typing import Final, NoReturn, TypeAlias
 
-__all__ = ["Source", "Tick", "Work", "end", "fork_writer", "listen", "start_thread"]
+__all__ = ["Source", "Tick", "Work", "end", "fork_writer", "listen"]
 
 Tick: TypeAlias = Callable[[Sequence["Source"]], None]
 """What the parent does now and then while others write; they may be told apart by their pids."""
 
 _PARENT_IS_GONE: Final = 2
-_JOIN_SECONDS: Final = 5.0
 
 Work: TypeAlias = Callable[[FileIO], None]
 """What a writer does; it announces it over the pipe that it is given."""
@@ -25,44 +23,22 @@ Work: TypeAlias = Callable[[FileIO], None]
 
 @dataclass
 class Source:
-    """Where announcements come from: a forked process, or a thread of this one.
+    """A forked process, and the pipe over which it announces what it does.
 
     Args:
         name: for messages.
         number: of the process among all writers; 0 is this one.
         pipe: this process's end.
-        announcing: the writer's end, where that is in this process too.
-        pid: of the process; None for a thread.
-        thread: None for a process.
+        pid: of the process.
         problem: how it ended, where that was not as it should have been.
     """
 
     name: str
     number: int
     pipe: FileIO
-    announcing: FileIO | None = None
-    pid: int | None = None
-    thread: threading.Thread | None = None
+    pid: int
     problem: str | None = None
     unfinished_line: bytes = field(default=b"", repr=False)
-
-
-def start_thread(name: str, number: int, work: Work) -> Source:
-    """Start a writer in this process."""
-    reader, writer = _pipe()
-    source = Source(name, number, reader, announcing=writer)
-
-    def run() -> None:
-        with writer:
-            try:
-                work(writer)
-            except BaseException as error:  # noqa: BLE001 - it is reported as a process's would be
-                traceback.print_exc()
-                source.problem = f"raised {error!r}"
-
-    source.thread = threading.Thread(target=run, name=name, daemon=True)
-    source.thread.start()
-    return source
 
 
 def fork_writer(name: str, number: int, work: Work, others: Iterable[Source]) -> Source:
@@ -84,12 +60,10 @@ def fork_writer(name: str, number: int, work: Work, others: Iterable[Source]) ->
         # and the parent from noticing that they ended.
         for source in others:
             source.pipe.close()
-            if source.announcing is not None:
-                source.announcing.close()
         reader.close()
         _run_to_exit(work, writer)
     writer.close()
-    return Source(name, number, reader, pid=pid)
+    return Source(name, number, reader, pid)
 
 
 def listen(
@@ -129,15 +103,11 @@ def end(sources: Iterable[Source], stuck: Iterable[Source]) -> None:
     """Kill the processes that are stuck, reap all, and close every pipe."""
     for source in stuck:
         source.problem = "did not end in time"
-        if source.pid is not None:
-            os.kill(source.pid, signal.SIGKILL)  # none is reaped yet: the number is still its own
+        os.kill(source.pid, signal.SIGKILL)  # none is reaped yet: the number is still its own
     for source in sources:
-        source.pipe.close()  # a thread that is still at it ends with a BrokenPipeError
-        if source.pid is not None:
-            _, status = os.waitpid(source.pid, 0)
-            source.problem = source.problem or _problem(os.waitstatus_to_exitcode(status))
-        elif source.thread is not None:
-            source.thread.join(_JOIN_SECONDS)
+        source.pipe.close()
+        _, status = os.waitpid(source.pid, 0)
+        source.problem = source.problem or _problem(os.waitstatus_to_exitcode(status))
 
 
 def _problem(exit_code: int) -> str | None:

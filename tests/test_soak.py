@@ -89,6 +89,18 @@ def test_ctrl_c_ends_all_processes_and_judges_what_there_is(tmp_path: Path) -> N
         os.killpg(process.pid, 0)
 
 
+@pytest.mark.timeout(60)
+def test_workers_end_when_who_forked_them_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*command(tmp_path), "--seconds=3", "--faults=calm"], stdout=subprocess.PIPE
+    ) as process:
+        while not (tmp_path / "records" / "round-1" / "3.0.history").exists():
+            os.sched_yield()
+        process.kill()
+        # The workers have this pipe too: it comes to its end when the last of them has.
+        process.communicate(timeout=30)
+
+
 def test_every_fault_says_what_it_does_and_allows() -> None:
     ended = subprocess.run(
         [sys.executable, SCRIPT, "--list-faults"], capture_output=True, text=True, check=True
