@@ -1,29 +1,37 @@
 """The terminal: what goes on now, and a summary in plain text when it is over."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from reporting.page import Run
-from soaking import checks
 from soaking.campaign import Campaign, Round
 from soaking.setting import Board
-from soaking.statistics import merged, percentile_us
+from soaking.statistics import percentile_us
 
-__all__ = ["Display", "calls_of", "duration", "print_summary", "strikes_of"]
+from .run import Run
+from .tally import broken_checks, by_fault, calls_of, errors_of, latency_of, strikes_of
+from .verdict import summary_of, verdict_on
+from .wording import counted, duration
+
+__all__ = ["Display", "print_summary"]
 
 _REDRAW_SECONDS: Final = 0.1
 
 _MOST_LINES: Final = 12
 
-_UNITS: Final = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))
+# With more rounds there is a line for each fault instead.
+_MOST_ROUNDS: Final = 40
+
+_STYLES: Final = {"good": "green", "bad": "red", "unproved": "yellow"}
 
 
 class Display:
@@ -93,67 +101,110 @@ class Display:
 
 def print_summary(console: Console, run: Run, report: Path) -> None:
     """Print what was run and what was found."""
-    campaign = run.campaign
-    table = Table(title="Rounds", title_justify="left")
-    for heading in ("faults", "times"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("operations", "errors", "p50", "p99", "longest"):
+    console.print(_rounds(run.campaign))
+    if run.survey or run.cuts:
+        console.print(_power_cuts(run))
+    for each in broken_checks(run.campaign):
+        where = f"round {each.this.number}, {' + '.join(each.this.faults)}"
+        _print_broken(console, f"Not so: {each.check} ({where})", "\n".join(each.problems))
+    for loss in run.losses:
+        _print_broken(console, "Not so: what was acknowledged survives a power cut", loss)
+    for sentence in summary_of(run):
+        console.print(sentence, soft_wrap=True)
+    if run.sabotage:
+        console.print(
+            f"[yellow]Switched off on purpose: {escape(run.sabotage)}[/yellow]", soft_wrap=True
+        )
+    verdict = verdict_on(run)
+    style = _STYLES[verdict.kind]
+    console.print(f"[bold {style}]{verdict.headline.upper()}[/bold {style}]", soft_wrap=True)
+    for remark in verdict.remarks:
+        console.print(remark, soft_wrap=True)
+    console.print(f"report: {report}", soft_wrap=True, markup=False)
+
+
+def _print_broken(console: Console, headline: str, text: str) -> None:
+    lines = text.splitlines()
+    more = len(lines) - _MOST_LINES
+    lines = lines[:_MOST_LINES] + [f"... {counted(more, 'line')} more in the report"] * (more > 0)
+    console.print(f"[red]{escape(headline)}[/red]", soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in words:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    for each in campaign.rounds:
-        table.add_row(" + ".join(each.faults), *_row(each))
-    for name, reason in campaign.skipped.items():
-        table.add_row(name, "", "", "", "", "", "", f"[yellow]skipped: {escape(reason)}[/yellow]")
-    console.print(table)
-    for each in campaign.rounds:
-        for check, problem in each.problems:
-            lines = problem.splitlines()
-            console.print(f"[red]Round {each.number}: not so: {check}[/red]", soft_wrap=True)
-            console.print(escape("\n".join(lines[:_MOST_LINES])), soft_wrap=True)
-    is_bad = run.is_bad
-    for part in (run.survey, run.cuts):
-        for loss in part.losses if part else ():
-            console.print(f"[red]Power cuts: not so: {checks.POWER}[/red]", soft_wrap=True)
-            console.print(escape("\n".join(loss.splitlines()[:_MOST_LINES])), soft_wrap=True)
-    if run.is_interrupted:
-        console.print("Interrupted: what was not run is not judged.")
-    if is_bad:
-        console.print("[bold red]PROMISES WERE BROKEN[/bold red]")
+    table.add_column("verdict", overflow="fold")
+    return table
+
+
+def _rounds(campaign: Campaign) -> Table:
+    numbers = ("struck", "calls", "errors", "p50", "p99", "longest")
+    if len(campaign.rounds) <= _MOST_ROUNDS:
+        table = _table("Rounds", ("faults",), numbers)
+        for each in campaign.rounds:
+            failed = len({check for check, _ in each.problems})
+            table.add_row(
+                " + ".join(each.faults),
+                *_cells(
+                    strikes_of(each), calls_of(each), errors_of(each).total(), latency_of(each)
+                ),
+                _verdict(failed, each.verdict is not None, "check"),
+            )
     else:
-        console.print("[bold green]Every promise was kept[/bold green]")
-    console.print(f"report: {report}", soft_wrap=True)
+        table = _table("Faults", ("fault",), ("rounds", *numbers))
+        for row in by_fault(campaign):
+            table.add_row(
+                row.name,
+                f"{len(row.rounds):,}",
+                *_cells(row.strikes, row.calls, row.errors.total(), row.latency),
+                _verdict(len(row.failed), row.judged > 0, "round"),
+            )
+    for name, reason in campaign.skipped.items():
+        empty = len(table.columns) - 2
+        table.add_row(name, *[""] * empty, f"[yellow]skipped: {escape(reason)}[/yellow]")
+    return table
 
 
-def duration(us: float | None) -> str:
-    """Return a time (µs) as one reads it."""
-    if us is None:
-        return ""
-    factor, unit = next((each for each in _UNITS if us >= each[0]), _UNITS[-1])
-    return f"{us / factor:.3g} {unit}"
+def _power_cuts(run: Run) -> Table:
+    table = _table("Power cuts", ("of", "synchronous"), ("acknowledged", "cuts"))
+    for each in run.survey.workloads if run.survey else ():
+        table.add_row(
+            each.name,
+            each.synchronous,
+            f"{each.acknowledgements:,}",
+            f"{each.cut_points:,}",
+            f"[yellow]skipped: {escape(each.skipped)}[/yellow]"
+            if each.skipped
+            else _verdict(len(each.losses), True, "judgement"),
+        )
+    cuts = run.cuts.cuts if run.cuts else ()
+    for level, count in Counter(each.synchronous for each in cuts).items():
+        alike = [each for each in cuts if each.synchronous == level]
+        table.add_row(
+            "a real file system",
+            level,
+            f"{sum(each.acknowledgements for each in alike):,}",
+            f"{count:,}",
+            _verdict(sum(bool(each.losses) for each in alike), True, "cut"),
+        )
+    if run.cuts and run.cuts.skipped:
+        reason = escape(run.cuts.skipped)
+        table.add_row("a real file system", "", "", "", f"[yellow]skipped: {reason}[/yellow]")
+    return table
 
 
-def strikes_of(this: Round) -> int:
-    """Return how often faults struck in a round."""
-    strikes = this.verdict["numbers"]["strikes"] if this.verdict else ()
-    return sum(count for _, _, count in strikes)
+def _cells(strikes: int, calls: int, errors: int, latency: Mapping[int, int]) -> list[str]:
+    return [
+        *(f"{number:,}" if number else "" for number in (strikes, calls, errors)),
+        *(duration(percentile_us(latency, share)) for share in (0.5, 0.99, 1.0)),
+    ]
 
 
-def calls_of(this: Round) -> int:
-    """Return how many calls were judged in a round."""
-    return sum(this.verdict["numbers"]["calls"].values()) if this.verdict else 0
-
-
-def _row(this: Round) -> Sequence[str]:
-    if this.verdict is None:
-        return "", "", "", "", "", "", "[red]none[/red]"
-    numbers = this.verdict["numbers"]
-    all_calls = merged(numbers["latencies"].values())
-    errors = sum(numbers["errors"].values())
-    bad = len(this.problems)
-    return (
-        f"{strikes_of(this):,}" if strikes_of(this) else "",
-        f"{calls_of(this):,}",
-        f"{errors:,}" if errors else "",
-        *(duration(percentile_us(all_calls, share)) for share in (0.5, 0.99, 1.0)),
-        f"[red]{bad} violations[/red]" if bad else "[green]ok[/green]",
-    )
+def _verdict(failed: int, is_judged: bool, noun: str) -> str:
+    if failed:
+        return f"[red]{counted(failed, noun)} failed[/red]"
+    return "[green]ok[/green]" if is_judged else "[yellow]not judged[/yellow]"

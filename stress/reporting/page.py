@@ -1,45 +1,152 @@
 """The report: one self-contained page."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from faults import FAULTS, NEVER
 from powercuts.real import RealCuts
-from powercuts.survey import Survey
-from soaking.campaign import Campaign
+from soaking import checks
+from soaking.statistics import percentile_us
+
+from .distributions import distributions
+from .fairness import fairness
+from .machine import machine
+from .run import Run
+from .tally import (
+    KINDS,
+    broken_checks,
+    by_check,
+    by_fault,
+    calls_of,
+    errors_of,
+    is_calm,
+    latencies,
+    latency_of,
+    strikes_of,
+    totals,
+)
+from .timeline import timeline
+from .verdict import summary_of, verdict_on
+from .wording import GLOSSARY, STORE, counted, duration
 
 __all__ = ["Run", "write_report"]
 
+_TEMPLATE: Final = "report.html.j2"
 
-@dataclass(frozen=True)
-class Run:
-    """What the page tells of.
+_SHARES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0))
 
-    Args:
-        campaign: the rounds, and what became of each.
-        survey: the power cuts on the model of a disk, if there were any.
-        cuts: those of a real file system, if there were any.
-        command: what runs the same again.
-        sabotage: which defence was switched off on purpose, in words, if one was.
-        is_interrupted: whether the run was ended by Ctrl-C.
-    """
-
-    campaign: Campaign
-    survey: Survey | None
-    cuts: RealCuts | None
-    command: str
-    sabotage: str | None
-    is_interrupted: bool
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether anything is wrong."""
-        return (
-            any(each.problems for each in self.campaign.rounds)
-            or bool(self.survey and self.survey.losses)
-            or bool(self.cuts and self.cuts.losses)
-        )
+# With more, the table of all rounds is folded up: the one by fault says the same.
+_OPEN_ROUNDS: Final = 40
 
 
 def write_report(path: Path, run: Run) -> None:
-    """Write the page."""
-    path.write_text(f"<!doctype html><title>{run.is_bad}</title>")
+    """Write the page. What it shows, it contains: nothing is fetched from anywhere."""
+    template = _environment().get_template(_TEMPLATE)
+    path.write_text(template.render(_contents(run)), encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "commas": "{:,}".format,
+        "counted": counted,
+        "duration": duration,
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def _contents(run: Run) -> dict[str, Any]:
+    """Return all that the template asks for."""
+    campaign = run.campaign
+    return {
+        "run": run,
+        "campaign": campaign,
+        "verdict": verdict_on(run),
+        "summary": summary_of(run),
+        "totals": totals(campaign),
+        "broken": broken_checks(campaign),
+        "checks": by_check(campaign),
+        "meanings": checks.MEANINGS,
+        "machine": machine(campaign.directory),
+        "charts": {
+            "timeline": _inline(timeline(campaign.rounds)),
+            "latencies": _inline(distributions(campaign.rounds)),
+            "fairness": _inline(fairness(campaign.rounds)),
+        },
+        "latencies": list(_latency_rows(run)),
+        "shares": [name for name, _ in _SHARES],
+        "faults": by_fault(campaign),
+        "about": FAULTS,
+        "never": NEVER,
+        "is_rounds_open": len(campaign.rounds) <= _OPEN_ROUNDS,
+        "calls_of": calls_of,
+        "errors_of": errors_of,
+        "strikes_of": strikes_of,
+        "p99_of": lambda each: percentile_us(latency_of(each), 0.99),
+        "real_cuts": list(_kinds_of_cuts(run.cuts)),
+        "store": STORE,
+        "glossary": GLOSSARY,
+    }
+
+
+def _inline(svg: str | None) -> Markup | None:
+    # What the drawing contains beside numbers are names of ours, which it escapes itself.
+    return None if svg is None else Markup(svg)  # noqa: S704
+
+
+@dataclass(frozen=True)
+class _LatencyRow:
+    """One operation, with faults or without: how many calls, and how long they took (µs)."""
+
+    kind: str
+    is_calm: bool
+    calls: int
+    times: list[float | None]
+
+
+def _latency_rows(run: Run) -> Iterator[_LatencyRow]:
+    calm = [each for each in run.campaign.rounds if is_calm(each)]
+    struck = [each for each in run.campaign.rounds if not is_calm(each)]
+    for kind in KINDS:
+        for rounds in (calm, struck):
+            found = latencies(rounds, kind)
+            if found:
+                times = [percentile_us(found, share) for _, share in _SHARES]
+                yield _LatencyRow(kind, rounds is calm, sum(found.values()), times)
+
+
+@dataclass(frozen=True)
+class _CutsRow:
+    """All real cuts of one kind."""
+
+    synchronous: str
+    journal: str
+    cuts: int
+    calls: int
+    acknowledgements: int
+    losses: int
+
+
+def _kinds_of_cuts(cuts: RealCuts | None) -> Iterator[_CutsRow]:
+    every = cuts.cuts if cuts else ()
+    for kind in dict.fromkeys((each.synchronous, each.journal) for each in every):
+        alike = [each for each in every if (each.synchronous, each.journal) == kind]
+        yield _CutsRow(
+            *kind,
+            cuts=len(alike),
+            calls=sum(each.calls for each in alike),
+            acknowledgements=sum(each.acknowledgements for each in alike),
+            losses=sum(len(each.losses) for each in alike),
+        )

@@ -25,10 +25,10 @@ from .checks import Check, shortened
 from .log import events_in
 from .setting import AUDITOR, FIRST_TOOL
 
-__all__ = ["Evidence", "evidence_in", "judged", "shares"]
+__all__ = ["LEAST_SHARE", "Evidence", "evidence_in", "judged", "shares"]
 
 # How unequal the workers' shares may be in a calm round of some seconds.
-_LEAST_SHARE: Final = 0.5
+LEAST_SHARE: Final = 0.5
 
 # A call waits for its timeout, a first `get` twice; the rest is for a machine that is busy.
 _BUSY_SECONDS: Final = 3.0
@@ -293,8 +293,8 @@ def _fairness(evidence: Evidence) -> Check:
     found = shares(evidence)
     least = min(found.values(), default=0.0)
     problems = (
-        [f"the slowest worker wrote {least:.2f} of the mean (limit {_LEAST_SHARE})"]
-        if least < _LEAST_SHARE
+        [f"the slowest worker wrote {least:.2f} of the mean (limit {LEAST_SHARE})"]
+        if least < LEAST_SHARE
         else []
     )
     return Check(name, tuple(problems), f"slowest {least:.2f} of the mean")

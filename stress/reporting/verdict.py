@@ -1,0 +1,93 @@
+"""The verdict on a run, in words: what the page begins with, and the terminal ends with."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .run import Run
+from .tally import broken_checks, totals
+from .wording import counted, span
+
+__all__ = ["Verdict", "summary_of", "verdict_on"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended.
+
+    Args:
+        kind: good, bad, or neither: where nothing is proved.
+        headline: the same in a few words.
+        remarks: how much was found wrong, and what else has to be known to read it right.
+    """
+
+    kind: Literal["good", "bad", "unproved"]
+    headline: str
+    remarks: list[str]
+
+
+def verdict_on(run: Run) -> Verdict:
+    """Return the verdict."""
+    found = totals(run.campaign)
+    remarks = _counts(run)
+    if run.is_interrupted:
+        remarks.append("The run was interrupted: what had not begun by then was not tried.")
+    if found.unjudged and not run.is_bad:
+        remarks.append(f"{counted(found.unjudged, 'round')} could not be judged.")
+    if run.is_bad:
+        headline = "Promises were broken" + ", as they had to be" * bool(run.sabotage)
+        return Verdict("bad", headline, remarks)
+    if run.sabotage:
+        remarks.append(
+            "With a defence switched off, the checks should have found something. Nothing is "
+            "proved by a run in which they do not."
+        )
+        return Verdict("unproved", "The sabotage was not noticed", remarks)
+    if not found.rounds and not _power_cuts(run):
+        return Verdict("unproved", "Nothing was judged", remarks)
+    headline = "Every promise was kept" + ", as far as the run went" * run.is_interrupted
+    return Verdict("good", headline, remarks)
+
+
+def summary_of(run: Run) -> list[str]:
+    """Say in a few sentences what was done."""
+    found = totals(run.campaign)
+    sentences = []
+    if found.rounds:
+        struck = (
+            f"{counted(found.faults, 'kind')} of faults struck {counted(found.strikes, 'time')}"
+        )
+        sentences += [
+            f"In {span(found.seconds)}, {counted(found.processes, 'process', 'processes')} "
+            f"({run.campaign.workers} or more at a time, with "
+            f"{counted(run.campaign.threads, 'thread')} each) got {counted(found.calls, 'call')} "
+            f"answered by one state file, while {struck if found.faults else 'no fault struck'}.",
+            "Every call was recorded, and all that was recorded was judged.",
+        ]
+    if moments := _power_cuts(run):
+        sentences.append(f"The power was cut at {counted(moments, 'moment')}.")
+    return sentences
+
+
+def _counts(run: Run) -> list[str]:
+    found = totals(run.campaign)
+    broken = broken_checks(run.campaign)
+    texts = []
+    if broken:
+        rounds = {each.this.number for each in broken}
+        texts.append(
+            f"{counted(len(broken), 'check')} failed, in {len(rounds):,} of "
+            f"{counted(found.rounds + found.unjudged, 'round')}."
+        )
+    elif found.rounds:
+        texts.append(
+            f"{counted(found.checks, 'check')} in {counted(found.rounds, 'round')}: "
+            "none found anything wrong."
+        )
+    if run.losses:
+        texts.append(f"{counted(len(run.losses), 'loss', 'losses')} found after power cuts.")
+    return texts
+
+
+def _power_cuts(run: Run) -> int:
+    on_paper = sum(each.cut_points for each in run.survey.workloads) if run.survey else 0
+    return on_paper + (len(run.cuts.cuts) if run.cuts else 0)
