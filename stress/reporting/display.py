@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from faults import FAULTS
 from soaking.campaign import Campaign, Round
 from soaking.setting import Board
 from soaking.statistics import percentile_us
@@ -30,6 +31,10 @@ _MOST_LINES: Final = 12
 
 # With more rounds there is a line for each fault instead.
 _MOST_ROUNDS: Final = 40
+
+_LONGEST_NAME: Final = max(map(len, FAULTS))
+
+_SKIPPED: Final = "[yellow]skipped[/yellow]"
 
 _STYLES: Final = {"good": "green", "bad": "red", "unproved": "yellow"}
 
@@ -103,7 +108,11 @@ def print_summary(console: Console, run: Run, report: Path) -> None:
     """Print what was run and what was found."""
     console.print(_rounds(run.campaign))
     if run.survey or run.cuts:
+        console.print()
         console.print(_power_cuts(run))
+    console.print()
+    for name, reason in _skipped(run).items():
+        console.print(f"Skipped: {name}: {reason}", soft_wrap=True, markup=False)
     for each in broken_checks(run.campaign):
         where = f"round {each.this.number}, {' + '.join(each.this.faults)}"
         _print_broken(console, f"Not so: {each.check} ({where})", "\n".join(each.problems))
@@ -132,17 +141,19 @@ def _print_broken(console: Console, headline: str, text: str) -> None:
 
 
 def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    """Return an empty table that a terminal of 80 columns has room for."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.show_edge = False
     for heading in words:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, min_width=_LONGEST_NAME if len(words) == 1 else None)
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
     return table
 
 
 def _rounds(campaign: Campaign) -> Table:
-    numbers = ("struck", "calls", "errors", "p50", "p99", "longest")
+    numbers = ("struck", "calls", "errors", "p99", "longest")
     if len(campaign.rounds) <= _MOST_ROUNDS:
         table = _table("Rounds", ("faults",), numbers)
         for each in campaign.rounds:
@@ -152,7 +163,7 @@ def _rounds(campaign: Campaign) -> Table:
                 *_cells(
                     strikes_of(each), calls_of(each), errors_of(each).total(), latency_of(each)
                 ),
-                _verdict(failed, each.verdict is not None, "check"),
+                _verdict(failed, is_judged=each.verdict is not None),
             )
     else:
         table = _table("Faults", ("fault",), ("rounds", *numbers))
@@ -161,11 +172,10 @@ def _rounds(campaign: Campaign) -> Table:
                 row.name,
                 f"{len(row.rounds):,}",
                 *_cells(row.strikes, row.calls, row.errors.total(), row.latency),
-                _verdict(len(row.failed), row.judged > 0, "round"),
+                _verdict(len(row.failed), is_judged=row.judged > 0),
             )
-    for name, reason in campaign.skipped.items():
-        empty = len(table.columns) - 2
-        table.add_row(name, *[""] * empty, f"[yellow]skipped: {escape(reason)}[/yellow]")
+    for name in campaign.skipped:
+        table.add_row(name, *[""] * (len(table.columns) - 2), _SKIPPED)
     return table
 
 
@@ -177,9 +187,7 @@ def _power_cuts(run: Run) -> Table:
             each.synchronous,
             f"{each.acknowledgements:,}",
             f"{each.cut_points:,}",
-            f"[yellow]skipped: {escape(each.skipped)}[/yellow]"
-            if each.skipped
-            else _verdict(len(each.losses), True, "judgement"),
+            _SKIPPED if each.skipped else _verdict(len(each.losses), is_judged=True),
         )
     cuts = run.cuts.cuts if run.cuts else ()
     for level, count in Counter(each.synchronous for each in cuts).items():
@@ -189,22 +197,32 @@ def _power_cuts(run: Run) -> Table:
             level,
             f"{sum(each.acknowledgements for each in alike):,}",
             f"{count:,}",
-            _verdict(sum(bool(each.losses) for each in alike), True, "cut"),
+            _verdict(sum(bool(each.losses) for each in alike), is_judged=True),
         )
     if run.cuts and run.cuts.skipped:
-        reason = escape(run.cuts.skipped)
-        table.add_row("a real file system", "", "", "", f"[yellow]skipped: {reason}[/yellow]")
+        table.add_row("a real file system", "", "", "", _SKIPPED)
     return table
 
 
 def _cells(strikes: int, calls: int, errors: int, latency: Mapping[int, int]) -> list[str]:
     return [
         *(f"{number:,}" if number else "" for number in (strikes, calls, errors)),
-        *(duration(percentile_us(latency, share)) for share in (0.5, 0.99, 1.0)),
+        *(duration(percentile_us(latency, share)) for share in (0.99, 1.0)),
     ]
 
 
-def _verdict(failed: int, is_judged: bool, noun: str) -> str:
+def _verdict(failed: int, *, is_judged: bool) -> str:
     if failed:
-        return f"[red]{counted(failed, noun)} failed[/red]"
+        return f"[red]{failed:,} failed[/red]"
     return "[green]ok[/green]" if is_judged else "[yellow]not judged[/yellow]"
+
+
+def _skipped(run: Run) -> Mapping[str, str]:
+    """Return what could not be had here, and why."""
+    found = dict(run.campaign.skipped)
+    for each in run.survey.workloads if run.survey else ():
+        if each.skipped:
+            found[f"power cuts of {each.name}"] = each.skipped
+    if run.cuts and run.cuts.skipped:
+        found["power cuts of a real file system"] = run.cuts.skipped
+    return found

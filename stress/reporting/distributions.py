@@ -20,6 +20,9 @@ _MERGED: Final = 2
 
 _COLUMNS: Final = 3
 
+# Where areas begin, on an axis that has no zero: below all that is shown.
+_NOTHING: Final = 1e-9
+
 
 def distributions(rounds: Sequence[Round]) -> str | None:
     """Draw the distribution of each operation, or nothing if there were none."""
@@ -34,9 +37,10 @@ def distributions(rounds: Sequence[Round]) -> str | None:
     for axis, (kind, without, with_faults) in zip(axes.flat, found, strict=False):
         _curves(axis, kind, without, with_faults)
     axes.flat[0].set_yscale("log")
+    axes.flat[0].set_ylim(min(_least_share(each) for _, *both in found for each in both) / 3, 150)
     axes.flat[0].set_xscale("log")
     axes.flat[0].set_xlim(bucket_us(min(every) - 2), bucket_us(max(every) + 2))
-    axes.flat[0].yaxis.set_major_formatter(lambda value, _place: f"{value:g} %")
+    axes.flat[0].yaxis.set_major_formatter(lambda value, _place: f"{value:.12g} %")
     for axis in axes[:, 0]:
         axis.set_ylabel("share of the calls")
     for axis in axes.flat[: len(KINDS)]:
@@ -53,6 +57,11 @@ def distributions(rounds: Sequence[Round]) -> str | None:
         "For each operation, the share of its calls that took about so long, in rounds without "
         "faults and with. The table below has the same in numbers.",
     )
+
+
+def _least_share(histogram: Histogram) -> float:
+    """Return what share (%) of all calls a single one is, if it is alone in its step."""
+    return 100 / max(sum(histogram.values()), 1)
 
 
 def _curves(axis: "Axes", kind: str, without: Histogram, with_faults: Histogram) -> None:
@@ -73,7 +82,7 @@ def _curves(axis: "Axes", kind: str, without: Histogram, with_faults: Histogram)
         axis.stairs(
             [100 * steps[place] / total or float("nan") for place in places],
             edges,
-            baseline=None if not is_filled else 1e-9,
+            baseline=_NOTHING if is_filled else None,
             fill=is_filled,
             color=color,
             alpha=0.45 if is_filled else 1.0,

@@ -73,7 +73,8 @@ _STYLE: Final[dict[Any, Any]] = {
     "legend.frameon": False,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
-    "svg.fonttype": "none",  # text stays text: to be searched, read aloud, and set in the page's font
+    # Text stays text: to be searched, read aloud, and set in the page's font.
+    "svg.fonttype": "none",
     "path.simplify_threshold": 0.5,
 }
 
@@ -108,7 +109,11 @@ def as_svg(figure: "Figure", name: str, label: str) -> str:
         r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL
     )
     text = re.sub(r' xmlns(?::xlink)?="[^"]*"| version="1.1"', "", text)
-    text = re.sub(r' id="(\w+)"', rf' id="{name}-\1"', text)
+    referred = set(re.findall(r"url\(#(\w+)\)|xlink:href=\"#(\w+)\"", text))
+    names = {each for both in referred for each in both}
+    text = re.sub(
+        r' id="(\w+)"', lambda found: f' id="{name}-{found[1]}"' * (found[1] in names), text
+    )
     text = re.sub(r"url\(#(\w+)\)", rf"url(#{name}-\1)", text)
     text = re.sub(r'xlink:href="#(\w+)"', rf'href="#{name}-\1"', text)
     text = re.sub(r"font: ((?:\d+ )?[\d.]+px)[^;\"]*", r"font: \1 var(--font)", text)

@@ -21,6 +21,8 @@ def fairness(rounds: Sequence[Round]) -> str | None:
                 shares[int(worker)].append(share)
     if not shares:
         return None
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(10.0, 2.6)
     axis = figure.subplots()
     workers = sorted(shares)
@@ -32,12 +34,13 @@ def fairness(rounds: Sequence[Round]) -> str | None:
         f"limit {LEAST_SHARE}", (1, LEAST_SHARE), (-2, 3), ("axes fraction", "data"),
         textcoords="offset points", ha="right", color=BAD,
     )  # fmt: skip
-    axis.plot(across, up, "o", color=CALM, markersize=5, alpha=0.75, markeredgewidth=0)
-    means = [sum(shares[worker]) / len(shares[worker]) for worker in workers]
-    axis.plot(workers, means, linestyle="none", marker="_", color=INK, markersize=11)
+    axis.plot(across, up, "o", color=CALM, markersize=6, alpha=0.6, markeredgewidth=0)
+    if len(up) > len(workers):
+        means = [sum(shares[worker]) / len(shares[worker]) for worker in workers]
+        axis.plot(workers, means, linestyle="none", marker="_", color=INK, markersize=14)
     axis.set_ylim(0, max(1.6, 1.1 * max(up)))
     axis.set_xlim(workers[0] - 0.7, workers[-1] + 0.7)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
     axis.grid(visible=False, axis="x")
     axis.set_xlabel("worker")
     axis.set_ylabel("writes, to their mean")

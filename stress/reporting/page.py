@@ -62,6 +62,7 @@ def _environment() -> Environment:
         "commas": "{:,}".format,
         "counted": counted,
         "duration": duration,
+        "sentence": lambda text: text[:1].upper() + text[1:],
     }
     environment.filters.update(filters)
     return environment
@@ -103,7 +104,7 @@ def _contents(run: Run) -> dict[str, Any]:
 
 def _inline(svg: str | None) -> Markup | None:
     # What the drawing contains beside numbers are names of ours, which it escapes itself.
-    return None if svg is None else Markup(svg)  # noqa: S704
+    return None if svg is None else Markup(svg)
 
 
 @dataclass(frozen=True)

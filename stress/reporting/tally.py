@@ -11,6 +11,8 @@ from soaking import checks
 from soaking.campaign import Campaign, Round
 from soaking.statistics import Histogram, merged
 
+from .wording import counted
+
 __all__ = [
     "KINDS",
     "Broken",
@@ -48,6 +50,12 @@ class Broken:
     check: str
     this: Round
     problems: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        """All of it: short findings line by line, and histories with space around them."""
+        is_short = all("\n" not in each for each in self.problems)
+        return ("\n" if is_short else "\n\n").join(self.problems)
 
     @property
     def meaning(self) -> str:
@@ -206,7 +214,8 @@ def _together(texts: Iterable[str]) -> str:
     """Add up what was looked at, or name the worst; nothing if these are other words."""
     said = [text for text in texts if text]
     if counts := list(filter(None, map(_COUNT.fullmatch, said))):
-        return f"{sum(int(each[1].replace(',', '')) for each in counts):,} {counts[0][2]}"
+        total = sum(int(each[1].replace(",", "")) for each in counts)
+        return counted(total, counts[0][2].removesuffix("s"))
     if extremes := list(filter(None, map(_EXTREME.fullmatch, said))):
         worst = (max if extremes[0][1] == "longest" else min)(float(each[2]) for each in extremes)
         return f"{extremes[0][1]} {worst:.2f} {extremes[0][3]}"

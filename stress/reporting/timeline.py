@@ -22,6 +22,9 @@ _POINTS: Final = 640.0  # of that, for the axis itself
 _COLUMNS: Final = 480
 _LEAST_SECONDS: Final = 0.1
 
+# What is slower than this is shown as nothing.
+_LEAST_RATE: Final = 10.0
+
 _LABEL_POINTS: Final = 9.5
 _NUMBER_POINTS: Final = 26.0
 _LABEL_LENGTH: Final = 24
@@ -77,8 +80,13 @@ def _labels(axis: "Axes", rounds: Sequence[Round], end: float) -> None:
     is_wide = median(widths) >= _LABEL_POINTS
     step = 1 if is_wide else math.ceil(_NUMBER_POINTS / median(widths) / 5) * 5
     for each in rounds:
+        middle = (each.began_seconds + _end(each)) / 2
+        if each.problems and not is_wide:  # its band may be too narrow to be seen
+            axis.text(
+                middle, 0.98, "✕", transform=axis.get_xaxis_transform(), ha="center", va="top",
+                color=BAD, fontweight="bold",
+            )  # fmt: skip
         if is_wide or each.number % step == 0 or each.number == 1:
-            middle = (each.began_seconds + _end(each)) / 2
             axis.text(
                 middle,
                 1.02,
@@ -107,11 +115,23 @@ def _calls(axis: "Axes", rounds: Sequence[Round], end: float) -> float:
         numbers = each.verdict["numbers"] if each.verdict else {}
         _spread(numbers["timeline"], numbers["bin_seconds"], each.began_seconds, width, total)
         _spread(numbers["writes"], numbers["bin_seconds"], each.began_seconds, width, writes)
-    axis.stairs(total, edges, baseline=writes, fill=True, color=READS, label="reads")
-    axis.stairs(writes, edges, fill=True, color=WRITES, label="writes")
+    # The scale is logarithmic: where reads come from memory they are a hundred times as many.
+    most = max(*total, 10 * _LEAST_RATE)
+    for rates, color, label in ((total, READS, "all calls"), (writes, WRITES, "writes")):
+        axis.stairs(
+            rates,
+            edges,
+            baseline=_LEAST_RATE / 10,
+            fill=True,
+            color=color,
+            linewidth=0,
+            label=label,
+        )
+    axis.set_yscale("log")
+    axis.set_ylim(_LEAST_RATE, 5 * most)  # room for the legend
     axis.set_ylabel("calls per second")
     axis.yaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
-    axis.set_ylim(0, max(total) * 1.08 or 1)
+    axis.minorticks_off()
     axis.legend(loc="upper right", ncols=2, borderaxespad=0.2)
     return max(total)
 

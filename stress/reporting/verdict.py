@@ -54,18 +54,26 @@ def summary_of(run: Run) -> list[str]:
     sentences = []
     if found.rounds:
         struck = (
-            f"{counted(found.faults, 'kind')} of faults struck {counted(found.strikes, 'time')}"
+            f"{counted(found.faults, 'kind of fault', 'kinds of faults')} struck "
+            f"{counted(found.strikes, 'time')}"
         )
+        judged = "as much as could be was" if found.unjudged else "all that was recorded was"
         sentences += [
-            f"In {span(found.seconds)}, {counted(found.processes, 'process', 'processes')} "
-            f"({run.campaign.workers} or more at a time, with "
-            f"{counted(run.campaign.threads, 'thread')} each) got {counted(found.calls, 'call')} "
-            f"answered by one state file, while {struck if found.faults else 'no fault struck'}.",
-            "Every call was recorded, and all that was recorded was judged.",
+            f"In {span(found.seconds)}, {_processes(run)} got {counted(found.calls, 'call')} "
+            + f"answered by one state file, while {struck if found.faults else 'no fault struck'}.",
+            f"Every call was recorded, and {judged} judged.",
         ]
     if moments := _power_cuts(run):
         sentences.append(f"The power was cut at {counted(moments, 'moment')}.")
     return sentences
+
+
+def _processes(run: Run) -> str:
+    this = run.campaign
+    return (
+        f"{counted(totals(this).processes, 'process', 'processes')} ({this.workers} or more at a "
+        f"time, with {counted(this.threads, 'thread')} each)"
+    )
 
 
 def _counts(run: Run) -> list[str]:
@@ -73,11 +81,10 @@ def _counts(run: Run) -> list[str]:
     broken = broken_checks(run.campaign)
     texts = []
     if broken:
-        rounds = {each.this.number for each in broken}
-        texts.append(
-            f"{counted(len(broken), 'check')} failed, in {len(rounds):,} of "
-            f"{counted(found.rounds + found.unjudged, 'round')}."
-        )
+        failed = len({each.this.number for each in broken})
+        every = found.rounds + found.unjudged
+        where = f"{failed:,} of {every:,} rounds" if every > 1 else "the only round"
+        texts.append(f"{counted(len(broken), 'check')} failed, in {where}.")
     elif found.rounds:
         texts.append(
             f"{counted(found.checks, 'check')} in {counted(found.rounds, 'round')}: "

@@ -12,8 +12,9 @@ _UNITS: Final = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))
 _MINUTES_FROM_SECONDS: Final = 120
 
 STORE: Final = (
-    "The store keeps, in one SQLite file, how far each mail conversation has got, so that whichever "
-    "process of a mail application receives the next message can go on where the last one stopped."
+    "The store keeps, in one SQLite file, how far each mail conversation has got, so that "
+    "whichever process of a mail application receives the next message can go on where the last "
+    "one stopped."
 )
 
 GLOSSARY: Final[Mapping[str, str]] = MappingProxyType(
@@ -47,8 +48,8 @@ GLOSSARY: Final[Mapping[str, str]] = MappingProxyType(
         "synchronous": "FULL: a write is acknowledged when the disk has it, and survives a power "
         "cut. NORMAL: a power cut may undo the last writes, but damages nothing.",
         "p50, p99, p99.9": "Of 1,000 calls, 500, 990 and 999 were at least as quick as this.",
-        "sabotage": "One defence of the store is switched off on purpose, to see that the checks "
-        "notice it.",
+        "sabotage": "A run in which the store lacks one of its defences, to see that the checks "
+        "notice that.",
     }
 )
 """What somebody has to know who has never seen the code."""
