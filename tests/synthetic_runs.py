@@ -22,7 +22,9 @@ def numbers(
     rates = [rng.randrange(300, 2_000) for _ in range(int(seconds * 10))]
     total = sum(rates)
     calls: dict[str, int] = {kind: int(total * SHARES[kind]) or 1 for kind in kinds}
-    strikes = [[name, "it struck", rng.randrange(1, 40)] for name in faults if name != "calm"]
+    strikes: list[list[Any]] = [
+        [name, "it struck", rng.randrange(1, 40)] for name in faults if name != "calm"
+    ]
     return {
         "seconds": seconds,
         "calls": calls,

@@ -112,7 +112,7 @@ def as_svg(figure: "Figure", name: str, label: str) -> str:
     referred = set(re.findall(r"url\(#(\w+)\)|xlink:href=\"#(\w+)\"", text))
     names = {each for both in referred for each in both}
     text = re.sub(
-        r' id="(\w+)"', lambda found: f' id="{name}-{found[1]}"' * (found[1] in names), text
+        r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' * (found[1] in names), text
     )
     text = re.sub(r"url\(#(\w+)\)", rf"url(#{name}-\1)", text)
     text = re.sub(r'xlink:href="#(\w+)"', rf'href="#{name}-\1"', text)

@@ -58,11 +58,11 @@ def summary_of(run: Run) -> list[str]:
             f"{counted(found.strikes, 'time')}"
         )
         judged = "as much as could be was" if found.unjudged else "all that was recorded was"
-        sentences += [
+        sentences.append(
             f"In {span(found.seconds)}, {_processes(run)} got {counted(found.calls, 'call')} "
-            + f"answered by one state file, while {struck if found.faults else 'no fault struck'}.",
-            f"Every call was recorded, and {judged} judged.",
-        ]
+            f"answered by one state file, while {struck if found.faults else 'no fault struck'}."
+        )
+        sentences.append(f"Every call was recorded, and {judged} judged.")
     if moments := _power_cuts(run):
         sentences.append(f"The power was cut at {counted(moments, 'moment')}.")
     return sentences
