@@ -72,6 +72,7 @@ def verdict(
                 "looked_at": looked_at.get(name, ""),
             }
             for name in checks.MEANINGS
+            if name != checks.POWER
         ],
         "faults": list(faults),
         "numbers": numbers(faults, rng, seconds, kinds),

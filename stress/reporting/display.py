@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from faults import FAULTS
+from soaking import checks
 from soaking.campaign import Campaign, Round
 from soaking.setting import Board
 from soaking.statistics import percentile_us
@@ -114,10 +115,10 @@ def print_summary(console: Console, run: Run, report: Path) -> None:
     for name, reason in _skipped(run).items():
         console.print(f"Skipped: {name}: {reason}", soft_wrap=True, markup=False)
     for each in broken_checks(run.campaign):
-        where = f"round {each.this.number}, {' + '.join(each.this.faults)}"
-        _print_broken(console, f"Not so: {each.check} ({where})", "\n".join(each.problems))
+        where = f"Round {each.this.number} ({' + '.join(each.this.faults)})"
+        _print_broken(console, f"{where}: not so: {each.check}", "\n".join(each.problems))
     for loss in run.losses:
-        _print_broken(console, "Not so: what was acknowledged survives a power cut", loss)
+        _print_broken(console, f"Power cuts: not so: {checks.POWER}", loss)
     for sentence in summary_of(run):
         console.print(sentence, soft_wrap=True)
     if run.sabotage:
@@ -126,7 +127,8 @@ def print_summary(console: Console, run: Run, report: Path) -> None:
         )
     verdict = verdict_on(run)
     style = _STYLES[verdict.kind]
-    console.print(f"[bold {style}]{verdict.headline.upper()}[/bold {style}]", soft_wrap=True)
+    headline = verdict.headline if verdict.kind == "good" else verdict.headline.upper()
+    console.print(f"[bold {style}]{headline}[/bold {style}]", soft_wrap=True)
     for remark in verdict.remarks:
         console.print(remark, soft_wrap=True)
     console.print(f"report: {report}", soft_wrap=True, markup=False)

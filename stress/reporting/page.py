@@ -11,6 +11,7 @@ from markupsafe import Markup
 from faults import FAULTS, NEVER
 from powercuts.real import RealCuts
 from soaking import checks
+from soaking.setting import FIRST_MISHAP, FIRST_TOOL, GRANDCHILDREN
 from soaking.statistics import percentile_us
 
 from .distributions import distributions
@@ -80,6 +81,8 @@ def _contents(run: Run) -> dict[str, Any]:
         "broken": broken_checks(campaign),
         "checks": by_check(campaign),
         "meanings": checks.MEANINGS,
+        "power": checks.POWER,
+        "numbers": {"children": GRANDCHILDREN, "tools": FIRST_TOOL, "mishaps": FIRST_MISHAP},
         "machine": machine(campaign.directory),
         "charts": {
             "timeline": _inline(timeline(campaign.rounds)),

@@ -30,6 +30,12 @@ class Run:
     is_interrupted: bool
 
     @property
+    def power_cuts(self) -> int:
+        """How often the power was cut, on the model and for real."""
+        on_paper = sum(each.cut_points for each in self.survey.workloads) if self.survey else 0
+        return on_paper + (len(self.cuts.cuts) if self.cuts else 0)
+
+    @property
     def losses(self) -> list[str]:
         """What power cuts were found to have lost, a paragraph each."""
         return [

@@ -193,8 +193,8 @@ def broken_checks(campaign: Campaign) -> list[Broken]:
 
 
 def by_check(campaign: Campaign) -> list[CheckRow]:
-    """Return a row for each check that there is, in the order in which they are explained."""
-    texts: dict[str, list[str]] = {name: [] for name in checks.MEANINGS}
+    """Return a row for each check of rounds, in the order in which they are explained."""
+    texts: dict[str, list[str]] = {name: [] for name in checks.MEANINGS if name != checks.POWER}
     failed: dict[str, list[int]] = defaultdict(list)
     for broken in broken_checks(campaign):
         failed[broken.check].append(broken.this.number)

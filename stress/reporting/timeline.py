@@ -26,6 +26,7 @@ _LEAST_SECONDS: Final = 0.1
 _LEAST_RATE: Final = 10.0
 
 _LABEL_POINTS: Final = 9.5
+_LETTER_POINTS: Final = 5.0
 _NUMBER_POINTS: Final = 26.0
 _LABEL_LENGTH: Final = 24
 
@@ -78,8 +79,12 @@ def _labels(axis: "Axes", rounds: Sequence[Round], end: float) -> None:
     """Write above each round what struck in it; where that does not fit, some rounds' numbers."""
     widths = [_seconds(each) / end * _POINTS for each in rounds]
     is_wide = median(widths) >= _LABEL_POINTS
+    names = ["✕ " * bool(each.problems) + _name(each) for each in rounds]
+    is_upright = any(
+        _LETTER_POINTS * len(name) > width for name, width in zip(names, widths, strict=True)
+    )
     step = 1 if is_wide else math.ceil(_NUMBER_POINTS / median(widths) / 5) * 5
-    for each in rounds:
+    for each, name in zip(rounds, names, strict=True):
         middle = (each.began_seconds + _end(each)) / 2
         if each.problems and not is_wide:  # its band may be too narrow to be seen
             axis.text(
@@ -90,9 +95,9 @@ def _labels(axis: "Axes", rounds: Sequence[Round], end: float) -> None:
             axis.text(
                 middle,
                 1.02,
-                ("✕ " * bool(each.problems) + _name(each)) if is_wide else f"{each.number}",
+                name if is_wide else f"{each.number}",
                 transform=axis.get_xaxis_transform(),
-                rotation=90 if is_wide else 0,
+                rotation=90 if is_wide and is_upright else 0,
                 ha="center",
                 va="bottom",
                 fontsize=7.5,

@@ -30,9 +30,9 @@ def verdict_on(run: Run) -> Verdict:
     found = totals(run.campaign)
     remarks = _counts(run)
     if run.is_interrupted:
-        remarks.append("The run was interrupted: what had not begun by then was not tried.")
+        remarks.append("Interrupted: what had not begun by then was not tried.")
     if found.unjudged and not run.is_bad:
-        remarks.append(f"{counted(found.unjudged, 'round')} could not be judged.")
+        remarks.append(f"{counted(found.unjudged, 'round')} cut short: no verdict on that.")
     if run.is_bad:
         headline = "Promises were broken" + ", as they had to be" * bool(run.sabotage)
         return Verdict("bad", headline, remarks)
@@ -42,7 +42,7 @@ def verdict_on(run: Run) -> Verdict:
             "proved by a run in which they do not."
         )
         return Verdict("unproved", "The sabotage was not noticed", remarks)
-    if not found.rounds and not _power_cuts(run):
+    if not found.rounds and not run.power_cuts:
         return Verdict("unproved", "Nothing was judged", remarks)
     headline = "Every promise was kept" + ", as far as the run went" * run.is_interrupted
     return Verdict("good", headline, remarks)
@@ -63,8 +63,8 @@ def summary_of(run: Run) -> list[str]:
             f"answered by one state file, while {struck if found.faults else 'no fault struck'}."
         )
         sentences.append(f"Every call was recorded, and {judged} judged.")
-    if moments := _power_cuts(run):
-        sentences.append(f"The power was cut at {counted(moments, 'moment')}.")
+    if run.power_cuts:
+        sentences.append(f"The power was cut at {counted(run.power_cuts, 'moment')}.")
     return sentences
 
 
@@ -93,8 +93,3 @@ def _counts(run: Run) -> list[str]:
     if run.losses:
         texts.append(f"{counted(len(run.losses), 'loss', 'losses')} found after power cuts.")
     return texts
-
-
-def _power_cuts(run: Run) -> int:
-    on_paper = sum(each.cut_points for each in run.survey.workloads) if run.survey else 0
-    return on_paper + (len(run.cuts.cuts) if run.cuts else 0)
