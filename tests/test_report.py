@@ -222,6 +222,16 @@ def test_a_round_that_could_not_be_run_is_a_broken_promise(
     assert "the round could be run and judged" in text
 
 
+def test_a_workload_that_was_never_cut_off_is_not_called_kept(
+    written: Written, tmp_path: Path
+) -> None:
+    survey = Survey(1, [SurveyedWorkload("first use", "FULL", 120, 14, 0, 0)])
+    run = run_of(Campaign(tmp_path, 1.0, 1, []), survey=survey)
+    assert "first use FULL 120 14 0 0 – no time to judge" in text_of(written(run))
+    assert "✓ kept" not in written(run)
+    assert "not judged" in summary(run)
+
+
 # What it tells.
 
 

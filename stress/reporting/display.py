@@ -189,7 +189,7 @@ def _power_cuts(run: Run) -> Table:
             each.synchronous,
             f"{each.acknowledgements:,}",
             f"{each.cut_points:,}",
-            _SKIPPED if each.skipped else _verdict(len(each.losses), is_judged=True),
+            _SKIPPED if each.skipped else _verdict(len(each.losses), is_judged=each.cut_points > 0),
         )
     cuts = run.cuts.cuts if run.cuts else ()
     for level, count in Counter(each.synchronous for each in cuts).items():
