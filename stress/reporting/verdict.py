@@ -36,14 +36,14 @@ def verdict_on(run: Run) -> Verdict:
     if run.is_bad:
         headline = "Promises were broken" + ", as they had to be" * bool(run.sabotage)
         return Verdict("bad", headline, remarks)
+    if not found.rounds and not run.power_cuts:
+        return Verdict("unproved", "Nothing was judged", remarks)
     if run.sabotage:
         remarks.append(
             "With a defence switched off, the checks should have found something. Nothing is "
             "proved by a run in which they do not."
         )
         return Verdict("unproved", "The sabotage was not noticed", remarks)
-    if not found.rounds and not run.power_cuts:
-        return Verdict("unproved", "Nothing was judged", remarks)
     headline = "Every promise was kept" + ", as far as the run went" * run.is_interrupted
     return Verdict("good", headline, remarks)
 
