@@ -3,10 +3,11 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError
+from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence, _filesystem
 
 from .actors import Actor
 from .state_files import let_readers_notice, rows
@@ -35,6 +36,36 @@ def test_deleted_store_is_made_anew_by_the_next_write_and_shared(
     first.close()
     second.close()
     assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B2"}
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        (_filesystem, "create_parent"),
+        (_filesystem, "database_at"),
+        (_coherence.Versions, "_map"),
+    ],
+    ids=["before the lock file", "before the database", "before the counters"],
+)
+def test_directory_deleted_while_its_files_are_being_made_is_made_once_more(
+    owner: Any, step: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = getattr(owner, step)
+    deleted: list[bool] = []
+
+    def take_and_be_deleted(*arguments: Any) -> Any:
+        result = take(*arguments)
+        if not result and not deleted:
+            deleted.append(True)
+            shutil.rmtree(os.path.dirname(path))
+        return result
+
+    monkeypatch.setattr(owner, step, take_and_be_deleted)
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A1")
+        assert store.get("m", "ann") == "A1"
+    assert deleted
+    assert rows(path) == {("m", "ann"): "A1"}
 
 
 class TestDeletedLockFile:

@@ -5,6 +5,7 @@ import resource
 import shutil
 
 import pytest
+from filelock import FileLock
 
 from lamson_sqlite_state import SQLiteStorage
 
@@ -33,6 +34,39 @@ class TestReplacedDatabase:
         os.rename(make_backup(path, ann="OLD"), path)
         let_readers_notice(first)
         assert first.get("m", "ann") == "OLD"
+
+    def test_is_waited_for_by_a_reader_while_writers_have_the_lock(
+        self, path: str, first: Actor
+    ) -> None:
+        """Else it would read the old file for as long as it never found the lock free."""
+        first.set("m", "ann", "A1")
+        os.rename(make_backup(path, ann="OLD"), path)
+        let_readers_notice(first)
+        with FileLock(path + ".lock"):
+            first.begin(SQLiteStorage.get, "m", "ann")
+            assert first.is_busy(0.05)
+        assert first.result() == "OLD"
+
+    def test_is_not_waited_for_long_where_a_writer_is_stopped(
+        self, path: str, first: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        os.rename(make_backup(path, ann="OLD"), path)
+        let_readers_notice(first)
+        with FileLock(path + ".lock"):
+            assert first.get("m", "ann") == "A1"
+            let_readers_notice(first)
+            assert first.get("m", "ann") == "A1"
+        let_readers_notice(first)
+        assert first.get("m", "ann") == "OLD"
+
+    def test_keeps_no_reader_without_patience_from_reading(self, path: str) -> None:
+        with Actor(path, timeout=0) as reader:
+            reader.set("m", "ann", "A1")
+            os.rename(make_backup(path, ann="OLD"), path)
+            let_readers_notice(reader)
+            with FileLock(path + ".lock"):
+                assert reader.get("m", "ann") == "A1"
 
     def test_does_not_get_the_log_of_the_one_before(self, path: str, first: Actor) -> None:
         """SQLite would replay a left-over log into whatever database has the name."""

@@ -14,6 +14,7 @@ write lock: SQLite makes it only while it locks everyone else out of the databas
 """
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -96,11 +97,10 @@ class Database:
             if now < self.cache.valid_until:
                 return connection
             try:
-                if not self._is_all_in_place(connection):
-                    # Where a writer is at work, or the disk is full, read on in the old file and
-                    # look again in 10 ms: reading waits for nobody.
-                    with contextlib.suppress(NotNow, StorageError):
-                        self._mend_under_lock()
+                if self._is_all_in_place(connection):
+                    connection.lost_at = None
+                else:
+                    self._mend_for_a_reader(connection, now)
                     connection = self.connection or connection
                     if not self.versions.is_in_place():
                         self.cache.empty(None)
@@ -251,6 +251,22 @@ class Database:
             return self.versions.is_whole()
         return connection.is_in_place(self.path) and self.versions.is_in_place()
 
+    def _mend_for_a_reader(self, connection: Connection, now: float) -> None:
+        try:
+            self._mend_under_lock()
+        except StorageError:
+            pass  # the disk is full, say: read on in the old file, and look again in 10 ms
+        except NotNow as answer:
+            if connection.is_in_place(self.path):
+                return  # no more than the counters are missing: nothing is kept meanwhile
+            # Writers are at work, and leave the old file at their next call. So the lock is
+            # waited for: where they are many, what is read would be old for long. But reading
+            # waits for nobody who is stopped: after a while it goes on in the old file.
+            if connection.lost_at is None:
+                connection.lost_at = now
+            if now - connection.lost_at < OPENING_SECONDS:
+                raise NotNow(answer.culprit, math.inf) from None
+
     def _mend_under_lock(self) -> None:
         self.locked(lambda _connection, _now_ms: 0)
 
@@ -347,6 +363,9 @@ class Database:
     def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         if isinstance(error, StorageError) or not is_ours(error):
             raise error
+        if isinstance(error, FileNotFoundError) and str(error.filename).startswith(self.path):
+            # A file, or the directory, has just been deleted. Next time, all are made anew.
+            raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
         if isinstance(error, OSError):
             raise _filesystem.storage_error(error, error.filename or self.path) from error
         ours = translated(error, self.path, is_writing=is_writing)

@@ -167,7 +167,8 @@ class DatabaseReplaced(Fault):
         try:
             while True:
                 yield stage.between(0.1, 0.2)
-                backup = stage.path + ".backup"
+                # Not beside the store, where it would be left if the round ends meanwhile.
+                backup = str(stage.setting.directory / "backup")
                 # In a process of its own: this one is about to fork with whatever is open.
                 maker = stage.crew.fork("backup", partial(_back_up, stage.path, backup))
                 while maker.is_alive:
@@ -181,8 +182,6 @@ class DatabaseReplaced(Fault):
                     mishaps.became(states, begin_ns, time.monotonic_ns())
         finally:
             mishaps.close()
-            with suppress(FileNotFoundError):
-                os.unlink(stage.path + ".backup")
 
 
 def _back_up(path: str, backup: str, _number: int) -> None:
