@@ -41,8 +41,8 @@ _PIPED_WIDTH: Final = 150
 _ALL: Final = (*FAULTS, POWER_CUT)
 
 # Of the time, where there are power cuts and rounds.
-_POWER_CUT_SHARE: Final = 0.2
-_REAL_SHARE: Final = 0.3
+_POWER_CUT_SHARE: Final = 0.3
+_REAL_SHARE: Final = 0.25
 
 _LEFT_SECONDS: Final = 5.0
 
@@ -66,7 +66,7 @@ def _listed_faults(context: click.Context, _parameter: click.Parameter, value: b
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(min=1.0), help="How long, about: 60 if not given.")
+@click.option("--seconds", type=click.FloatRange(min=1.0), help="How long, about: 70 if not given.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), help="The same in minutes.")
 @click.option("--seed", type=int, help="Of all choices; by default another each time.")
 @click.option("--workers", default=8, show_default=True, help="Processes to fork in a round.")
@@ -123,7 +123,7 @@ def main(
         raise click.UsageError("give --seconds or --minutes, not both")
     if keep is not None and keep.exists():
         raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
-    seconds = minutes * 60 if minutes is not None else seconds or 60.0
+    seconds = minutes * 60 if minutes is not None else seconds or 70.0
     seed = random.randrange(10**6) if seed is None else seed
     directory = keep or Path(tempfile.mkdtemp(prefix="soak-"))
     directory.mkdir(exist_ok=True)
@@ -173,7 +173,7 @@ def main(
         console.print(f"the records are kept: {directory}", soft_wrap=True)
     elif keep is None:
         shutil.rmtree(directory)
-    sys.exit(1 if run.is_bad else 130 if is_interrupted else 0)
+    sys.exit(1 if run.is_bad or run.is_empty else 130 if is_interrupted else 0)
 
 
 def cut_power(

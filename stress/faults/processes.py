@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ __all__ = ["Crowd", "ForkStorm", "Kill", "Multiprocessing", "Orphan", "ShortLive
 
 _BY_MULTIPROCESSING: Final = Path(__file__).parent / "_by_multiprocessing.py"
 _SCRIPT_SECONDS: Final = 60.0
+_METHODS: Final = ("fork", "spawn", "forkserver")
 _MOST_SHORT_LIVED: Final = 150
 _MOST_ORPHANS: Final = 20
 
@@ -169,10 +170,12 @@ class Multiprocessing(Fault):
     about = "processes are started by multiprocessing in all three ways, with the store pickled"
 
     def strikes(self, stage: Stage) -> Iterator[float]:
-        for number in itertools.count(_FIRST_SCRIPT, step=3):
-            for place, method in enumerate(("fork", "spawn", "forkserver")):
-                with stage.log.struck(self.name, f"started by {method}"):
-                    yield from _run_script(stage.setting, method, number + place)
+        for number in itertools.count(_FIRST_SCRIPT, step=len(_METHODS)):
+            with ExitStack() as stack:
+                for place, method in enumerate(_METHODS):
+                    stack.enter_context(stage.log.struck(self.name, f"started by {method}"))
+                    stack.enter_context(_script(stage.setting, method, number + place))
+                yield stage.between(0.5, 1.5)
 
 
 def _act_and_exit(worker: Worker, calls: int) -> None:
@@ -212,7 +215,9 @@ def _write_once(stage: Stage, number: int) -> None:
         worker.store.close()
 
 
-def _run_script(setting: Setting, method: str, number: int) -> Iterator[float]:
+@contextmanager
+def _script(setting: Setting, method: str, number: int) -> Iterator[None]:
+    """Run a program that starts processes, and wait for its end when the block is left."""
     errors = setting.directory / f"{number}.stderr"
     with errors.open("wb") as stderr:
         script = subprocess.Popen(
@@ -224,8 +229,7 @@ def _run_script(setting: Setting, method: str, number: int) -> Iterator[float]:
     with script.stdin:
         pickle.dump(setting, script.stdin)
     try:
-        while script.poll() is None:
-            yield 0.05
+        yield
     finally:
         if script.wait(_SCRIPT_SECONDS):
             text = errors.read_text()

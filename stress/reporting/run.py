@@ -44,6 +44,11 @@ class Run:
         ]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing was tried, as nothing of what was asked for can be had here."""
+        return not self.power_cuts and not self.campaign.rounds and not self.is_interrupted
+
+    @property
     def is_bad(self) -> bool:
         """Whether anything is wrong."""
         return any(each.problems for each in self.campaign.rounds) or bool(self.losses)
