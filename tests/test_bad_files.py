@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lamson_sqlite_state import (
+    LockTimeout,
     NetworkFilesystem,
     NotAStateFile,
     SchemaTooNew,
@@ -189,6 +190,14 @@ def test_a_path_through_a_file_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="a file, not a directory"):
         SQLiteStorage(tmp_path / "file" / "states").get("m", "ann")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
+def test_a_directory_that_takes_no_files_is_an_error_that_says_so() -> None:
+    """And not one that goes on being deleted, which is waited for."""
+    with pytest.raises(StorageError, match=r"/proc/states.* look at the path") as caught:
+        SQLiteStorage("/proc/states").set("m", "ann", "A")
+    assert not isinstance(caught.value, LockTimeout)
 
 
 def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path, path: str) -> None:

@@ -63,6 +63,7 @@ class Database:
         self.write_lock = WriteLock(path + ".lock", file_mode)
         self.versions = Versions(path)
         self._half_open: Connection | None = None
+        self._missing_since: float | None = None
         self._side_files = (path + "-wal", path + "-shm")
         self.watch = DirectoryWatch(os.path.dirname(path))
         self._synchronous = synchronous
@@ -328,12 +329,22 @@ class Database:
         if self._half_open is not connection:  # a signal handler has opened another
             raise Interrupted
         self.cache.valid_until = valid_until
+        self._missing_since = None
         self.connection = connection
         self._half_open = None
 
     def _refuse_replaced(self, identity: Identity) -> None:
         if identity != _filesystem.identity(self.path):
             raise NotNow("the database keeps being replaced", OPENING_SECONDS)
+
+    def _is_deletion(self, error: FileNotFoundError) -> bool:
+        # A file, or the directory, has just been deleted, and all will be made anew next time.
+        # Where it goes on for long, it is a directory that takes no files (in /proc).
+        now = time.monotonic()
+        if self._missing_since is None:
+            self._missing_since = now
+        is_new = now - self._missing_since < OPENING_SECONDS
+        return is_new and str(error.filename).startswith(self.path)
 
     def reopen_if_closed(self, connection: Connection) -> None:
         """To be called in an except clause: raise on, unless the connection was closed under us.
@@ -363,8 +374,7 @@ class Database:
     def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         if isinstance(error, StorageError) or not is_ours(error):
             raise error
-        if isinstance(error, FileNotFoundError) and str(error.filename).startswith(self.path):
-            # A file, or the directory, has just been deleted. Next time, all are made anew.
+        if isinstance(error, FileNotFoundError) and self._is_deletion(error):
             raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
         if isinstance(error, OSError):
             raise _filesystem.storage_error(error, error.filename or self.path) from error
