@@ -1,4 +1,4 @@
-"""One SQLite file: opened, watched, closed safely.
+"""One SQLite file as calls see it: looked at when that is due, written to under its lock.
 
 What this package writes, every process learns from the counters of `_coherence`. What other tools
 write, and files that come and go, are noticed by a look every 10 ms, which empties the cache.
@@ -9,73 +9,33 @@ another process at work raises `NotNow`, so that the store can let its lock go m
 All that commits does so under the write lock, and so do the checkpoints that SQLite makes in
 a commit. That makes sharing fair, and it keeps SQLite's WAL-reset race away, in which a commit
 and a checkpoint at one instant corrupt the file (versions 3.7.0 to 3.51.2,
-https://www.sqlite.org/wal.html#walresetbug). The checkpoint of a closing connection needs no
-write lock: SQLite makes it only while it locks everyone else out of the database.
+https://www.sqlite.org/wal.html#walresetbug).
 """
 
-import contextlib
 import math
-import os
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Final, NoReturn, TypeVarTuple
+from typing import TypeVarTuple
 
-from . import _filesystem, _fork, _opening, _rescue, _sharing
+from . import _filesystem, _rescue
 from ._blame import is_ours
-from ._cache import Cache
-from ._coherence import Versions
-from ._filesystem import DirectoryWatch, Identity
+from ._open_file import LOOK_SECONDS, OpenFile
 from ._schema import first_row
-from ._sharing import Connection, Interrupted
+from ._sharing import Connection
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
-from ._write_lock import WriteLock
 from .errors import StorageError
 
 __all__ = ["Database"]
 
 Arguments = TypeVarTuple("Arguments")
 
-# How long a reader may go on with a file that has lost its name, or with a cache that does not
-# know of another tool's edit. Writers look every time.
-_LOOK_SECONDS: Final = 0.010
 
-
-class Database:
+class Database(OpenFile):
     """The file at ``path``, with its write lock. Opens itself at the first call.
 
-    Args:
-        path: absolute, with symlinks resolved.
-        synchronous: "FULL" or "NORMAL".
-        file_mode: permissions of the files it creates.
-        cache: what is kept of the states; empty while the file is closed.
-
-    Attributes:
-        connection: to the file, or None while it is not open.
-        write_lock: of this file.
-        versions: of this file.
+    The arguments are those of `OpenFile`.
     """
-
-    def __init__(self, path: str, synchronous: str, file_mode: int, cache: Cache) -> None:
-        self.path = path
-        self.cache = cache
-        self.connection: Connection | None = None
-        self.write_lock = WriteLock(path + ".lock", file_mode)
-        self.versions = Versions(path)
-        self._half_open: Connection | None = None
-        self._missing_since: float | None = None
-        self._side_files = (path + "-wal", path + "-shm")
-        self.watch = DirectoryWatch(os.path.dirname(path))
-        self._synchronous = synchronous
-        self._file_mode = file_mode
-
-    @property
-    def identity(self) -> Identity | None:
-        """Which file is open here now, if any."""
-        for connection in (self.connection, self._half_open):
-            if connection is not None and not connection.is_closed():
-                return connection.identity
-        return None
 
     def look(self) -> Connection:
         """Return the connection, opened if need be, after a look around if one is due.
@@ -155,31 +115,6 @@ class Database:
                 write_lock.unlock()
                 raise
 
-    def close(self) -> None:
-        """Close the connection and the lock descriptor; harmless where they are closed."""
-        try:
-            self._disconnect()
-        finally:
-            self.versions.close()
-            self.write_lock.close()
-
-    def abandon(self) -> None:
-        """In a child of an unhooked fork: have the inherited connection never closed.
-
-        Closing it, also by the garbage collector at exit, would have SQLite delete the log
-        that the parent goes on writing to. So its reference count never reaches zero again.
-        """
-        for connection in (self.connection, self._half_open):
-            if connection is not None:
-                _sharing.disown(connection)
-                import ctypes  # costly to import, and needed by nobody else
-
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        self.connection = self._half_open = None
-        self.cache.empty(None)
-        self.versions.close()
-        self.write_lock.abandon()
-
     def locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held.
 
@@ -239,7 +174,7 @@ class Database:
             # noted, so that no exception of a signal handler can come in between.
             self.cache.empty(counters)
             connection.data_version = data_version
-        self.cache.valid_until = now + _LOOK_SECONDS
+        self.cache.valid_until = now + LOOK_SECONDS
 
     def _is_all_in_place(self, connection: Connection) -> bool:
         try:
@@ -281,105 +216,3 @@ class Database:
             # Not _raise_ours, which disconnects: the connection may hold the only copy.
             raise translated(error, self.path, is_writing=False) from error
         self._disconnect()
-
-    def _open(self, *, is_locked: bool) -> None:
-        _fork.adopt_process()
-        with _fork.opening:
-            self._disconnect()
-            _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
-            found = _filesystem.database_at(self.path)
-            if not is_locked and (found is None or found[1] == 0):
-                raise NeedsWriteLock
-            if found is None:
-                with contextlib.suppress(FileExistsError):
-                    _sharing.create(self.path, self._file_mode)
-                found = _filesystem.database_at(self.path)
-            if found is None:
-                raise NotNow("the database keeps being deleted", OPENING_SECONDS)
-            identity = found[0]
-            try:
-                _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
-                self._connect(identity, is_locked=is_locked)
-            except Interrupted:
-                return  # to a caller that looks whether there is a connection now
-            except BaseException:
-                self._disconnect()
-                raise
-
-    def _connect(self, identity: Identity, *, is_locked: bool) -> None:
-        try:
-            # Kept from the start, half open: a signal handler that forks must find it to close.
-            connection = self._half_open = Connection.to(self.path)
-            connection.identity = identity
-            _opening.prepare(connection, self.path, self._synchronous, is_locked=is_locked)
-        except sqlite3.ProgrammingError:
-            self.reopen_if_closed(connection)
-            raise Interrupted from None
-        except sqlite3.OperationalError as error:
-            self._refuse_replaced(identity)
-            self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
-        connection.side_files = {path: _filesystem.identity(path) for path in self._side_files}
-        self._refuse_replaced(identity)
-        if is_locked:
-            self.versions.open_or_make(self.write_lock)
-        else:
-            self.versions.open()
-        self.cache.empty(self.versions.counters)
-        valid_until = time.monotonic() + _LOOK_SECONDS
-        if self._half_open is not connection:  # a signal handler has opened another
-            raise Interrupted
-        self.cache.valid_until = valid_until
-        self._missing_since = None
-        self.connection = connection
-        self._half_open = None
-
-    def _refuse_replaced(self, identity: Identity) -> None:
-        if identity != _filesystem.identity(self.path):
-            raise NotNow("the database keeps being replaced", OPENING_SECONDS)
-
-    def _is_deletion(self, error: FileNotFoundError) -> bool:
-        # A file, or the directory, has just been deleted, and all will be made anew next time.
-        # Where it goes on for long, it is a directory that takes no files (in /proc).
-        now = time.monotonic()
-        if self._missing_since is None:
-            self._missing_since = now
-        is_new = now - self._missing_since < OPENING_SECONDS
-        return is_new and str(error.filename).startswith(self.path)
-
-    def reopen_if_closed(self, connection: Connection) -> None:
-        """To be called in an except clause: raise on, unless the connection was closed under us.
-
-        A signal handler that closes the store, forks, or opens while we were opening, may run
-        between any two lines. The statement that found the connection closed did not run.
-        """
-        if not connection.is_closed():
-            raise  # noqa: PLE0704 (see the docstring)
-        if connection is self.connection:
-            self.connection = None
-
-    def _disconnect(self) -> None:
-        with _fork.opening:
-            self.cache.empty(None)
-            connection, half_open = self.connection, self._half_open
-            # Closed first, forgotten then: what is open must be found by a signal handler.
-            # What one has opened meanwhile stays.
-            for each in (connection, half_open):
-                if each is not None:
-                    _rescue.close(each, self.path)
-            if self.connection is connection:
-                self.connection = None
-            if self._half_open is half_open:
-                self._half_open = None
-
-    def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
-        if isinstance(error, StorageError) or not is_ours(error):
-            raise error
-        if isinstance(error, FileNotFoundError) and self._is_deletion(error):
-            raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
-        if isinstance(error, OSError):
-            raise _filesystem.storage_error(error, error.filename or self.path) from error
-        ours = translated(error, self.path, is_writing=is_writing)
-        if not isinstance(ours, NotNow):
-            with contextlib.suppress(sqlite3.Error):
-                self._disconnect()  # start afresh once the cause is gone
-        raise ours from error

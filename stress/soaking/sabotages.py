@@ -19,6 +19,7 @@ from lamson_sqlite_state import _coherence as coherence
 from lamson_sqlite_state import _database as database
 from lamson_sqlite_state import _filesystem as filesystem
 from lamson_sqlite_state import _fork as fork
+from lamson_sqlite_state import _open_file as open_file
 from lamson_sqlite_state import _opening as opening
 from lamson_sqlite_state import _schema as schema
 from lamson_sqlite_state import _sqlite_errors as sqlite_errors
@@ -241,7 +242,7 @@ def _driver_errors_come_through() -> None:
         is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
         return sqlite_errors.translated(error, path, is_writing=is_writing) if is_busy else error
 
-    _replace(database, "translated", untranslated)
+    _replace(open_file, "translated", untranslated)
 
 
 def _no_checkpoints() -> None:
