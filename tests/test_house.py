@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lamson_sqlite_state
+from faults import FAULTS
 from lamson_sqlite_state import SQLiteStorage
 
 ROOT = Path(__file__).parent.parent
@@ -60,9 +63,17 @@ def test_readme_names_every_file_of_the_package() -> None:
     assert named == set(STAIRCASE) - {"__init__"}
 
 
-def test_readme_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("readme", ["README.md", "stress/README.md", "benchmarks/README.md"])
+def test_readme_links_lead_somewhere(readme: str) -> None:
+    path = ROOT / readme
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_readme_counts_the_faults_as_they_are() -> None:
+    kinds = f"{len(FAULTS) - 1} kinds of faults"  # all but none at all
+    assert kinds in README
+    assert kinds in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_readme_gives_the_constructor_as_it_is() -> None:

@@ -71,19 +71,21 @@ def test_a_sabotage_is_caught_and_shown(
 @pytest.mark.timeout(60)
 def test_ctrl_c_ends_all_processes_and_judges_what_there_is(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [*command(tmp_path), "--seconds=300", "--faults=kill,calm"],
+        [*command(tmp_path), "--seconds=6", "--faults=kill,calm,edits,signals"],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as process:
-        deadline = tmp_path / "records" / "round-1" / "3.0.history"
-        while not deadline.exists() and process.poll() is None:
+        # In the second round, when the first is being judged.
+        begun = tmp_path / "records" / "round-2" / "3.0.history"
+        while not begun.exists() and process.poll() is None:
             os.sched_yield()
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does
         assert process.stdout is not None
         said = process.stdout.read()  # ends when nobody has the pipe any more
         assert process.wait() == 130, said
     assert "Interrupted" in said
+    assert "Every promise was kept, as far as the run went" in said
     assert (tmp_path / "report.html").exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

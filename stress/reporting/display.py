@@ -16,7 +16,6 @@ from rich.table import Table
 from faults import FAULTS
 from soaking import checks
 from soaking.campaign import Campaign, Round
-from soaking.setting import Board
 from soaking.statistics import percentile_us
 
 from .run import Run
@@ -74,14 +73,14 @@ class Display:
     ) -> None:
         self._progress.stop()
 
-    def show(self, campaign: Campaign, this: Round, board: Board) -> None:
+    def show(self, campaign: Campaign, this: Round) -> None:
         """Redraw, if the last time is a while ago."""
         now = time.monotonic()
         if now - self._redrawn < _REDRAW_SECONDS:
             return
         self._redrawn = now
-        calls = board.total() + sum(map(calls_of, campaign.rounds))
-        strikes = sum(map(strikes_of, campaign.rounds))
+        calls = sum(each.calls for each in campaign.rounds)
+        strikes = sum(each.strikes for each in campaign.rounds)
         violations = sum(len(each.problems) for each in campaign.rounds)
         color = "red" if violations else "green"
         self._progress.update(

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from _caller import Pairs
 from faults import FAULTS, Fault
 
+from .log import events_in
 from .round import run_round
 from .setting import Board, Setting
 
@@ -46,6 +47,7 @@ class Round:
         faults: that strike in it.
         directory: of its records; gone if nothing is wrong.
         began_seconds: since the soak began.
+        calls: how many there were so far, about.
         verdict: what the judge wrote; None before it has.
         problem: why there is no verdict.
     """
@@ -54,8 +56,16 @@ class Round:
     faults: list[str]
     directory: Path
     began_seconds: float
+    calls: int = 0
     verdict: dict[str, Any] | None = None
     problem: str | None = None
+
+    @property
+    def strikes(self) -> int:
+        """How often faults have struck so far."""
+        if self.verdict:
+            return sum(count for _, _, count in self.verdict["numbers"]["strikes"])
+        return len(events_in(self.directory))
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -65,7 +75,7 @@ class Round:
         return found + [(check["name"], p) for check in checks for p in check["problems"]]
 
 
-Show = Callable[["Campaign", Round, Board], None]
+Show = Callable[["Campaign", Round], None]
 """Called often while a round goes on."""
 
 
@@ -98,7 +108,7 @@ class Campaign:
     skipped: dict[str, str] = field(default_factory=dict)
     _judges: list[tuple[Round, "subprocess.Popen[bytes]"]] = field(default_factory=list)
 
-    def run(self, show: Show = lambda _campaign, _round, _board: None) -> None:
+    def run(self, show: Show = lambda _campaign, _round: None) -> None:
         """Run rounds until the time is up, each fault once at least, and judge them all.
 
         A Ctrl-C ends the round that is under way, and raises when all are judged.
@@ -147,8 +157,9 @@ class Campaign:
         faults = [FAULTS[name] for name in names]
 
         def tick(board: Board) -> None:
+            this.calls = board.total()
             self._see_to_judges(is_waiting=False)
-            show(self, this, board)
+            show(self, this)
 
         try:
             with ExitStack() as stack:
@@ -167,6 +178,7 @@ class Campaign:
             [sys.executable, _JUDGE, directory],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            process_group=0,  # a Ctrl-C at the terminal is not for it
         )
         self._judges.append((this, judge))
 
