@@ -11,10 +11,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from _caller import Caller, Pairs, Store
-from _history import Recorder
 from _processes import Source, Tick, Work, end, fork_writer, listen
-from lamson_sqlite_state import LockTimeout
+from judges.history import Recorder
+from lamson_sqlite_state import LockTimeout, SQLiteStorage
+from workers.caller import Caller, Pairs
 
 __all__ = ["Traffic", "drive"]
 
@@ -65,7 +65,7 @@ class _Share:
 
 
 def drive(
-    store: Store,
+    store: SQLiteStorage,
     traffic: Traffic,
     directory: Path,
     hear: Callable[[str], None] = lambda _line: None,
@@ -131,7 +131,11 @@ def _shares(traffic: Traffic) -> tuple[_Share, list[_Share]]:
 
 
 def _run(
-    store: Store, traffic: Traffic, share: _Share, directory: Path, pipe: FileIO | None = None
+    store: SQLiteStorage,
+    traffic: Traffic,
+    share: _Share,
+    directory: Path,
+    pipe: FileIO | None = None,
 ) -> None:
     """Make all calls of a share."""
     recorder = Recorder(directory, share.process, share.thread)

@@ -13,7 +13,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from soaking.judgement import evidence_in, judged
+from soaking.evidence import evidence_in
+from soaking.judgement import judged
 from soaking.statistics import numbers_of
 
 _NICE = 5  # the round that is under way meanwhile is to have the processors

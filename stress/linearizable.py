@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from _falsify import falsify
-from _history import Operation, load
-from _linearizability import check
 from _processes import Source, Tick
-from _second_opinion import look_again
 from _traffic import Traffic, drive
-from _violation import described
+from judges.falsify import falsify
+from judges.history import Operation, load
+from judges.linearizability import check
+from judges.second_opinion import look_again
+from judges.violation import described
 from lamson_sqlite_state import SQLiteStorage
 
 _TIMEOUT_SECONDS: Final = 20.0

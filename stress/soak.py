@@ -29,8 +29,8 @@ from powercuts.survey import survey as survey_all
 from reporting.display import Display, print_summary
 from reporting.page import Run, write_report
 from soaking.campaign import Campaign
-from soaking.crew import adopt_orphans
 from soaking.sabotages import POWER_CUT, SABOTAGES
+from workers.crew import adopt_orphans
 
 _REPORT: Final = Path(__file__).parent / "report.html"
 

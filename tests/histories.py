@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from _history import DOUBTFUL, START, Kind, Operation
+from judges.history import DOUBTFUL, START, Kind, Operation
 
 from .reference_checker import result_of
 

@@ -5,7 +5,7 @@ It runs whole operations against a dict, and shares nothing with the fast checke
 
 from collections.abc import Sequence
 
-from _history import DOUBTFUL, START, Kind, Operation
+from judges.history import DOUBTFUL, START, Kind, Operation
 
 __all__ = ["is_linearizable_by_trying", "result_of"]
 

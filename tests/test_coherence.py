@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from _falsify import falsify
-from _history import Kind, load
-from _linearizability import check
-from _second_opinion import look_again
 from _traffic import Traffic, drive
+from judges.falsify import falsify
+from judges.history import Kind, load
+from judges.linearizability import check
+from judges.second_opinion import look_again
 from lamson_sqlite_state import SQLiteStorage
 
 TRAFFIC = Traffic(operations=200_000, processes=8, threads=2, clears=40)

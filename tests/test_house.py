@@ -50,6 +50,16 @@ def test_each_file_imports_only_those_below_it() -> None:
         assert imports_of(name) <= set(STAIRCASE[step + 1 :]), name
 
 
+def test_stress_folders_import_only_those_below_them() -> None:
+    text = (ROOT / "stress" / "README.md").read_text()
+    folders = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(folders) == sorted(p.parent.name for p in ROOT.glob("stress/*/__init__.py"))
+    for step, folder in enumerate(folders):
+        for path in (ROOT / "stress" / folder).glob("*.py"):
+            found = re.findall(r"^from (\w+)[. ]", path.read_text(), re.MULTILINE)
+            assert set(found) & set(folders) <= set(folders[step + 1 :]), path
+
+
 def test_only_filelock_is_needed_beside_the_standard_library() -> None:
     foreign = re.compile(r"^(?:from|import) (?!\.)(\w+)", re.MULTILINE)
     needed = {

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from _caller import Pairs
-from _history import DOUBTFUL, START, Kind, Operation, new_value
 from faults import FAULTS, Fault
+from judges.history import DOUBTFUL, START, Kind, Operation, new_value
 from soaking import checks
 from soaking.allowances import UNSEEN_NS, excused
-from soaking.judgement import Evidence, judged
+from soaking.evidence import Evidence
+from soaking.judgement import judged
 from soaking.sabotages import POWER_CUT, SABOTAGES
-from soaking.setting import AUDITOR, FIRST_MISHAP, FIRST_TOOL
+from workers.caller import Pairs
+from workers.setting import AUDITOR, FIRST_MISHAP, FIRST_TOOL
 
 PAIRS = Pairs(shared=1, own=2, modules=2)
 OWN = PAIRS.first_of(0)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _falsify import DAMAGES, falsify
-from _history import (
+from _traffic import Traffic, drive
+from judges.falsify import DAMAGES, falsify
+from judges.history import (
     ABSENT,
     DOUBTFUL,
     START,
@@ -22,9 +23,8 @@ from _history import (
     state_of,
     value_of,
 )
-from _linearizability import check
-from _second_opinion import look_again
-from _traffic import Traffic, drive
+from judges.linearizability import check
+from judges.second_opinion import look_again
 from lamson_sqlite_state import SQLiteStorage
 
 from .broken_storages import BROKEN

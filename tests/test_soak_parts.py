@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from _caller import Pairs
-from _history import load
 from faults import FAULTS
+from judges.history import load
 from lamson_sqlite_state import SQLiteStorage
 from soaking import audit, checks
 from soaking.campaign import _combinations
-from soaking.crew import Crew, adopt_orphans, lock_holder
-from soaking.log import Log, events_in
-from soaking.setting import GRANDCHILDREN, Board, Setting
-from soaking.stage import Stage
 from soaking.statistics import merged, percentile_us
+from workers.caller import Pairs
+from workers.crew import Crew, adopt_orphans, lock_holder
+from workers.log import Log, events_in
+from workers.setting import GRANDCHILDREN, Board, Setting
+from workers.stage import Stage
 
 from .children import in_child
 

@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lamson_sqlite_state import SQLiteStorage
-from soaking.setting import Board, Setting
-from soaking.worker import Worker
+from workers.setting import Board, Setting
+from workers.worker import Worker
 
 _CALLS = 150
 

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
-from soaking.stage import Stage
-from soaking.worker import Worker
+from workers.stage import Stage
+from workers.worker import Worker
 
 __all__ = ["NEVER", "Fault", "WritersWait"]
 

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from soaking.setting import FIRST_MISHAP
-from soaking.stage import Mishaps, Stage
+from workers.setting import FIRST_MISHAP
+from workers.stage import Mishaps, Stage
 
 from ._fault import Fault
 

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Final
 from unittest import mock
 
-from soaking.worker import Worker
+from workers.worker import Worker
 
 from ._fault import Fault
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from filelock import FileLock
 
-from _caller import Pairs
-from _history import new_value, state_of
-from soaking.setting import FIRST_TOOL
-from soaking.stage import Mishaps, Stage
-from soaking.worker import Worker
+from judges.history import new_value, state_of
+from workers.caller import Pairs
+from workers.setting import FIRST_TOOL
+from workers.stage import Mishaps, Stage
+from workers.worker import Worker
 
 from ._fault import Fault, WritersWait
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from lamson_sqlite_state import SQLiteStorage
-from soaking.setting import Setting
-from soaking.stage import Stage
-from soaking.worker import Worker
+from workers.setting import Setting
+from workers.stage import Stage
+from workers.worker import Worker
 
 from ._fault import Fault, WritersWait
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from lamson_sqlite_state import SQLiteStorage
-from soaking.stage import Stage
-from soaking.worker import Worker
+from workers.stage import Stage
+from workers.worker import Worker
 
 from ._fault import Fault
 

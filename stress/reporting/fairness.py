@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from soaking.campaign import Round
-from soaking.judgement import LEAST_SHARE
+from soaking.conduct import LEAST_SHARE
 
 from .drawing import BAD, CALM, INK, MUTED, as_svg, new_figure
 from .tally import is_calm

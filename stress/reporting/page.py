@@ -11,8 +11,8 @@ from markupsafe import Markup
 from faults import FAULTS, NEVER
 from powercuts.real import RealCuts
 from soaking import checks
-from soaking.setting import FIRST_MISHAP, FIRST_TOOL, GRANDCHILDREN
 from soaking.statistics import percentile_us
+from workers.setting import FIRST_MISHAP, FIRST_TOOL, GRANDCHILDREN
 
 from .distributions import distributions
 from .fairness import fairness

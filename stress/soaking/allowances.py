@@ -12,9 +12,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from _history import DOUBTFUL, Kind, Operation
-
-from .setting import FIRST_MISHAP, FIRST_TOOL
+from judges.history import DOUBTFUL, Kind, Operation
+from workers.setting import FIRST_MISHAP, FIRST_TOOL
 
 __all__ = ["UNSEEN_NS", "excused"]
 

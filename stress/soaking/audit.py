@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from _caller import Caller
-from _history import Kind, Recorder, value_of
 from faults import Fault
+from judges.history import Kind, Recorder, value_of
 from lamson_sqlite_state import ROUTE_FIRST_STATE, SQLiteStorage
+from workers.caller import Caller
+from workers.crew import Crew, lock_holder
+from workers.setting import AUDITOR, Setting
 
 from . import checks
-from .crew import Crew, lock_holder
-from .setting import AUDITOR, Setting
 
 __all__ = ["Findings", "audited"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from _caller import Pairs
 from faults import FAULTS, Fault
+from workers.caller import Pairs
+from workers.log import events_in
+from workers.setting import Board, Setting
 
-from .log import events_in
 from .round import run_round
-from .setting import Board, Setting
 
 __all__ = ["Campaign", "Round", "Show"]
 

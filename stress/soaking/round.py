@@ -15,13 +15,13 @@ from typing import Final
 
 from faults import Fault
 from lamson_sqlite_state import SQLiteStorage
+from workers.crew import Crew
+from workers.setting import Board, Setting
+from workers.stage import Stage
+from workers.worker import Worker
 
 from . import checks
 from .audit import audited
-from .crew import Crew
-from .setting import Board, Setting
-from .stage import Stage
-from .worker import Worker
 
 __all__ = ["Tick", "run_round"]
 

@@ -5,10 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from _history import Kind
+from judges.history import Kind
+from workers.setting import AUDITOR
 
-from .judgement import Evidence, shares
-from .setting import AUDITOR
+from .conduct import shares
+from .evidence import Evidence
 
 __all__ = ["Histogram", "bucket_us", "merged", "numbers_of", "percentile_us"]
 

@@ -8,8 +8,8 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Final
 
-from _history import ABSENT
-from _register import Action, Step
+from .history import ABSENT
+from .register import Action, Step
 
 __all__ = ["Hindsight"]
 

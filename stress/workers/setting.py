@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from _caller import Pairs
 from lamson_sqlite_state import SQLiteStorage
+
+from .caller import Pairs
 
 __all__ = ["AUDITOR", "FIRST_MISHAP", "FIRST_TOOL", "GRANDCHILDREN", "Board", "Setting"]
 

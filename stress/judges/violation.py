@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from _history import START, Kind, Operation, state_of
+from .history import START, Kind, Operation, state_of
 
 __all__ = ["Violation", "described", "what_it_was"]
 

@@ -35,10 +35,10 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from _hindsight import Hindsight
-from _history import ABSENT, START, Operation
-from _register import IMPOSSIBLE, Action, Step, after, steps_of, steps_on
-from _violation import Violation
+from .hindsight import Hindsight
+from .history import ABSENT, START, Operation
+from .register import IMPOSSIBLE, Action, Step, after, steps_of, steps_on
+from .violation import Violation
 
 __all__ = ["check", "is_linearizable"]
 

@@ -8,11 +8,12 @@ import itertools
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
-from _history import Kind, Recorder, new_value, state_of, value_of
+from judges.history import Kind, Recorder, new_value, state_of, value_of
+from lamson_sqlite_state import SQLiteStorage
 
-__all__ = ["Caller", "OnError", "Pairs", "Store"]
+__all__ = ["Caller", "OnError", "Pairs"]
 
 # Of 1,000 operations; the rest are `get`.
 _SET: Final = 185
@@ -22,18 +23,6 @@ _COMPARE_AND_SET: Final = 30
 
 # Of the operations of a thread that has pairs of its own, how many go to these.
 _OWN_SHARE: Final = 0.3
-
-
-class Store(Protocol):
-    """What a store must have to be driven."""
-
-    def get(self, module: object, sender: object) -> str: ...
-    def set(self, module: object, sender: object, state: str) -> None: ...
-    def clear(self) -> None: ...
-    def set_all(self, sender: object, state: str) -> int: ...
-    def compare_and_set(
-        self, module: object, sender: object, expected: str, state: str
-    ) -> bool: ...
 
 
 OnError: TypeAlias = Callable[[Exception], bool]
@@ -85,7 +74,7 @@ class Caller:
 
     def __init__(
         self,
-        store: Store,
+        store: SQLiteStorage,
         pairs: Pairs,
         recorder: Recorder,
         rng: random.Random,

@@ -24,8 +24,8 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
-from _history import START, Kind, Operation
-from _violation import described
+from .history import START, Kind, Operation
+from .violation import described
 
 __all__ = ["Finding", "look_again"]
 

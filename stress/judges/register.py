@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from _history import ABSENT, START, Kind, Operation
+from .history import ABSENT, START, Kind, Operation
 
 __all__ = ["IMPOSSIBLE", "Action", "Step", "after", "steps_of", "steps_on"]
 

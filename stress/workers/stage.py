@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from _history import Kind, Recorder, value_of
+from judges.history import Kind, Recorder, value_of
 from lamson_sqlite_state import SQLiteStorage
 
 from .crew import Crew, Member, lock_holder

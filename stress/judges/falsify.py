@@ -12,7 +12,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Final
 
-from _history import START, Kind, Operation, new_value
+from .history import START, Kind, Operation, new_value
 
 __all__ = ["DAMAGES", "falsify"]
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from _caller import Caller
-from _history import Recorder
+from judges.history import Recorder
 from lamson_sqlite_state import SQLiteStorage, StorageError
 
+from .caller import Caller
 from .log import Log
 from .setting import GRANDCHILDREN, Board, Setting
 

@@ -1,0 +1,1 @@
+"""Recorded histories, and judges of them that share nothing but the records."""
