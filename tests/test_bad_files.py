@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from lamson_sqlite_state import (
     _filesystem,
     _opening,
     _schema,
+    _sharing,
 )
 
 from .actors import Actor
@@ -229,7 +229,7 @@ def test_what_sqlite_does_not_do_as_told_is_an_error(
 def test_where_nobody_can_be_asked_for_locks_a_store_works(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "platform", "sunos5")
+    monkeypatch.setattr(_sharing, "_CAN_ASK", False)
     for number in range(3):
         with SQLiteStorage(path) as store:
             store.set("m", "ann", f"A{number}")

@@ -115,7 +115,7 @@ PLACES_OF_OPENING = [
     (_filesystem, "identity"),
     (_opening, "refuse_unsafe"),
     (_opening, "prepare"),
-    (_opening, "is_open_here"),
+    (_opening, "side_files_here"),
     (_opening, "first_row"),
     (_sharing.Connection, "to"),
 ]

@@ -6,10 +6,11 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError
+from lamson_sqlite_state import SQLiteStorage, StorageError, _opening
 
 from .actors import Actor
 from .state_files import let_readers_notice, rows
@@ -103,6 +104,47 @@ class TestDeletedSideFile:
                 other.get("m", "ann")
             one.set("m", "ann", "A2")
             assert other.get("m", "ann") == "A2"
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_deleted_while_another_process_opens_the_database_loses_nothing(
+    ending: str, path: str, first: Actor, second: Actor
+) -> None:
+    """Two processes would have two logs, or two indexes of one log, and not know of each other."""
+    first.set("m", "ann", "A1")
+    second.call(delete_after, "refuse_unsafe", path + ending)
+    second.begin(SQLiteStorage.set, "m", "bob", "B1")
+    assert second.is_busy(0.05)  # until the other one has mended it
+    first.set("m", "ann", "A2")
+    second.result()
+    first.set("m", "cho", "C1")
+    assert second.get("m", "ann") == "A2"
+    first.kill()
+    second.kill()
+    assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B1", ("m", "cho"): "C1"}
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_deleted_as_soon_as_the_database_is_open_is_made_anew(
+    ending: str, path: str, first: Actor
+) -> None:
+    first.call(delete_after, "prepare", path + ending)
+    first.set("m", "ann", "A1")
+    assert os.path.exists(path + ending)
+    first.kill()
+    assert rows(path) == {("m", "ann"): "A1"}
+
+
+def delete_after(_store: SQLiteStorage, step: str, file: str) -> None:
+    """Have a file deleted once, just after a step of the next opening."""
+    take = getattr(_opening, step)
+
+    def take_and_delete(*arguments: Any, **options: Any) -> None:
+        take(*arguments, **options)
+        setattr(_opening, step, take)
+        os.unlink(file)
+
+    setattr(_opening, step, take_and_delete)
 
 
 def test_a_crash_in_the_middle_of_mending_leaves_a_sound_database(path: str) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from . import _filesystem, _fork, _opening, _rescue, _sharing
@@ -130,16 +131,23 @@ class OpenFile:
             if found is None:
                 raise NotNow("the database keeps being deleted", OPENING_SECONDS)
             identity = found[0]
+            side_files = {path: _filesystem.identity(path) for path in self._side_files}
             try:
                 _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
-                self._connect(identity, is_locked=is_locked)
+                self._connect(identity, side_files, is_locked=is_locked)
             except Interrupted:
                 return  # to a caller that looks whether there is a connection now
             except BaseException:
                 self._disconnect()
                 raise
 
-    def _connect(self, identity: Identity, *, is_locked: bool) -> None:
+    def _connect(
+        self,
+        identity: Identity,
+        side_files_before: Mapping[str, Identity | None],
+        *,
+        is_locked: bool,
+    ) -> None:
         try:
             # Kept from the start, half open: a signal handler that forks must find it to close.
             connection = self._half_open = Connection.to(self.path)
@@ -150,8 +158,10 @@ class OpenFile:
             raise Interrupted from None
         except sqlite3.OperationalError as error:
             self._refuse_replaced(identity)
+            self._side_files_since(side_files_before)
             self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
-        connection.side_files = {path: _filesystem.identity(path) for path in self._side_files}
+        side_files = self._side_files_since(side_files_before)
+        connection.side_files = side_files
         self._refuse_replaced(identity)
         if is_locked:
             self.versions.open_or_make(self.write_lock)
@@ -165,6 +175,21 @@ class OpenFile:
         self._missing_since = None
         self.connection = connection
         self._half_open = None
+
+    def _side_files_since(
+        self, before: Mapping[str, Identity | None]
+    ) -> dict[str, Identity | None]:
+        """Return which side files have the names, if they are what SQLite has just opened.
+
+        Raises:
+            NotNow: one was deleted meanwhile. What is open here has no name, or is not what
+                others have open: two logs, or two indexes of one log, would lose states.
+        """
+        side_files = {path: _filesystem.identity(path) for path in self._side_files}
+        for path, opened in side_files.items():
+            if opened is None or before[path] not in (None, opened):
+                raise NotNow(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
+        return side_files
 
     def _refuse_replaced(self, identity: Identity) -> None:
         if identity != _filesystem.identity(self.path):

@@ -11,7 +11,15 @@ from typing import Final
 from . import _filesystem, _fork, _schema
 from ._filesystem import Identity
 from ._schema import first_row
-from ._sharing import DEADMAN_SWITCH, SHARED_LOCKS, database_of, has_open, is_open_here, lock_holder
+from ._sharing import (
+    DEADMAN_SWITCH,
+    SHARED_LOCKS,
+    database_of,
+    has_open,
+    is_log_in_use,
+    lock_holder,
+    side_files_here,
+)
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
 from .errors import StorageError, UnsafeFork
 
@@ -44,17 +52,23 @@ def refuse_unsafe(
     if _fork.was_inherited(identity):
         raise unsafe_fork(path)
     # Both are there while anyone has the database open, and neither once all have closed it.
-    missing = [side_file for side_file in side_files if not _filesystem.identity(side_file)]
-    is_used_here = is_open_here(identity)
-    if missing:
-        if is_used_here or lock_holder(path, identity, SHARED_LOCKS) is not None:
-            raise NotNow(
-                f"{' and '.join(map(os.path.basename, missing))} was deleted under a process that "
-                "has the database open (its next call will mend that)",
-                OPENING_SECONDS,
-            )
-    elif not is_used_here and lock_holder(path, identity, SHARED_LOCKS) is None:
+    found = {side_file: _filesystem.identity(side_file) for side_file in side_files}
+    missing = [side_file for side_file, there in found.items() if there is None]
+    in_use = side_files_here(identity)
+    is_in_use = in_use is not None or lock_holder(path, identity, SHARED_LOCKS) is not None
+    if not is_in_use and not missing:
         _refuse_log_of_another(identity, side_files, is_locked=is_locked)
+    elif is_in_use and not missing:
+        # Others may be where those were that were deleted: made by an opener that was just too
+        # late to see them, and has left since.
+        are_theirs = found == in_use if in_use else in_use is not None or is_log_in_use(*side_files)
+        missing = [] if are_theirs else list(side_files)
+    if is_in_use and missing:
+        raise NotNow(
+            f"{' or '.join(map(os.path.basename, missing))} was deleted under a process that "
+            "has the database open (its next call will mend that)",
+            OPENING_SECONDS,
+        )
 
 
 def _refuse_log_of_another(

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
@@ -31,8 +31,9 @@ __all__ = [
     "disown",
     "forget",
     "has_open",
-    "is_open_here",
+    "is_log_in_use",
     "lock_holder",
+    "side_files_here",
 ]
 
 # Length and start of the bytes where SQLite's unix VFS keeps its shared locks in a database
@@ -44,6 +45,12 @@ DEADMAN_SWITCH: Final = (1, 128)
 
 
 _FLOCK: Final = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
+
+_CAN_ASK: Final = sys.platform == "linux" and struct.calcsize("l") == 8
+
+# How much of a log's and of an index's header is looked at: up to the salts.
+_HEADER_BYTES: Final = 24
+_INDEX_BYTES: Final = 40
 
 
 class Interrupted(Exception):
@@ -125,12 +132,17 @@ def disown(connection: Connection) -> None:
     _connections.discard(connection)
 
 
-def is_open_here(identity: Identity) -> bool:
-    """Whether this process uses the database through this package."""
-    return any(
-        connection.identity == identity and not connection.is_closed()
+def side_files_here(identity: Identity) -> Mapping[str, Identity | None] | None:
+    """Return with which side files this process uses the database through this package.
+
+    Empty where it is only just opening it, None where it does not use it.
+    """
+    found = [
+        connection.side_files
         for connection in tuple(_connections)
-    )
+        if connection.identity == identity and not connection.is_closed()
+    ]
+    return max(found, key=len, default=None)
 
 
 def database_of(side_file: Identity) -> Identity | None:
@@ -196,26 +208,54 @@ def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | 
     0 stands for a process in another container. None where this process has the file open, as
     its locks would suffer, and on systems where it was not tried how to ask.
     """
-    if sys.platform != "linux" or struct.calcsize("l") != 8:
+    if not _CAN_ASK:
         return None
     if has_open(os.getpid(), identity):
         return None
     length, start = locks
     question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    answer = _asked(path, lambda descriptor: fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+    if answer is None:  # its last user has just closed it
+        return None
+    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
+    return None if kind == fcntl.F_UNLCK else int(process)
+
+
+def is_log_in_use(wal: str, shm: str) -> bool:
+    """Whether these are the log and the index of those who have their database open.
+
+    The index must be open, and if it knows of any frames, of frames of this log: both have the
+    same salts then (https://www.sqlite.org/walformat.html). Anybody who is only just opening or
+    closing them makes this False for a moment. Asked only while another process has the
+    database open and this one does not; True on systems where `lock_holder` cannot ask.
+    """
+    if not _CAN_ASK:
+        return True
+    shm_identity = _filesystem.identity(shm)
+    if shm_identity is None or lock_holder(shm, shm_identity, DEADMAN_SWITCH) is None:
+        return False
+    index = _asked(shm, lambda descriptor: os.pread(descriptor, _INDEX_BYTES, 0)) or b""
+    header = _asked(wal, lambda descriptor: os.pread(descriptor, _HEADER_BYTES, 0)) or b""
+    if len(index) < _INDEX_BYTES:
+        return False
+    has_frames = any(index[16:20])
+    return not has_frames or header[16:24] == index[32:40]
+
+
+def _asked(path: str, question: Callable[[int], bytes]) -> bytes | None:
+    """Return what is answered to a question about an existing file, or None if it is gone."""
     made_before = _made
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError as error:  # its last user has just closed it
+    except FileNotFoundError as error:
         if not is_ours(error):
             raise
         return None
     try:
-        answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+        return question(descriptor)
     finally:
         # A signal handler may have opened a store on this file meanwhile. Then the descriptor
         # stays open for good: closing it would drop the locks of that connection. No call
         # stands between look and deed, so no handler runs there.
         if made_before == _made:
             os.close(descriptor)
-    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
-    return None if kind == fcntl.F_UNLCK else int(process)
