@@ -3,11 +3,12 @@
 import os
 import resource
 import shutil
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state import SQLiteStorage, _filesystem, _rescue, _sharing
 
 from .actors import Actor
 from .children import in_child
@@ -46,6 +47,50 @@ class TestReplacedDatabase:
             first.begin(SQLiteStorage.get, "m", "ann")
             assert first.is_busy(0.05)
         assert first.result() == "OLD"
+
+    def test_is_read_without_the_lock_once_another_process_has_mended_it(
+        self, path: str, first: Actor, second: Actor
+    ) -> None:
+        first.set("m", "ann", "A1")
+        second.set("m", "bob", "B1")
+        os.rename(make_backup(path, ann="OLD"), path)
+        second.set("m", "bob", "B2")
+        with FileLock(path + ".lock"):
+            let_readers_notice(first)
+            assert first.get("m", "ann") == "OLD"
+            assert first.get("m", "bob") == "B2"
+
+    def test_is_closed_by_many_at_once(self, path: str, first: Actor, second: Actor) -> None:
+        first.set("m", "ann", "A1")
+        second.set("m", "bob", "B1")
+        for _ in range(50):
+            os.unlink(path)
+            first.begin(SQLiteStorage.close)
+            second.close()
+            first.result()
+            first.set("m", "ann", "A2")
+            assert second.get("m", "ann") == "A2"
+
+    def test_does_not_take_its_log_for_that_of_the_one_before(
+        self, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file system may give the next file the inode number that was freed by closing."""
+        forget = _sharing.forget
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "A1")
+            log = os.stat(path + "-wal")
+
+            def forget_and_free_the_number(connection: _sharing.Connection) -> None:
+                forget(connection)
+                Path(path + "-wal").write_bytes(b"another process's")
+                monkeypatch.setattr(_filesystem, "identity", lambda _: (log.st_dev, log.st_ino))
+
+            os.unlink(path)
+            monkeypatch.setattr(_rescue, "forget", forget_and_free_the_number)
+            store.close()
+            monkeypatch.undo()
+            assert Path(path + "-wal").read_bytes() == b"another process's"
+            os.unlink(path + "-wal")
 
     def test_is_not_waited_for_long_where_a_writer_is_stopped(
         self, path: str, first: Actor

@@ -12,6 +12,7 @@ and a checkpoint at one instant corrupt the file (versions 3.7.0 to 3.51.2,
 https://www.sqlite.org/wal.html#walresetbug).
 """
 
+import contextlib
 import math
 import sqlite3
 import time
@@ -127,6 +128,7 @@ class Database(OpenFile):
         while True:
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
+            now = time.monotonic()  # before the look: it is from then on that it holds
             try:
                 stamp = self.watch.look()
             except FileNotFoundError as error:  # the whole directory is gone
@@ -155,7 +157,6 @@ class Database(OpenFile):
                     continue
             if stamp is not None:
                 self.watch.settle(stamp)
-            now = time.monotonic()
             if now < self.cache.valid_until:
                 return connection
             try:
@@ -195,6 +196,14 @@ class Database(OpenFile):
         except NotNow as answer:
             if connection.is_in_place(self.path):
                 return  # no more than the counters are missing: nothing is kept meanwhile
+            if connection.is_left_behind(self.path):
+                # Somebody else has mended it. What has the names now can be opened as by anyone
+                # who comes new, and of the old one nothing is left that must be removed.
+                self._disconnect()
+                with contextlib.suppress(NeedsWriteLock):
+                    self._open(is_locked=False)
+                if self.connection is not None:
+                    return
             # Writers are at work, and leave the old file at their next call. So the lock is
             # waited for: where they are many, what is read would be old for long. But reading
             # waits for nobody who is stopped: after a while it goes on in the old file.

@@ -160,6 +160,7 @@ class OpenFile:
             self._refuse_replaced(identity)
             self._side_files_since(side_files_before)
             self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
+        valid_until = time.monotonic() + LOOK_SECONDS
         side_files = self._side_files_since(side_files_before)
         connection.side_files = side_files
         self._refuse_replaced(identity)
@@ -168,7 +169,6 @@ class OpenFile:
         else:
             self.versions.open()
         self.cache.empty(self.versions.counters)
-        valid_until = time.monotonic() + LOOK_SECONDS
         if self._half_open is not connection:  # a signal handler has opened another
             raise Interrupted
         self.cache.valid_until = valid_until

@@ -27,11 +27,12 @@ def close(connection: Connection, path: str) -> None:
     if is_moved:
         with contextlib.suppress(sqlite3.Error):
             first_row(connection, "PRAGMA wal_checkpoint(PASSIVE)")
-    forget(connection)
-    if is_moved:
         for side_file, identity in connection.side_files.items():
+            # While it is still open: afterwards, another file may be given its inode number.
             if identity is not None and identity == _filesystem.identity(side_file):
-                os.unlink(side_file)
+                with contextlib.suppress(FileNotFoundError):  # others leave it, too
+                    os.unlink(side_file)
+    forget(connection)
 
 
 def replace_by_copy(connection: Connection, path: str) -> None:

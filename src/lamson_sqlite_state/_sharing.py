@@ -112,6 +112,13 @@ class Connection(sqlite3.Connection):
             for side_file, identity in self.side_files.items()
         )
 
+    def is_left_behind(self, path: str) -> bool:
+        """Whether another database has the name now, and the side files are not this one's."""
+        return _filesystem.identity(path) not in (None, self.identity) and all(
+            identity != _filesystem.identity(side_file)
+            for side_file, identity in self.side_files.items()
+        )
+
 
 _connections: Final[set[Connection]] = set()
 """All of this process that were not closed yet. Their stores may be garbage already."""

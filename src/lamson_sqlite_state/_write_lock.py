@@ -37,8 +37,9 @@ class Patience:
     """
 
     # (waited less than this many seconds, nap of so many seconds): eager while the holder
-    # is in the middle of a write, easy on the processor once it must be stopped or stuck.
-    _NAPS: Final = ((0.05, 0.0001), (1.0, 0.001), (float("inf"), 0.005))
+    # is in the middle of a write, easy on the processor once it must be stopped or stuck. But
+    # not so easy that who has waited for long, on a busy machine, loses to all who come later.
+    _NAPS: Final = ((0.05, 0.0001), (float("inf"), 0.001))
     _QUEUE_SECONDS: Final = 0.02
 
     def __init__(self, timeout_seconds: float, queue: threading.RLock) -> None:
