@@ -33,7 +33,7 @@ _HUNT_SECONDS: Final = 30.0
 _CUT_SECONDS: Final = 10.0
 _LIMIT_SECONDS: Final = 120.0
 
-_BROKEN: Final = re.compile(r"^(?:Round \d+|Power cuts): not so: (.*)$", re.MULTILINE)
+_BROKEN: Final = re.compile(r"^(?:Round \d+ \(.*\)|Power cuts): not so: (.*)$", re.MULTILINE)
 
 _PIPED_WIDTH: Final = 150
 
@@ -65,6 +65,7 @@ def main(only: list[str], seed: int) -> None:
     for heading in ("switched off", "faults", "caught by", "after"):
         table.add_column(heading)
     failures: list[str] = []
+    tried = 0
 
     faults = sorted({fault for name in only for fault in SABOTAGES[name].faults})
     with console.status("nothing is switched off"):
@@ -82,6 +83,7 @@ def main(only: list[str], seed: int) -> None:
         if reason:
             table.add_row(name, with_faults, f"[yellow]skipped: {reason}[/yellow]", "")
             continue
+        tried += 1
         with console.status(f"{name}: {sabotage.about}"):
             is_cut = POWER_CUT in sabotage.faults  # which does not end with the first loss
             seconds = _CUT_SECONDS if is_cut else _HUNT_SECONDS
@@ -94,6 +96,8 @@ def main(only: list[str], seed: int) -> None:
         verdict = "\n".join(caught) or "[red]not caught[/red]"
         table.add_row(name, with_faults, verdict, f"{outcome.seconds:.1f} s")
     console.print(table)
+    if not tried:
+        failures.append("nothing could be tried here")
     if failures:
         console.print(f"[bold red]NOT AS IT SHOULD BE: {', '.join(failures)}[/bold red]")
         sys.exit(1)

@@ -123,6 +123,10 @@ def main(
         raise click.UsageError("give --seconds or --minutes, not both")
     if keep is not None and keep.exists():
         raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
+    try:
+        report.open("a").close()
+    except OSError as error:
+        raise click.BadParameter(f"{report} cannot be written: {error}") from error
     seconds = minutes * 60 if minutes is not None else seconds or 70.0
     seed = random.randrange(10**6) if seed is None else seed
     directory = keep or Path(tempfile.mkdtemp(prefix="soak-"))
@@ -131,7 +135,8 @@ def main(
     console.print(f"seed {seed}, {directory}")
 
     # A shell that starts a command in the background has it ignore Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if sabotage:
         SABOTAGES[sabotage].apply()
     adopt_orphans()
@@ -198,7 +203,8 @@ def _demand_that_nobody_is_left(campaign: Campaign) -> None:
             if time.monotonic() > until:
                 break
             time.sleep(0.01)
-    campaign.rounds[-1].problem = "a process is still at work when all rounds are over"
+    if campaign.rounds:
+        campaign.rounds[-1].problem = "a process is still at work when all rounds are over"
 
 
 def _command_line(seed: int) -> str:

@@ -65,11 +65,12 @@ def evidence(
     timeout: float = 1.0,
 ) -> Evidence:
     record = {
-        "setting": {"pairs": vars(PAIRS), "timeout": timeout, "until": 8.0},
+        "setting": {"pairs": vars(PAIRS), "timeout": timeout},
         "members": members,
         "workers": len(members),
         "started_ns": 0,
         "ended_ns": 9 * SECOND,
+        "until_ns": 8 * SECOND,
         "largest": largest or {},
         "findings": {},
     }
@@ -247,7 +248,7 @@ class TestWhatElse:
     def test_unequal_shares(self) -> None:
         history = [
             op(number, number, Kind.SET, value=value(number, process), process=process)
-            for process, count in ((1, 90), (2, 100), (3, 10))
+            for process, count in ((1, 190), (2, 200), (3, 10))
             for number in range(1, count)
         ]
         found = evidence(history, members=[member(1), member(2), member(3)])

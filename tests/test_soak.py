@@ -112,9 +112,34 @@ def test_every_fault_says_what_it_does_and_allows() -> None:
     assert {"kill", "stop", "full-disk", "failing-syncs", "power-cut"} <= {n for n, _, _ in blocks}
 
 
+@pytest.mark.timeout(150)
+def test_the_selftest_hears_what_a_soak_says() -> None:
+    script = SCRIPT.parent / "selftest.py"
+    ended = subprocess.run(
+        [sys.executable, script, "--only=since-in-seconds"], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "the file is sound" in ended.stdout
+    assert "Every sabotage was caught" in ended.stdout
+
+
+def test_faults_that_cannot_be_had_are_skipped_by_name(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*command(tmp_path), "--seconds=2", "--faults=failing-writes"],
+        env={**os.environ, "PATH": str(tmp_path)},  # without strace
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "strace is not installed" in ended.stdout
+    assert "NOTHING WAS JUDGED" in ended.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["--faults=earthquake"], ["--seconds=1", "--minutes=1"], ["--keep=."], ["--sabotage=all"]],
+    [["--faults=earthquake"], ["--seconds=1", "--minutes=1"], ["--keep=."], ["--report=/no/page"]],
 )
 def test_wrong_arguments_are_a_usage_error(arguments: list[str]) -> None:
     ended = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)

@@ -34,6 +34,7 @@ class LockFile(Fault):
 
     name = "lock-file"
     about = "the lock file is deleted or truncated"
+    is_alone = True  # who holds a deleted lock keeps nobody from another
 
     def strikes(self, stage: Stage) -> Iterator[float]:
         lock = stage.path + ".lock"

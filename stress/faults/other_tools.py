@@ -74,7 +74,7 @@ class OpenTransaction(_Tool, WritersWait):
     def use(self, connection: sqlite3.Connection, stage: Stage) -> None:
         connection.execute("BEGIN IMMEDIATE")
         with stage.log.struck(self.name, "transaction held open", writers_wait=True):
-            time.sleep(self.timeout * stage.between(1.3, 2.0))
+            time.sleep(self.timeout * stage.between(2.0, 3.0))
         connection.execute("ROLLBACK")
 
 
@@ -99,7 +99,7 @@ class HeldLock(WritersWait):
         lock = FileLock(stage.path + ".lock", poll_interval=0.001)
         while not _is_over_after(stage, stage.between(0.05, 0.2)):
             with lock, stage.log.struck(self.name, "lock held", writers_wait=True):
-                time.sleep(self.timeout * stage.between(1.3, 2.0))
+                time.sleep(self.timeout * stage.between(2.0, 3.0))
 
 
 class Edits(_Tool):

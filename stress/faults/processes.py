@@ -78,7 +78,7 @@ class Stop(WritersWait):
             try:
                 with stage.log.struck(self.name, "stopped with the write lock held") as event:
                     event |= {"number": member.number, "writers_wait": True}
-                    yield self.timeout * stage.between(1.3, 2.0)
+                    yield self.timeout * stage.between(2.0, 3.0)
             finally:
                 stage.resume(member, since_ns)
 
@@ -224,6 +224,7 @@ def _script(setting: Setting, method: str, number: int) -> Iterator[None]:
             [sys.executable, _BY_MULTIPROCESSING, method, str(number)],
             stdin=subprocess.PIPE,
             stderr=stderr,
+            process_group=0,  # a Ctrl-C at the terminal is not for it
         )
     assert script.stdin is not None
     with script.stdin:

@@ -103,6 +103,7 @@ class _Injection(Fault):
                         *["-e", f"inject={self.call}:error={self.error}:when={first}+{step}"],
                     ],
                     stderr=subprocess.DEVNULL,
+                    process_group=0,  # a Ctrl-C at the terminal is not for it
                 )
                 try:
                     yield stage.between(0.2, 0.5)

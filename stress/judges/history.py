@@ -113,7 +113,8 @@ _KIND_AT: Final = 0
 _CALL_AT: Final = 8
 _RESULT_AT: Final = _CALL_AT + _CALL.size
 _RECORD_BYTES: Final = 64
-_CHUNK_BYTES: Final = 1 << 18  # a multiple of the record's and the page's size
+_CHUNK_BYTES: Final = 1 << 20  # a multiple of the record's and the page's size; sparse
+_READ_BYTES: Final = 1 << 16
 
 
 class Recorder:
@@ -136,6 +137,9 @@ class Recorder:
         self._at = _CHUNK_BYTES
         self.called_ns = 0
         """When the last call was made."""
+        # Now, and much at once: growing takes a descriptor, which there may be none left of.
+        self._grow()
+        self._at -= _RECORD_BYTES
 
     def call(
         self,
@@ -190,21 +194,22 @@ def load(directory: Path) -> list[Operation]:
 
 def _operations_in(path: Path) -> Iterator[Operation]:
     process, thread, _ = path.name.split(".")
-    content = path.read_bytes()
-    for at in range(0, len(content), _RECORD_BYTES):
-        if not content[at + _KIND_AT]:
-            return
-        key, span, value, expected, called_ns = _CALL.unpack_from(content, at + _CALL_AT)
-        result, returned_ns = _RESULT.unpack_from(content, at + _RESULT_AT)
-        yield Operation(
-            int(process),
-            int(thread),
-            Kind(content[at + _KIND_AT]),
-            key,
-            span,
-            value,
-            expected,
-            result,
-            called_ns,
-            returned_ns or None,
-        )
+    with path.open("rb") as file:
+        while content := file.read(_READ_BYTES):
+            for at in range(0, len(content), _RECORD_BYTES):
+                if not content[at + _KIND_AT]:
+                    return
+                key, span, value, expected, called_ns = _CALL.unpack_from(content, at + _CALL_AT)
+                result, returned_ns = _RESULT.unpack_from(content, at + _RESULT_AT)
+                yield Operation(
+                    int(process),
+                    int(thread),
+                    Kind(content[at + _KIND_AT]),
+                    key,
+                    span,
+                    value,
+                    expected,
+                    result,
+                    called_ns,
+                    returned_ns or None,
+                )

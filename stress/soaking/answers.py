@@ -35,7 +35,7 @@ def second_opinion(history: Sequence[Operation]) -> Check:
     return Check(checks.SECOND, shortened(findings))
 
 
-def acknowledged(evidence: Evidence) -> Check:
+def acknowledged(evidence: Evidence, history: Sequence[Operation]) -> Check:
     """Look up the last write of each pair that only one thread writes to.
 
     Not judged here but by the others is in what order a `clear` or a mishap came: where one may
@@ -45,7 +45,7 @@ def acknowledged(evidence: Evidence) -> Check:
     first_own = pairs.first_of(0)
     writes: dict[int, list[Operation]] = defaultdict(list)
     found: dict[int, int] = {}
-    for operation in evidence.history:
+    for operation in history:
         if operation.process == AUDITOR:
             found[operation.key] = operation.result
         elif operation.kind != Kind.GET and not _is_certainly_nothing(operation):

@@ -18,7 +18,7 @@ from workers.setting import AUDITOR, Setting
 
 from . import checks
 
-__all__ = ["Findings", "audited"]
+__all__ = ["Findings", "audited", "open_descriptors"]
 
 Findings = dict[str, list[str]]
 """What was looked at, and what is wrong with it."""
@@ -114,10 +114,17 @@ def _leftovers(path: str, faults: Sequence[Fault]) -> Iterator[str]:
     holder = lock_holder(path + ".lock")
     if holder is not None:
         yield f"process {holder} still holds the write lock"
+    for target in open_descriptors(path):
+        yield f"a descriptor of {target} is still open"
+
+
+def open_descriptors(path: str) -> Iterator[str]:
+    """Return which files of a store, or its directory, this process has open (Linux)."""
+    directory = os.path.dirname(path)
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             target = os.readlink(descriptor)
         except FileNotFoundError:  # that of the listing
             continue
-        if target.startswith(f"{directory}/"):
-            yield f"a descriptor of {target} is still open"
+        if target == directory or target.startswith(f"{directory}/"):
+            yield target

@@ -207,6 +207,8 @@ class Campaign:
 
 def _combinations(names: Sequence[str], rng: random.Random) -> Iterator[list[str]]:
     """Yield each fault by itself first, then again and again with others that go with it."""
+    if not names:
+        return
     yield from ([name] for name in names)
     mixable = [name for name in names if not FAULTS[name].is_alone]
     while True:

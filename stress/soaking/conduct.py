@@ -16,6 +16,9 @@ __all__ = ["LEAST_SHARE", "fairness", "held", "shares", "sizes", "something_happ
 # How unequal the workers' shares may be in a calm round of some seconds.
 LEAST_SHARE: Final = 0.5
 
+# How many writes each worker must have made on average for their shares to mean something.
+_LEAST_WRITES: Final = 100
+
 # SQLite makes a checkpoint at 1,000 pages, and a frame is a page of 4,096 bytes with a header of
 # 24 (https://www.sqlite.org/wal.html). Until a reader has ended who still needs the log, it grows.
 _WAL_LIMIT_BYTES: Final = 2_000 * (4_096 + 24)
@@ -38,7 +41,7 @@ _LATE_NS: Final = 500_000_000
 def held(evidence: Evidence) -> Check:
     """Look what was done while somebody held the write lock."""
     timeout = evidence.record["setting"]["timeout"]
-    until_ns = evidence.record["setting"]["until"] * 1e9
+    until_ns = evidence.record["until_ns"]
     first_calls: dict[int, int] = {}  # of what writes a value
     for op in evidence.history:
         if op.kind != Kind.GET:
@@ -100,6 +103,9 @@ def fairness(evidence: Evidence) -> Check:
     if not all(fault.is_even for fault in evidence.faults):
         return Check(name, (), "not asked for in this round")
     found = shares(evidence)
+    written = sum(op.kind != Kind.GET and op.process in found for op in evidence.history)
+    if written < _LEAST_WRITES * len(found):
+        return Check(name, (), f"not asked of {written} writes, which are too few")
     least = min(found.values(), default=0.0)
     problems = (
         [f"the slowest worker wrote {least:.2f} of the mean (limit {LEAST_SHARE})"]

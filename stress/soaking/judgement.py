@@ -19,7 +19,7 @@ def judged(evidence: Evidence) -> list[Check]:
     return [
         answers.linearizable(history),
         answers.second_opinion(history),
-        answers.acknowledged(evidence),
+        answers.acknowledged(evidence, history),
         answers.errors(evidence),
         answers.duration(evidence),
         conduct.held(evidence),

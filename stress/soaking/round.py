@@ -21,7 +21,7 @@ from workers.stage import Stage
 from workers.worker import Worker
 
 from . import checks
-from .audit import audited
+from .audit import audited, open_descriptors
 
 __all__ = ["Tick", "run_round"]
 
@@ -67,6 +67,7 @@ def run_round(
             worker.run(drivers)
         if worker.random.random() < 0.5:
             store.close()  # the others leave that to the kernel
+            _demand_nothing_open(setting.path)
 
     def meanwhile() -> None:
         crew.poll()
@@ -83,9 +84,11 @@ def run_round(
         store.close()
     started_ns = time.monotonic_ns()
     problems: list[str] = []
+    extended = 0.0
     try:
         for _ in range(workers):
             stage.add_worker()
+        extended = board.extend(started_ns / 1e9)
         problems += _strike(stage, faults, meanwhile)
     finally:
         board.end()
@@ -93,6 +96,7 @@ def run_round(
         crew.wait(patience, meanwhile)
         crew.reap_orphans(patience)
         problems += parent.end(patience)
+        store.close()  # also where a Ctrl-C ends all of it, and a disk is to be unmounted
     ended_ns = time.monotonic_ns()
     findings = audited(setting, store, keeper.caller, crew, faults)
     findings[checks.BESIDE] = problems
@@ -101,6 +105,7 @@ def run_round(
     record = {
         "started_ns": started_ns,
         "ended_ns": ended_ns,
+        "until_ns": int((setting.until + extended) * 1e9),
         "setting": asdict(setting),
         "workers": workers,
         "faults": [fault.name for fault in faults],
@@ -155,6 +160,12 @@ class _Parent:
             driver.close()
         except BaseException as error:  # noqa: BLE001 - the main thread tells of it
             self._problems.append(f"a thread of the parent raised {error!r}")
+
+
+def _demand_nothing_open(path: str) -> None:
+    left = list(open_descriptors(path))
+    if left:
+        raise RuntimeError(f"the store was closed, but these are open: {', '.join(left)}")
 
 
 def _strike(stage: Stage, faults: Sequence[Fault], meanwhile: Callable[[], None]) -> list[str]:

@@ -197,6 +197,7 @@ def _most_processes() -> int:
 def _run_to_exit(work: Callable[[], None], errors: Path) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us says when to end
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         descriptor = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(descriptor, 2)
         os.close(descriptor)

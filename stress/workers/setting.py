@@ -27,7 +27,7 @@ FIRST_MISHAP: Final = 950_000
 
 _SLOTS: Final = 1024
 _WORD_BYTES: Final = 8
-_BOARD_BYTES: Final = (1 + _SLOTS) * _WORD_BYTES
+_BOARD_BYTES: Final = (2 + _SLOTS) * _WORD_BYTES
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,15 @@ class Board:
 
     def is_over(self, until: float) -> bool:
         """Whether everybody is to end."""
-        return bool(self._words[0]) or time.monotonic() >= until
+        return bool(self._words[0]) or time.monotonic() >= until + self._words[1] / 1e9
+
+    def extend(self, since: float) -> float:
+        """Let the round end later by the time that has gone by since a moment; return it (s).
+
+        Forking takes its time, which is not to be taken from the round.
+        """
+        self._words[1] = int((time.monotonic() - since) * 1e9)
+        return self._words[1] / 1e9
 
     def end(self) -> None:
         """Have everybody end now."""
@@ -90,8 +98,8 @@ class Board:
 
     def count(self, process: int, thread: int) -> None:
         """Add one to the calls made so far."""
-        self._words[1 + (process * 8 + thread) % _SLOTS] += 1
+        self._words[2 + (process * 8 + thread) % _SLOTS] += 1
 
     def total(self) -> int:
         """Return how many calls there were so far."""
-        return sum(self._words[1:])
+        return sum(self._words[2:])
