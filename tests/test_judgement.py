@@ -63,6 +63,7 @@ def evidence(
     members: Sequence[dict[str, Any]] = (),
     largest: Mapping[str, int] | None = None,
     timeout: float = 1.0,
+    since_ns: Mapping[int, int] | None = None,
 ) -> Evidence:
     record = {
         "setting": {"pairs": vars(PAIRS), "timeout": timeout},
@@ -74,7 +75,9 @@ def evidence(
         "largest": largest or {},
         "findings": {},
     }
-    return Evidence(record, [FAULTS[name] for name in faults], history, errors, events)
+    return Evidence(
+        record, [FAULTS[name] for name in faults], history, errors, events, since_ns or {}
+    )
 
 
 def problems(name: str, found: Evidence) -> tuple[str, ...]:
@@ -172,6 +175,27 @@ class TestAcknowledged:
 
     def test_shared_pairs_are_left_to_the_other_judges(self) -> None:
         assert self.check(op(1, 2, Kind.SET, value=value(1)), found=START, key=0) == ()
+
+
+class TestSince:
+    CHANGE = op(SECOND, 2 * SECOND, Kind.SET, key=OWN, value=value(1))
+
+    def check(self, *history: Operation, since: int) -> tuple[str, ...]:
+        return problems(checks.SINCE, evidence([self.CHANGE, *history], since_ns={OWN: since}))
+
+    def test_is_that_of_the_call_that_brought_the_state(self) -> None:
+        assert self.check(since=1_500 * MS) == ()
+        assert "1000 ms after its return" in self.check(since=3 * SECOND)[0]
+        assert "-1000 ms after it was called" in self.check(since=0)[0]
+
+    def test_is_not_that_of_setting_the_state_again(self) -> None:
+        again = op(3 * SECOND, 4 * SECOND, Kind.SET, key=OWN, value=value(1))
+        assert self.check(again, since=1_500 * MS) == ()
+        assert self.check(again, since=3_500 * MS) != ()
+
+    def test_is_not_asked_where_another_call_may_have_come_between(self) -> None:
+        clear = op(1_900 * MS, 5 * SECOND, Kind.CLEAR, span=PAIRS.count, process=2)
+        assert self.check(clear, since=3 * SECOND) == ()
 
 
 class TestErrors:

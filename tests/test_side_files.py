@@ -135,6 +135,25 @@ def test_deleted_as_soon_as_the_database_is_open_is_made_anew(
     assert rows(path) == {("m", "ann"): "A1"}
 
 
+def test_a_signal_handler_that_comes_while_others_are_asked_about_opens_all_the_same(
+    path: str, first: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call that it interrupts has the index open, and goes on only after it."""
+    first.set("m", "ann", "A1")
+    asked: list[str] = []
+    with SQLiteStorage(path, timeout=1) as store:
+        pread = os.pread
+
+        def pread_and_be_interrupted(descriptor: int, length: int, offset: int) -> bytes:
+            if not asked:
+                asked.append(store.get("m", "ann"))
+            return pread(descriptor, length, offset)
+
+        monkeypatch.setattr(os, "pread", pread_and_be_interrupted)
+        assert store.get("m", "ann") == "A1"
+    assert asked == ["A1"]
+
+
 def delete_after(_store: SQLiteStorage, step: str, file: str) -> None:
     """Have a file deleted once, just after a step of the next opening."""
     take = getattr(_opening, step)

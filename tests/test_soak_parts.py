@@ -41,6 +41,7 @@ def setting(directory: Path, seconds: float = 5.0) -> Setting:
         synchronous="NORMAL",
         until=time.monotonic() + seconds,
         clear_share=0.0,
+        clear_until=0.0,
     )
 
 

@@ -234,12 +234,14 @@ def is_log_in_use(wal: str, shm: str) -> bool:
     The index must be open, and if it knows of any frames, of frames of this log: both have the
     same salts then (https://www.sqlite.org/walformat.html). Anybody who is only just opening or
     closing them makes this False for a moment. Asked only while another process has the
-    database open and this one does not; True on systems where `lock_holder` cannot ask.
+    database open and this one does not. True where it cannot be asked: see `lock_holder`.
     """
-    if not _CAN_ASK:
-        return True
     shm_identity = _filesystem.identity(shm)
-    if shm_identity is None or lock_holder(shm, shm_identity, DEADMAN_SWITCH) is None:
+    if shm_identity is None:
+        return False
+    if not _CAN_ASK or has_open(os.getpid(), shm_identity):
+        return True  # we may be in a signal handler that came while this was being asked
+    if lock_holder(shm, shm_identity, DEADMAN_SWITCH) is None:
         return False
     index = _asked(shm, lambda descriptor: os.pread(descriptor, _INDEX_BYTES, 0)) or b""
     header = _asked(wal, lambda descriptor: os.pread(descriptor, _HEADER_BYTES, 0)) or b""

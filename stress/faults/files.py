@@ -196,7 +196,7 @@ def _back_up(path: str, backup: str, _number: int) -> None:
         target.execute("PRAGMA journal_mode = DELETE")  # so that it is one file
 
 
-def _states_in(path: str) -> dict[tuple[str, str], str]:
+def _states_in(path: str) -> dict[tuple[str | bytes, str | bytes], str]:
     with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
         rows = connection.execute("SELECT module, sender, state FROM states").fetchall()
     return {(module, sender): state for module, sender, state in rows}

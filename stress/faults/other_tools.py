@@ -129,7 +129,7 @@ class Edits(_Tool):
         pairs = stage.setting.pairs
         shared = range(pairs.shared * pairs.modules)
         key = stage.random.choice(self._quiet(pairs) if stage.random.random() < 0.5 else shared)
-        module, sender = pairs.pair(key)
+        module, sender = pairs.columns(key)
         with stage.log.struck(self.name, "row edited"):
             begin_ns = time.monotonic_ns()
             if stage.random.random() < 0.8:

@@ -1,5 +1,6 @@
 """Checks of what calls were answered: in the right order, nothing lost, only allowed errors."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
@@ -7,16 +8,20 @@ from typing import Final
 from judges.history import START, Kind, Operation, state_of
 from judges.linearizability import check
 from judges.second_opinion import look_again
+from judges.violation import what_it_was
 from workers.setting import AUDITOR, FIRST_TOOL
 
 from . import checks
 from .checks import Check, shortened
 from .evidence import Evidence
 
-__all__ = ["acknowledged", "duration", "errors", "linearizable", "second_opinion"]
+__all__ = ["acknowledged", "duration", "errors", "linearizable", "second_opinion", "since"]
 
 # A call waits for its timeout, a first `get` twice; the rest is for a machine that is busy.
 _BUSY_SECONDS: Final = 3.0
+
+# The clock of the day is read in whole milliseconds, and put right now and then.
+_CLOCK_NS: Final = 20_000_000
 
 
 def linearizable(history: Sequence[Operation]) -> Check:
@@ -58,8 +63,46 @@ def acknowledged(evidence: Evidence, history: Sequence[Operation]) -> Check:
             module, sender = pairs.pair(key)
             expected = " or ".join(sorted(state_of(value) for value in possible))
             there = state_of(found.get(key, START))
-            problems.append(f"{module}, {sender}: acknowledged {expected}, found {there}")
+            problems.append(f"{module!a}, {sender!a}: acknowledged {expected}, found {there}")
     return Check(checks.ACKNOWLEDGED, shortened(problems), f"{len(writes):,} pairs")
+
+
+def since(evidence: Evidence) -> Check:
+    """Hold the times in the file against those of the calls that made the last changes."""
+    if any(fault.wrong_clock for fault in evidence.faults):
+        return Check(checks.SINCE, (), "not asked where the clock is wrong")
+    first_own = evidence.pairs.first_of(0)
+    first_calls = evidence.first_calls
+    last: dict[int, Operation | None] = {}  # who made the last change, where that is certain
+    over: dict[int, float] = {}  # when all changes so far have certainly returned
+    for operation in evidence.history:
+        if operation.kind == Kind.GET or _is_certainly_nothing(operation):
+            continue
+        is_new = (
+            _is_certain(operation)
+            and operation.kind != Kind.CLEAR
+            and operation.called_ns == first_calls[operation.value]
+        )
+        returned = math.inf if operation.returned_ns is None else operation.returned_ns
+        for key in range(max(operation.key, first_own), operation.key + operation.span):
+            change = last.get(key)
+            if change is not None and (operation.kind, operation.value) == (Kind.SET, change.value):
+                continue
+            is_alone = operation.called_ns > over.get(key, 0)
+            last[key] = operation if is_new and is_alone else None
+            over[key] = max(returned, over.get(key, 0))
+    problems = []
+    looked_at = 0
+    for key, change in last.items():
+        found = evidence.since_ns.get(key)
+        if change is None or found is None or change.returned_ns is None:
+            continue
+        looked_at += 1
+        early, late = found - change.called_ns, found - change.returned_ns
+        if early < -_CLOCK_NS or late > _CLOCK_NS:
+            text = f"{early / 1e6:.0f} ms after it was called, {late / 1e6:.0f} ms after its return"
+            problems.append(f"pair {key}, {what_it_was(change)}: since is {text}")
+    return Check(checks.SINCE, shortened(problems), f"{looked_at:,} pairs")
 
 
 def errors(evidence: Evidence) -> Check:

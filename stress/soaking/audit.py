@@ -1,6 +1,7 @@
 """What is there when a round is over: the file, the processes, and what was left lying about."""
 
 import ast
+import json
 import os
 import sqlite3
 import time
@@ -54,13 +55,21 @@ def audited(
     is_right_clock = not any(fault.wrong_clock for fault in faults)
     findings[checks.SOUND] += _bad_rows(rows, is_right_clock=is_right_clock)
     states = {(row[0], row[1]): row[2] for row in rows}
+    times = {(row[0], row[1]): row[3] for row in rows}
+    off_ns = time.time_ns() - time.monotonic_ns()
+    since = {
+        key: times[columns] * 1_000_000 - off_ns
+        for key in range(setting.pairs.count)
+        if isinstance(times.get(columns := setting.pairs.columns(key)), int)
+    }
+    (setting.directory / "since.json").write_text(json.dumps(since))
     keys = range(setting.pairs.count)
     recorder = Recorder(setting.directory, AUDITOR, 0)
     for key in keys:
         recorder.call(Kind.GET, key)
-        recorder.returned(value_of(states.get(setting.pairs.pair(key), ROUTE_FIRST_STATE)))
+        recorder.returned(value_of(states.get(setting.pairs.columns(key), ROUTE_FIRST_STATE)))
     recorder.close()
-    caller.read(key for key in keys if setting.pairs.pair(key) in states)
+    caller.read(key for key in keys if setting.pairs.columns(key) in states)
     store.close()
     findings[checks.LEFT] += _leftovers(setting.path, faults)
     return findings

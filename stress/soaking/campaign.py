@@ -194,6 +194,7 @@ class Campaign:
             timeout=min(fault.timeout for fault in faults),
             synchronous=self.synchronous,
             until=time.monotonic() + seconds,
+            clear_until=time.monotonic() + seconds / 2,
             clear_share=_CLEAR_SHARE if all(fault.with_clear for fault in faults) else 0.0,
         )
 

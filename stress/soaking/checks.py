@@ -17,6 +17,7 @@ SHARES: Final = "the workers got equal shares"
 SIZES: Final = "the files stay within bounds"
 ACTIVE: Final = "the faults struck, and everybody worked"
 ENDS: Final = "every process ended well"
+SINCE: Final = "the time of a change is that of the change"
 SOUND: Final = "the file is sound"
 LEFT: Final = "nothing is left"
 POWER: Final = "no power cut loses what was acknowledged"
@@ -45,6 +46,9 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         ACTIVE: "Each fault has struck at least once and each worker has made calls: a round in "
         "which nothing happens proves nothing.",
         ENDS: "Every process has ended by itself with exit status 0, unless we killed it.",
+        SINCE: "For every pair that one thread alone writes to, the file says that it entered its "
+        "state while the call was under way that brought it there; setting the same state again "
+        "does not count.",
         SOUND: "SQLite's integrity check finds nothing, and every row can be read and makes sense.",
         LEFT: "When all have ended there is no lock held, no descriptor open, and no file but the "
         "store's own.",

@@ -42,10 +42,7 @@ def held(evidence: Evidence) -> Check:
     """Look what was done while somebody held the write lock."""
     timeout = evidence.record["setting"]["timeout"]
     until_ns = evidence.record["until_ns"]
-    first_calls: dict[int, int] = {}  # of what writes a value
-    for op in evidence.history:
-        if op.kind != Kind.GET:
-            first_calls.setdefault(op.value, op.called_ns)
+    first_calls = evidence.first_calls
     problems, times = [], 0
     for event in evidence.events:
         begin_ns, end_ns = event["begin_ns"], event["end_ns"]

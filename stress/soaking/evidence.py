@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from faults import FAULTS, Fault
-from judges.history import Operation, load
+from judges.history import Kind, Operation, load
 from workers.caller import Pairs
 from workers.log import events_in
 
@@ -24,6 +25,7 @@ class Evidence:
         history: all recorded calls, by the time of the call.
         errors: all that calls raised.
         events: all that struck.
+        since_ns: when each pair entered its state, as the file says, by `time.monotonic_ns`.
     """
 
     record: Mapping[str, Any]
@@ -31,6 +33,16 @@ class Evidence:
     history: Sequence[Operation]
     errors: Sequence[Mapping[str, Any]]
     events: Sequence[dict[str, Any]]
+    since_ns: Mapping[int, int]
+
+    @cached_property
+    def first_calls(self) -> Mapping[int, int]:
+        """When each value was first written, by the time of the call."""
+        found: dict[int, int] = {}
+        for operation in self.history:
+            if operation.kind != Kind.GET:
+                found.setdefault(operation.value, operation.called_ns)
+        return found
 
     @property
     def pairs(self) -> Pairs:
@@ -47,6 +59,7 @@ def evidence_in(directory: Path) -> Evidence:
         load(directory),
         sorted(_errors_in(directory), key=lambda error: error["raised_ns"]),
         events_in(directory),
+        {int(k): ns for k, ns in json.loads((directory / "since.json").read_text()).items()},
     )
 
 

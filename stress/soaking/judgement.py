@@ -20,6 +20,7 @@ def judged(evidence: Evidence) -> list[Check]:
         answers.linearizable(history),
         answers.second_opinion(history),
         answers.acknowledged(evidence, history),
+        answers.since(evidence),
         answers.errors(evidence),
         answers.duration(evidence),
         conduct.held(evidence),

@@ -156,6 +156,12 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
             ("calm",),
             (checks.SOUND,),
         ),
+        "since-with-every-set": Sabotage(
+            "a set to the same state writes its time, too",
+            switched_off.since_with_every_set,
+            ("calm",),
+            (checks.SINCE,),
+        ),
         # What follows is done by the power cuts themselves, to the stores and disks they make.
         "synchronous-off": Sabotage(
             "connections never sync, behind the library's back",

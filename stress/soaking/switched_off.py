@@ -42,6 +42,7 @@ __all__ = [
     "reads_take_the_lock",
     "reopen_beside_a_deleted_log",
     "since_in_seconds",
+    "since_with_every_set",
     "start_overwrites",
     "timeout_comes_late",
     "unequal_patience",
@@ -263,6 +264,12 @@ def since_in_seconds() -> None:
         sql = getattr(schema, name).replace("(?, ?, ?, ?)", "(?, ?, ?, ? / 1000)")
         _replace(schema, name, sql)
     _replace(states.States.write, "__defaults__", (schema.SET, None))
+
+
+def since_with_every_set() -> None:
+    sql = schema.SET.removesuffix(" WHERE state <> excluded.state")
+    _replace(states.States.write, "__defaults__", (sql, None))
+    _replace(cache.Cache, "_usable", lambda _cache, _counters: cache._ODD_COUNTERS)
 
 
 def nothing() -> None:

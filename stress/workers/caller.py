@@ -49,15 +49,36 @@ class Pairs:
         """How many pairs there are."""
         return (self.shared + self.own) * self.modules
 
-    def pair(self, key: int) -> tuple[str, str]:
-        """Return a pair as (module, sender)."""
-        sender, module = divmod(key, self.modules)
-        name = f"shared.{sender}" if sender < self.shared else f"own.{sender - self.shared}"
-        return f"app.handlers_{module}", f"{name}@example.com"
+    def pair(self, key: int) -> tuple[object, object]:
+        """Return a pair as (module, sender); some of the own senders are no plain text."""
+        number, module_number = divmod(key, self.modules)
+        module = f"app.handlers_{module_number}"
+        if number < self.shared:
+            return module, f"shared.{number}@example.com"
+        own = number - self.shared
+        match own % 4:
+            case 1:
+                return module.encode(), f"own.{own}@example.com"
+            case 2:
+                return module, f"own.{own}@\udcff.example.com"  # as of a header nobody could decode
+            case 3:
+                return module, ("own", own, None)
+        return module, f"own.{own}@example.com"
+
+    def columns(self, key: int) -> tuple[str | bytes, str | bytes]:
+        """Return a pair as it is to stand in the file: text, or the literal of anything else."""
+        module, sender = self.pair(key)
+        return _column(module), _column(sender)
 
     def first_of(self, owner: int) -> int:
         """Return the first pair of the sender that is a thread's own."""
         return (self.shared + owner) * self.modules
+
+
+def _column(key: object) -> str | bytes:
+    if isinstance(key, str) and key.isascii():
+        return key
+    return ascii(key).encode()
 
 
 class Caller:

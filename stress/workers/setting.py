@@ -44,6 +44,8 @@ class Setting:
         synchronous: of the store.
         until: when to end, by `time.monotonic`, which all processes of a host share.
         clear_share: how many of the calls are `clear`.
+        clear_until: when there are none any more, by `time.monotonic`: at the end, the pairs are to
+            have states that can be looked up.
     """
 
     directory: Path
@@ -55,6 +57,7 @@ class Setting:
     synchronous: Literal["FULL", "NORMAL"]
     until: float
     clear_share: float
+    clear_until: float
 
     def new_store(self, **options: Any) -> SQLiteStorage:
         """Return a store on the file, of which nothing is open yet."""

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from judges.history import Kind, Recorder, value_of
 from lamson_sqlite_state import SQLiteStorage
@@ -114,10 +114,12 @@ class Mishaps:
         self._recorder.call(Kind.CLEAR, 0, span=self._pairs.count, called_ns=begin_ns)
         self._recorder.returned(0, end_ns)
 
-    def became(self, states: dict[tuple[str, str], str], begin_ns: int, end_ns: int) -> None:
+    def became(
+        self, states: Mapping[tuple[str | bytes, str | bytes], str], begin_ns: int, end_ns: int
+    ) -> None:
         """Record that all pairs took these states, or none where they are not named."""
         for key in range(self._pairs.count):
-            state = states.get(self._pairs.pair(key))
+            state = states.get(self._pairs.columns(key))
             self.pair_became(key, state, begin_ns, end_ns)
 
     def pair_became(self, key: int, state: str | None, begin_ns: int, end_ns: int) -> None:

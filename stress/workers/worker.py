@@ -69,7 +69,8 @@ class Driver:
 
     def act(self) -> None:
         """Make one call."""
-        if self._random.random() < self._setting.clear_share:
+        is_clear = self._random.random() < self._setting.clear_share
+        if is_clear and time.monotonic() < self._setting.clear_until:
             self.caller.clear()
         else:
             self.caller.act()
