@@ -158,8 +158,10 @@ def main(
     with Display(console, seconds) as display:
         try:
             if in_rounds:
-                campaign.run(display.show)
-                _demand_that_nobody_is_left(campaign)
+                try:
+                    campaign.run(display.show)
+                finally:
+                    _demand_that_nobody_is_left(campaign)
             if cut_seconds:
                 survey, cuts = cut_power(seed, cut_seconds, sabotage, display.show_cut)
         except KeyboardInterrupt:

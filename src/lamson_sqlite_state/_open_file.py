@@ -162,6 +162,8 @@ class OpenFile:
             self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
         valid_until = time.monotonic() + LOOK_SECONDS
         side_files = self._side_files_since(side_files_before)
+        if None in side_files.values():  # of which SQLite has just opened both
+            raise NotNow("the side files keep being deleted", OPENING_SECONDS)
         connection.side_files = side_files
         self._refuse_replaced(identity)
         if is_locked:
@@ -179,15 +181,15 @@ class OpenFile:
     def _side_files_since(
         self, before: Mapping[str, Identity | None]
     ) -> dict[str, Identity | None]:
-        """Return which side files have the names, if they are what SQLite has just opened.
+        """Return which side files have the names, if none that was there has been deleted.
 
         Raises:
-            NotNow: one was deleted meanwhile. What is open here has no name, or is not what
-                others have open: two logs, or two indexes of one log, would lose states.
+            NotNow: what is open here is not what others have open. Two logs, or two indexes of
+                one log, would lose states.
         """
         side_files = {path: _filesystem.identity(path) for path in self._side_files}
-        for path, opened in side_files.items():
-            if opened is None or before[path] not in (None, opened):
+        for path, now in side_files.items():
+            if before[path] not in (None, now):
                 raise NotNow(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
         return side_files
 
