@@ -31,6 +31,7 @@ class Fault:
         is_even: whether the workers must still get equal shares of the time.
         with_parent: whether the process that forks uses the store meanwhile.
         wrong_clock: whether `since` may be any time.
+        keeps_descriptors: whether workers may have some files open when the store is closed.
         with_clear: whether some of the calls are `clear`.
     """
 
@@ -46,6 +47,7 @@ class Fault:
     is_even: ClassVar[bool] = False
     with_parent: ClassVar[bool] = True
     wrong_clock: ClassVar[bool] = False
+    keeps_descriptors: ClassVar[bool] = False
     with_clear: ClassVar[bool] = True
 
     def missing(self) -> str | None:

@@ -28,6 +28,11 @@ class Signals(Fault):
         "a timer interrupts every worker's main thread every 3 ms, and the signal's handler calls "
         "the store in the middle of whatever was called"
     )
+    allows = (
+        "a call that is interrupted while it asks for locks keeps the descriptor open, as closing "
+        "it would drop the locks of what the handler has opened"
+    )
+    keeps_descriptors = True
 
     @contextmanager
     def inside(self, worker: Worker) -> Iterator[None]:

@@ -31,8 +31,10 @@ _EMPTY_BYTES: Final = 1 << 16
 # the end of a round cuts it short.
 _LONG_STOP: Final = 1.2
 
-# How long before the end a worker must have been forked to be asked what it has done.
+# How long before the end a worker must have been forked to be asked what it has done, where there
+# are no more of them than this.
 _ACTIVE_NS: Final = 1_000_000_000
+_FEW_WORKERS: Final = 8
 
 # How long after its fork a worker may not have begun to read.
 _LATE_NS: Final = 500_000_000
@@ -144,6 +146,8 @@ def something_happened(evidence: Evidence) -> Check:
         for fault in evidence.faults
         if fault.errors and not any(name in raised for name, _ in fault.errors)
     ]
+    crowding = max(1.0, evidence.record["workers"] / _FEW_WORKERS)
+    patience_ns = _ACTIVE_NS * crowding
     active = {operation.process for operation in evidence.history}
     problems += [
         f"worker {member['number']} has called nothing"
@@ -151,7 +155,7 @@ def something_happened(evidence: Evidence) -> Check:
         if member["role"] == "worker"
         and member["number"] not in active
         and member["exit_code"] == 0
-        and member["started_ns"] < evidence.record["ended_ns"] - _ACTIVE_NS
+        and member["started_ns"] < evidence.record["ended_ns"] - patience_ns
     ]
     return Check(checks.ACTIVE, shortened(problems))
 
