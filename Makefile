@@ -51,7 +51,7 @@ stress: $(READY)  ## try the promises to destruction, a minute: load, all faults
 soak: $(READY)  ## the same for longer, ten minutes (ARGS="--minutes 30 --seed 7 --workers 16")
 	$(BIN)/python stress/soak.py --minutes 10 $(ARGS)
 
-stress-selftest: $(READY)  ## switch one defence off after the other, and demand that the stress notices: three minutes
+stress-selftest: $(READY)  ## switch one defence off after the other, and demand that the stress notices: five minutes
 	$(BIN)/python stress/selftest.py $(ARGS)
 
 powercuts: $(READY)  ## cut the power at every system call, and judge what is left: a minute (ARGS="--seconds 300 --seed 7")

@@ -30,7 +30,7 @@ _SOAK: Final = Path(__file__).parent / "soak.py"
 
 _SOUND_SECONDS: Final = 20.0
 _HUNT_SECONDS: Final = 30.0
-_CUT_SECONDS: Final = 10.0
+_CUT_SECONDS: Final = 25.0
 _LIMIT_SECONDS: Final = 120.0
 
 _BROKEN: Final = re.compile(r"^(?:Round \d+ \(.*\)|Power cuts): not so: (.*)$", re.MULTILINE)

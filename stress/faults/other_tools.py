@@ -117,7 +117,9 @@ class Edits(_Tool):
         return worker.thread(lambda: reader.read_on(quiet, pause_seconds=0.001))
 
     def _quiet(self, pairs: Pairs) -> range:
-        return range(pairs.first_of(pairs.own - 1), pairs.count)
+        # One whose keys are text: of others, nothing is kept that could be outdated.
+        quiet = next(key for key in range(pairs.count - 1, 0, -1) if _is_text(pairs.columns(key)))
+        return range(quiet - quiet % pairs.modules, quiet + 1)
 
     def run(self, stage: Stage) -> None:
         self._mishaps = Mishaps(stage.setting, FIRST_TOOL)
@@ -184,6 +186,10 @@ class Housekeeping(_Tool):
                 event["error"] = str(error)
                 if "locked" not in str(error):
                     raise
+
+
+def _is_text(columns: tuple[str | bytes, str | bytes]) -> bool:
+    return all(isinstance(column, str) for column in columns)
 
 
 def _is_over_after(stage: Stage, seconds: float) -> bool:
