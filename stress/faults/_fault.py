@@ -32,6 +32,7 @@ class Fault:
         with_parent: whether the process that forks uses the store meanwhile.
         wrong_clock: whether `since` may be any time.
         keeps_descriptors: whether workers may have some files open when the store is closed.
+        log_factor: how many times as large as otherwise the log may become.
         with_clear: whether some of the calls are `clear`.
     """
 
@@ -48,6 +49,7 @@ class Fault:
     with_parent: ClassVar[bool] = True
     wrong_clock: ClassVar[bool] = False
     keeps_descriptors: ClassVar[bool] = False
+    log_factor: ClassVar[int] = 1
     with_clear: ClassVar[bool] = True
 
     def missing(self) -> str | None:

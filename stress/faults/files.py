@@ -75,8 +75,9 @@ class VersionsTruncated(Fault):
     about = "the file with the version counters is truncated while it is mapped"
     allows = (
         "whoever reads a counter that is gone is killed by the kernel (SIGBUS); the call in which "
-        "a process dies may or may not have happened"
+        "a process dies may or may not have happened; a truncated file stays mapped"
     )
+    keeps_descriptors = True
     exit_codes = (-signal.SIGBUS,)
     debris = (".versions.new", "-wal", "-shm")
     is_alone = True

@@ -176,6 +176,8 @@ class Housekeeping(_Tool):
 
     name = "housekeeping"
     about = "another SQLite tool runs VACUUM, checkpoints of all kinds and integrity checks"
+    allows = "while the tool reads, the log cannot be written back, and grows"
+    log_factor = 2
 
     def use(self, connection: sqlite3.Connection, stage: Stage) -> None:
         sql = stage.random.choice(_JOBS)

@@ -86,8 +86,13 @@ def since(evidence: Evidence) -> Check:
         returned = math.inf if operation.returned_ns is None else operation.returned_ns
         for key in range(max(operation.key, first_own), operation.key + operation.span):
             change = last.get(key)
-            if change is not None and (operation.kind, operation.value) == (Kind.SET, change.value):
-                continue
+            if (
+                change is not None
+                and operation.kind == Kind.SET
+                and operation.value == change.value
+                and operation.process == change.process
+            ):
+                continue  # set again by its owner, which changes nothing
             is_alone = operation.called_ns > over.get(key, 0)
             last[key] = operation if is_new and is_alone else None
             over[key] = max(returned, over.get(key, 0))

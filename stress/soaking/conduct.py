@@ -120,8 +120,9 @@ def sizes(evidence: Evidence) -> Check:
     wal, database = largest.get("-wal", 0), largest.get("", 0)
     limit = _EMPTY_BYTES + evidence.pairs.count * _ROW_BYTES
     problems = []
-    if wal > _WAL_LIMIT_BYTES:
-        problems.append(f"the log grew to {wal:,} bytes (limit {_WAL_LIMIT_BYTES:,})")
+    log_limit = _WAL_LIMIT_BYTES * max(fault.log_factor for fault in evidence.faults)
+    if wal > log_limit:
+        problems.append(f"the log grew to {wal:,} bytes (limit {log_limit:,})")
     if database > limit:
         problems.append(f"the database grew to {database:,} bytes (limit {limit:,})")
     return Check(
