@@ -29,6 +29,7 @@ import sqlite3
 import stat
 from array import array
 from binascii import crc32
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from . import _filesystem
@@ -152,10 +153,22 @@ class Versions:
         """Forget the file; it stays mapped until the last reader has finished."""
         self.counters = self._mapping = self._identity = None
 
-    def commit_to_all(
-        self, lock: WriteLock, connection: sqlite3.Connection, sql: str
+    def commit_to(
+        self,
+        stripes: Collection[int],
+        lock: WriteLock,
+        connection: sqlite3.Connection,
+        sql: str,
+        parameters: Sequence[object] = (),
     ) -> int | None:
-        """Do as `States.write` with a statement that may change all states.
+        """Do as `States.write` with a statement that may change the states of many senders.
+
+        Args:
+            stripes: of all of them.
+            lock: is held.
+            connection: to the database.
+            sql: the statement; it commits by itself.
+            parameters: of the statement.
 
         Returns:
             None if the store was closed by a signal handler and nothing was done; else how
@@ -168,14 +181,14 @@ class Versions:
             if not lock.is_held or counters is None:
                 return None
             try:
-                for stripe in EVERY_STRIPE:
+                for stripe in stripes:
                     if self.turn != turn or lock.epoch != epoch:
                         break
                     counters[stripe] |= 1
                 if self.turn != turn or lock.epoch != epoch:
                     continue
-                changed = connection.execute(sql).rowcount
-                for stripe in EVERY_STRIPE:
+                changed = connection.execute(sql, parameters).rowcount
+                for stripe in stripes:
                     if self.turn != turn or lock.epoch != epoch or lock.holds > 1:
                         break
                     counters[stripe] = (counters[stripe] + 1) & LARGEST_VERSION or FIRST_VERSION

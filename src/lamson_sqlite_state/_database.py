@@ -17,7 +17,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 from . import _filesystem, _rescue
 from ._blame import is_ours
@@ -29,6 +29,7 @@ from .errors import StorageError
 
 __all__ = ["Database"]
 
+T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
@@ -72,6 +73,28 @@ class Database(OpenFile):
                 self.reopen_if_closed(connection)
             else:
                 return connection
+
+    def read(self, work: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
+        """Call ``work`` with the connection, after a look around if one is due.
+
+        Args:
+            work: only reads. It is given the connection and the arguments. Called again where it
+                finds the connection closed: a signal handler was at work.
+            arguments: of the work.
+
+        Raises:
+            NotNow: see there; nothing was read.
+            StorageError: nothing was read.
+        """
+        try:
+            while True:
+                connection = self.look()
+                try:
+                    return work(connection, *arguments)
+                except sqlite3.ProgrammingError:
+                    self.reopen_if_closed(connection)
+        except (sqlite3.Error, OSError) as error:
+            self.raise_ours(error, is_writing=False)
 
     def locked(
         self,
@@ -126,6 +149,8 @@ class Database(OpenFile):
         """
         versions = self.versions
         while True:
+            if self._must_exist and self.connection is None:
+                self._existing()  # or the lock would make the directory
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
             now = time.monotonic()  # before the look: it is from then on that it holds
@@ -134,6 +159,8 @@ class Database(OpenFile):
             except FileNotFoundError as error:  # the whole directory is gone
                 if not is_ours(error):
                     raise
+                if self._must_exist:
+                    self._existing()
                 self.write_lock.close()
                 continue
             connection = self.connection

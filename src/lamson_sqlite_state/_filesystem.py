@@ -23,6 +23,7 @@ __all__ = [
     "refuse_network_filesystem",
     "storage_error",
     "sync_directory",
+    "sync_file",
 ]
 
 Identity: TypeAlias = tuple[int, int]
@@ -188,6 +189,15 @@ def sync_directory(directory: str) -> None:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except PermissionError:
         return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: str) -> None:
+    """Return once the content of a file would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -22,7 +22,7 @@ from ._filesystem import DirectoryWatch, Identity
 from ._sharing import Connection, Interrupted
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
-from .errors import StorageError
+from .errors import NoStore, StorageError
 
 __all__ = ["LOOK_SECONDS", "OpenFile"]
 
@@ -39,6 +39,8 @@ class OpenFile:
         synchronous: "FULL" or "NORMAL".
         file_mode: permissions of the files it creates.
         cache: what is kept of the states; empty while the file is closed.
+        must_exist: whether a file that is missing or empty is an error, instead of being made a
+            store of.
 
     Attributes:
         connection: to the file, or None while it is not open.
@@ -46,7 +48,9 @@ class OpenFile:
         versions: of this file.
     """
 
-    def __init__(self, path: str, synchronous: str, file_mode: int, cache: Cache) -> None:
+    def __init__(
+        self, path: str, synchronous: str, file_mode: int, cache: Cache, *, must_exist: bool = False
+    ) -> None:
         self.path = path
         self.cache = cache
         self.connection: Connection | None = None
@@ -58,6 +62,7 @@ class OpenFile:
         self.watch = DirectoryWatch(os.path.dirname(path))
         self._synchronous = synchronous
         self._file_mode = file_mode
+        self._must_exist = must_exist
 
     @property
     def identity(self) -> Identity | None:
@@ -121,7 +126,7 @@ class OpenFile:
         with _fork.opening:
             self._disconnect()
             _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
-            found = _filesystem.database_at(self.path)
+            found = self._existing() if self._must_exist else _filesystem.database_at(self.path)
             if not is_locked and (found is None or found[1] == 0):
                 raise NeedsWriteLock
             if found is None:
@@ -152,7 +157,13 @@ class OpenFile:
             # Kept from the start, half open: a signal handler that forks must find it to close.
             connection = self._half_open = Connection.to(self.path)
             connection.identity = identity
-            _opening.prepare(connection, self.path, self._synchronous, is_locked=is_locked)
+            _opening.prepare(
+                connection,
+                self.path,
+                self._synchronous,
+                is_locked=is_locked,
+                must_exist=self._must_exist,
+            )
         except sqlite3.ProgrammingError:
             self.reopen_if_closed(connection)
             raise Interrupted from None
@@ -177,6 +188,18 @@ class OpenFile:
         self._missing_since = None
         self.connection = connection
         self._half_open = None
+
+    def _existing(self) -> tuple[Identity, int]:
+        """Return identity and size of the database.
+
+        Raises:
+            StorageError: it is missing or empty, and is not to be made.
+        """
+        found = _filesystem.database_at(self.path)
+        if found is None or found[1] == 0:
+            problem = "no such file" if found is None else "this file is empty"
+            raise NoStore(f"{problem}, and none is made here: give the path of a store", self.path)
+        return found
 
     def _side_files_since(
         self, before: Mapping[str, Identity | None]

@@ -21,11 +21,11 @@ from ._sharing import (
     side_files_here,
 )
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
-from .errors import StorageError, UnsafeFork
+from .errors import NoStore, StorageError, UnsafeFork
 
-__all__ = ["prepare", "refuse_unsafe", "unsafe_fork"]
+__all__ = ["WAL_LIMIT_BYTES", "prepare", "refuse_unsafe", "unsafe_fork"]
 
-_WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
+WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 _SYNCHRONOUS_LEVELS: Final = {"NORMAL": 1, "FULL": 2}
 
@@ -99,21 +99,31 @@ def _refuse_log_of_another(
 
 
 def prepare(
-    connection: sqlite3.Connection, path: str, synchronous: str, *, is_locked: bool
+    connection: sqlite3.Connection,
+    path: str,
+    synchronous: str,
+    *,
+    is_locked: bool,
+    must_exist: bool = False,
 ) -> None:
     """Make a new connection ready for use, and make a store of an empty file.
 
     Raises:
         NeedsWriteLock: the file is empty and the caller does not hold the write lock.
+        NoStore: it is an empty database, of which none is to be made.
         StorageError: the file cannot be used as a store, or not with these settings.
     """
     # Another program may have planted triggers or views with functions in them.
     connection.execute("PRAGMA trusted_schema = OFF")
     if not _schema.is_sound(connection, path):
+        if must_exist and not _schema.is_ours(connection):
+            raise NoStore(
+                "this is an empty database, and none is made here: give the path of a store", path
+            )
         if not is_locked:
             raise NeedsWriteLock
         _schema.create(connection, path)
-    first_row(connection, f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+    first_row(connection, f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     # SQLite ignores what it does not know or cannot do, so read back what we promise.
     (level,) = first_row(connection, "PRAGMA synchronous")

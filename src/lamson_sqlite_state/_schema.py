@@ -11,12 +11,15 @@ __all__ = [
     "CLEAR",
     "COMPARE_AND_SET",
     "COMPARE_AND_SET_FROM_START",
+    "FORGET",
+    "FORGET_ALL",
     "INSERT_START",
     "SELECT_STATE",
     "SET",
     "SET_ALL",
     "create",
     "first_row",
+    "is_ours",
     "is_sound",
 ]
 
@@ -68,6 +71,8 @@ COMPARE_AND_SET_FROM_START: Final = (
     " WHERE state = 'START'"
 )
 CLEAR: Final = "DELETE FROM states"
+FORGET: Final = "DELETE FROM states WHERE sender = ? AND module = ?"
+FORGET_ALL: Final = "DELETE FROM states WHERE sender = ?"
 
 
 def first_row(connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> Any:
@@ -78,6 +83,11 @@ def first_row(connection: sqlite3.Connection, sql: str, parameters: Sequence[obj
     connection's files open. The query must be for one row at most.
     """
     return next(chain.from_iterable(map(connection.execute, (sql,), (parameters,))), None)
+
+
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether a store was made of this database, by whichever version of this package."""
+    return bool(first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,))
 
 
 def is_sound(connection: sqlite3.Connection, path: str) -> bool:

@@ -10,21 +10,21 @@ another process at work raises `NotNow`, so that the store can let its lock go m
 import operator
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
 from . import _schema
 from ._cache import Key
-from ._coherence import FIRST_VERSION, LARGEST_VERSION, stripe_of
+from ._coherence import EVERY_STRIPE, FIRST_VERSION, LARGEST_VERSION, stripe_of
 from ._database import Database
 from ._sharing import Connection
 from .interface import ROUTE_FIRST_STATE
 
-__all__ = ["Parameters", "States"]
+__all__ = ["CHECKPOINT_PAGES", "Parameters", "States"]
 
 Parameters: TypeAlias = tuple[object, ...]
 
-_CHECKPOINT_PAGES: Final = 1000
+CHECKPOINT_PAGES: Final = 1000
 _LAZY_CHECKPOINT_PAGES: Final = 4000
 
 _SELECT_STATE: Final = (_schema.SELECT_STATE,)
@@ -38,10 +38,13 @@ class States:
     Args:
         database: the file it is in.
         synchronous: "FULL" or "NORMAL", as the database has it.
+
+    Attributes:
+        database: the same.
     """
 
     def __init__(self, database: Database, synchronous: str) -> None:
-        self._database = database
+        self.database = database
         self._cache = database.cache
         self._set_synchronous = f"PRAGMA synchronous = {synchronous}"
 
@@ -56,7 +59,7 @@ class States:
             NotNow: see there.
             StorageError: nothing was read.
         """
-        database, cache = self._database, self._cache
+        database, cache = self.database, self._cache
         try:
             while True:
                 connection = database.connection
@@ -121,7 +124,7 @@ class States:
             StorageError: nothing was written, unless the message says that this is unknown. The
                 counter stays odd.
         """
-        database, cache = self._database, self._cache
+        database, cache = self.database, self._cache
         lock, versions = database.write_lock, database.versions
         lock.holds += 1
         try:
@@ -183,7 +186,23 @@ class States:
         Raises:
             NotNow, StorageError: as `write`.
         """
-        return self._database.locked(self._clear)
+        return self.database.locked(self._clear)
+
+    def change(self, stripes: Collection[int], sql: str, parameters: Parameters) -> int:
+        """Run a statement that may change the states of many senders. It has committed then.
+
+        Args:
+            stripes: of all of these senders.
+            sql: the statement; it commits by itself.
+            parameters: of the statement.
+
+        Returns:
+            How many rows it inserted, changed or deleted.
+
+        Raises:
+            NotNow, StorageError: as `write`.
+        """
+        return self.database.locked(self._change, stripes, sql, parameters)
 
     def insert_start(self, key: Key) -> bool:
         """Store START where the pair has no state, and say whether it had none.
@@ -194,15 +213,29 @@ class States:
         Raises:
             NotNow, StorageError: as `write`.
         """
-        return bool(self._database.locked(self._insert_start, key))
+        return bool(self.database.locked(self._insert_start, key))
 
     # What is done with the write lock held. None: the store was closed meanwhile.
 
     def _clear(self, connection: Connection, _now_ms: int) -> int | None:
-        if self._database.write_lock.holds > 1:
+        if self.database.write_lock.holds > 1:
             self._leave_no_laziness(connection)
-        return self._database.versions.commit_to_all(
-            self._database.write_lock, connection, _schema.CLEAR
+        return self.database.versions.commit_to(
+            EVERY_STRIPE, self.database.write_lock, connection, _schema.CLEAR
+        )
+
+    def _change(
+        self,
+        connection: Connection,
+        _now_ms: int,
+        stripes: Collection[int],
+        sql: str,
+        parameters: Parameters,
+    ) -> int | None:
+        if self.database.write_lock.holds > 1:
+            self._leave_no_laziness(connection)
+        return self.database.versions.commit_to(
+            stripes, self.database.write_lock, connection, sql, parameters
         )
 
     def _leave_no_laziness(self, connection: Connection) -> None:
@@ -226,11 +259,11 @@ class States:
             ("PRAGMA synchronous = NORMAL", ()),
             (sql, parameters),
             (self._set_synchronous, ()),
-            (f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}", ()),
+            (f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}", ()),
         )
         try:
             changed: int = max(map(_rowcount, map(connection.execute, *zip(*script, strict=True))))
         except BaseException:
-            self._database.close()  # in the middle of the script: start afresh
+            self.database.close()  # in the middle of the script: start afresh
             raise
         return changed

@@ -29,6 +29,9 @@ class Store:
     The arguments are those of `SQLiteStorage`, which says what can be asked of it.
     """
 
+    _must_exist = False
+    """Whether a missing file is an error."""
+
     def __init__(
         self,
         database_path: str | os.PathLike[str],
@@ -71,6 +74,11 @@ class Store:
     def path(self) -> str:
         """The file, absolute and with symbolic links resolved."""
         return self._database.path if self._database else os.path.realpath(self._given_path)
+
+    @property
+    def timeout(self) -> float:
+        """How many seconds one call may wait for other writers."""
+        return self._timeout
 
     def close(self) -> None:
         """Close the file in this process; the next call opens it again.
@@ -146,7 +154,13 @@ class Store:
             raise unsafe_fork(self.path)
 
     def _resolved(self) -> States:
-        database = Database(self.path, self._synchronous, self._file_mode, self._cache)
+        database = Database(
+            self.path,
+            self._synchronous,
+            self._file_mode,
+            self._cache,
+            must_exist=self._must_exist,
+        )
         self._database, self._states = database, States(database, self._synchronous)
         return self._states
 

@@ -5,6 +5,7 @@ from typing import Self
 __all__ = [
     "LockTimeout",
     "NetworkFilesystem",
+    "NoStore",
     "NotAStateFile",
     "SchemaTooNew",
     "StorageError",
@@ -44,6 +45,13 @@ class NotAStateFile(StorageError):
 
     Nothing is written to it. (If its own application crashed, it is brought up to date from
     its log, as by whichever SQLite program opens it first.)
+    """
+
+
+class NoStore(StorageError):
+    """There is no store at this path, and the caller did not want one made.
+
+    Raised by an `ExistingStorage` and by the operator's command. Nothing was created.
     """
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage, StorageError
@@ -129,10 +130,17 @@ def version_read_late() -> None:
 
 
 def clear_tells_nobody() -> None:
-    def commit(_versions: object, _lock: object, connection: sqlite3.Connection, sql: str) -> int:
-        return connection.execute(sql).rowcount
+    def commit(
+        _versions: object,
+        _stripes: object,
+        _lock: object,
+        connection: sqlite3.Connection,
+        sql: str,
+        parameters: Sequence[object] = (),
+    ) -> int:
+        return connection.execute(sql, parameters).rowcount
 
-    _replace(coherence.Versions, "commit_to_all", commit)
+    _replace(coherence.Versions, "commit_to", commit)
 
 
 def no_look_before_writing() -> None:
@@ -159,7 +167,7 @@ def reads_take_the_lock() -> None:
     read = states.States.read
 
     def read_locked(self: states.States, key: cache.Key, is_fresh: bool) -> str | None:
-        self._database.locked(lambda _connection, _now_ms: 0)
+        self.database.locked(lambda _connection, _now_ms: 0)
         return read(self, key, is_fresh)
 
     _replace(states.States, "read", read_locked)
@@ -251,7 +259,7 @@ def no_checkpoints() -> None:
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
 
     _replace(opening, "prepare", without)
-    _replace(states, "_CHECKPOINT_PAGES", 0)
+    _replace(states, "CHECKPOINT_PAGES", 0)
     _replace(states, "_LAZY_CHECKPOINT_PAGES", 0)
 
 

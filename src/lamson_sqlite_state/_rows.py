@@ -1,0 +1,289 @@
+"""Many rows at once: read in chunks, changed in batches, so that nobody is held up for long.
+
+A chunk is a range of senders. Reading one is a read transaction of some milliseconds, so
+that no long one keeps SQLite from starting its log again. A batch is one statement, like every
+write here: it is atomic, and all caches are told of it. What a long work has done is known by how
+far it has come in the order of the keys, and all of it may be done again.
+
+The functions that take `States` are to be given to ``store._call``.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias
+
+from ._coherence import stripe_of
+from ._row import RawRow
+from ._sharing import Connection
+from ._states import States
+from ._store import Store
+
+__all__ = [
+    "BATCH_ROWS",
+    "CHUNK_ROWS",
+    "EVERYTHING",
+    "Chunk",
+    "Progress",
+    "Where",
+    "chunks",
+    "count",
+    "delete",
+    "fetch",
+    "in_batches",
+    "insert",
+    "of_keys",
+    "pages",
+    "read",
+    "rename",
+    "run",
+    "silent",
+]
+
+CHUNK_ROWS: Final = 5_000
+"""How many rows a chunk has when it is found. Others may put rows in meanwhile."""
+
+BATCH_ROWS: Final = 500 if sqlite3.sqlite_version_info >= (3, 32) else 240
+"""How many rows one statement changes: half a millisecond where they stand side by side. SQLite
+had no more than 999 parameters before 3.32 (https://www.sqlite.org/limits.html)."""
+
+# Between two statements: whoever waits for the lock tries to take it at least once in this time.
+_PAUSE_SECONDS: Final = 0.0005
+
+Parameters: TypeAlias = tuple[object, ...]
+
+_IN_ORDER: Final = "ORDER BY sender, module"
+
+P = ParamSpec("P")
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Told how much is done, and of how much if that is known."""
+
+
+def silent(_done: int, _of: int | None) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A condition on rows, in SQL.
+
+    Args:
+        sql: an expression; "1" is true of all.
+        parameters: of the expression.
+        is_of_few: whether the rows are few and found by their key.
+    """
+
+    sql: str = "1"
+    parameters: Parameters = ()
+    is_of_few: bool = False
+
+    def and_(self, sql: str, *parameters: object) -> "Where":
+        """Return the condition that this one and another hold."""
+        if self.sql == "1":
+            return Where(sql, parameters, self.is_of_few)
+        return Where(f"{self.sql} AND {sql}", (*self.parameters, *parameters), self.is_of_few)
+
+
+EVERYTHING: Final = Where()
+
+
+class Chunk(NamedTuple):
+    """A range of senders, and about how many rows they had when it was found.
+
+    Attributes:
+        after: the sender before the first, or None at the front.
+        last: the last one, or None at the end.
+        rows: how many rows.
+    """
+
+    after: str | bytes | None
+    last: str | bytes | None
+    rows: int
+
+    @property
+    def where(self) -> Where:
+        """What is true of its rows."""
+        where = EVERYTHING
+        if self.after is not None:
+            where = where.and_("sender > ?", self.after)
+        if self.last is not None:
+            where = where.and_("sender <= ?", self.last)
+        return where
+
+
+def chunks(store: Store, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Go through all senders. Those who come meanwhile may belong to a chunk or not.
+
+    Args:
+        store: whose.
+        rows: how many in a chunk, but that one sender's are in one.
+
+    Raises:
+        StorageError: as every call.
+    """
+    after: str | bytes | None = None
+    while True:
+        rest = Chunk(after, None, 0)
+        where = rest.where
+        found = store._call(
+            run,
+            f"SELECT sender FROM states WHERE {where.sql}"
+            f" ORDER BY sender, module LIMIT 1 OFFSET {rows - 1}",
+            where.parameters,
+        )
+        if not found:
+            sql = f"SELECT count(*) FROM states WHERE {where.sql}"
+            ((left,),) = store._call(run, sql, where.parameters)
+            yield rest._replace(rows=left)
+            return
+        ((last,),) = found
+        yield Chunk(after, last, rows)
+        after = last
+
+
+def pages(
+    store: Store, where: Where = EVERYTHING, suffix: str = _IN_ORDER
+) -> Iterator[tuple[int, list[RawRow]]]:
+    """Go through all rows that a condition holds of, in the order of their keys.
+
+    Each is as it was when its chunk was read.
+
+    Args:
+        store: whose.
+        where: the condition.
+        suffix: of the query for each chunk.
+
+    Yields:
+        How many rows have been looked at so far, and those of the next chunk that are meant.
+
+    Raises:
+        StorageError: as every call.
+    """
+    if where.is_of_few:
+        found = store._call(read, where, suffix)
+        yield len(found), found
+        return
+    looked_at = 0
+    for chunk in chunks(store):
+        condition = chunk.where.and_(where.sql, *where.parameters)
+        looked_at += chunk.rows
+        yield looked_at, store._call(read, condition, suffix)
+
+
+def run(states: States, sql: str, parameters: Parameters = ()) -> list[Any]:
+    """Return the rows of a query. They must be few."""
+    return states.database.read(fetch, (sql,), (parameters,))
+
+
+def read(states: States, where: Where, suffix: str = _IN_ORDER) -> list[RawRow]:
+    """Return the rows that a condition holds of. They must be few, or of one chunk."""
+    sql = f"SELECT sender, module, state, since FROM states WHERE {where.sql} {suffix}"
+    found: list[RawRow] = states.database.read(fetch, (sql,), (where.parameters,))
+    return found
+
+
+def count(store: Store) -> int:
+    """Return how many rows there are."""
+    ((rows,),) = store._call(run, "SELECT count(*) FROM states")
+    return int(rows)
+
+
+def insert(states: States, rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> int:
+    """Put rows in, at one instant.
+
+    Args:
+        states: where.
+        rows: at most `BATCH_ROWS`.
+        on_conflict: what to do where a pair has a row, as SQL behind ON CONFLICT (sender, module).
+        parameters: of that.
+
+    Returns:
+        How many were inserted or changed.
+
+    Raises:
+        NotNow, StorageError: as `States.write`.
+    """
+    sql = (
+        "INSERT INTO states (sender, module, state, since) VALUES "
+        + ", ".join(["(?, ?, ?, ?)"] * len(rows))
+        + f" ON CONFLICT (sender, module) {on_conflict}"
+    )
+    return _change(states, rows, sql, (*chain.from_iterable(rows), *parameters))
+
+
+def delete(states: States, rows: Sequence[RawRow], where: Where = EVERYTHING) -> int:
+    """Delete the rows of these keys that the condition holds of now, at one instant.
+
+    Arguments, and returns: as `insert`.
+    """
+    keys = of_keys(rows)
+    sql = f"DELETE FROM states WHERE {keys.sql} AND {where.sql}"
+    return _change(states, rows, sql, (*keys.parameters, *where.parameters))
+
+
+def rename(states: States, rows: Sequence[RawRow], old: str, new: str) -> int:
+    """Call the state ``old`` of these keys ``new`` from now on, at one instant.
+
+    `since` stays: it is still the same state.
+
+    Arguments, and returns: as `insert`.
+    """
+    keys = of_keys(rows)
+    sql = f"UPDATE states SET state = ? WHERE {keys.sql} AND state = ?"
+    return _change(states, rows, sql, (new, *keys.parameters, old))
+
+
+def in_batches(
+    store: Store,
+    work: Callable[Concatenate[States, Sequence[RawRow], P], int],
+    rows: Sequence[RawRow],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> int:
+    """Do something with many rows, batch by batch, so that no writer is held up for long.
+
+    Args:
+        store: whose.
+        work: `insert`, `delete` or `rename`.
+        rows: as many as there are.
+        *args: of the work.
+        **kwargs: of the work.
+
+    Returns:
+        How many rows were changed in all.
+
+    Raises:
+        StorageError: the batches before have been written, this one was not (or it is unknown).
+    """
+    changed = 0
+    for start in range(0, len(rows), BATCH_ROWS):
+        if start:
+            time.sleep(_PAUSE_SECONDS)
+        batch = rows[start : start + BATCH_ROWS]
+        changed += store._call(lambda states: work(states, batch, *args, **kwargs))  # noqa: B023
+    return changed
+
+
+def of_keys(rows: Sequence[RawRow]) -> Where:
+    """Return the condition that a row has the key of one of these."""
+    placeholders = ", ".join(["(?, ?)"] * len(rows))
+    parameters = tuple(chain.from_iterable(row[:2] for row in rows))
+    # Of a bare IN (VALUES ...), SQLite's planner makes a scan of the whole table.
+    values = f"SELECT column1, column2 FROM (VALUES {placeholders})"
+    return Where(f"(sender, module) IN ({values})", parameters)
+
+
+def _change(states: States, rows: Iterable[RawRow], sql: str, parameters: Parameters) -> int:
+    # Found before the lock is taken: nobody is to wait for arithmetic.
+    stripes = {stripe_of(row[0]) for row in rows}
+    return states.change(stripes, sql, parameters)
+
+
+def fetch(
+    connection: Connection, statements: Sequence[str], parameters: Sequence[Parameters]
+) -> list[Any]:
+    """Run statements and return the rows that they yield, in one call into C: see `first_row`."""
+    return list(chain.from_iterable(map(connection.execute, statements, parameters)))

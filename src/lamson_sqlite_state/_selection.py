@@ -1,0 +1,68 @@
+"""Which rows a person means."""
+
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from ._keys import column_value
+from ._rows import EVERYTHING, Where
+
+__all__ = ["EVERY_ROW", "Only", "Selection"]
+
+_WILDCARDS: Final = frozenset("*?[")
+
+
+class Only(NamedTuple):
+    """Exactly this key, also where it is no text or has a wildcard in it."""
+
+    key: object
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows for which all that is given holds.
+
+    Args:
+        module: a pattern in which ``*`` stands for any text, ``?`` for any character and ``[a-z]``
+            for one of these (https://www.sqlite.org/lang_expr.html#glob); upper and lower
+            case differ. What is no text is compared as its Python literal. Or `Only` a key.
+        sender: likewise.
+        state: exactly this one; None for any.
+        entered_before_ms: entered its state before this moment (Unix time in ms).
+        entered_after_ms: entered its state at this moment or later.
+
+    Raises:
+        TypeError: a key is of a type that no store keeps.
+    """
+
+    module: str | Only = "*"
+    sender: str | Only = "*"
+    state: str | None = None
+    entered_before_ms: int | None = None
+    entered_after_ms: int | None = None
+
+    @property
+    def where(self) -> Where:
+        """The condition, in SQL."""
+        where = _matches(_matches(EVERYTHING, "sender", self.sender), "module", self.module)
+        if self.state is not None:
+            where = where.and_("state = ?", self.state)
+        if self.entered_before_ms is not None:
+            where = where.and_("since < ?", self.entered_before_ms)
+        if self.entered_after_ms is not None:
+            where = where.and_("since >= ?", self.entered_after_ms)
+        return where
+
+
+EVERY_ROW: Final = Selection()
+
+
+def _matches(where: Where, column: str, wanted: str | Only) -> Where:
+    if not isinstance(wanted, Only) and not _WILDCARDS & set(wanted):
+        wanted = Only(wanted)
+    if isinstance(wanted, Only):
+        where = where.and_(f"{column} = ?", column_value(wanted.key))
+        return replace(where, is_of_few=True) if column == "sender" else where
+    if wanted == "*":
+        return where
+    # A key that is no text is a BLOB of its literal, and GLOB matches no BLOB.
+    return where.and_(f"CAST({column} AS TEXT) GLOB ?", wanted)

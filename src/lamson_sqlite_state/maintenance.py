@@ -1,0 +1,201 @@
+"""What the operator of a store needs: look at the states, mend them, copy them, check them.
+
+All of it works on a live store under load, holds up no worker for more than some milliseconds,
+and may be interrupted at any moment: what was done by then is done, and a second run does the
+rest. The command ``lamson-state`` only parses arguments and prints what comes of these functions.
+
+    from lamson_sqlite_state.maintenance import ExistingStorage, Selection, rows
+
+    with ExistingStorage("run/states") as store:
+        for row in rows(store, Selection(state="ERROR")):
+            print(row.module, row.sender, row.since)
+
+A *store* may be any `SQLiteStorage`. An `ExistingStorage` is one of a file that must be there
+already. Every function can raise a `StorageError`, as every call of a store.
+"""
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Final, Literal, TypeAlias
+
+from . import _rows, _schema
+from ._copies import Backup, Restored, backup, restore
+from ._counting import Files, Limits, StateCount, Summary, count_states, summary
+from ._existing import ExistingStorage
+from ._keys import checked_state, row_key
+from ._row import RawRow, Row, row_of
+from ._rows import Progress
+from ._selection import EVERY_ROW, Only, Selection
+from ._states import States
+from .storage import SQLiteStorage
+
+__all__ = [
+    "EVERY_ROW",
+    "Backup",
+    "ExistingStorage",
+    "Files",
+    "Limits",
+    "Only",
+    "Order",
+    "Progress",
+    "Restored",
+    "Row",
+    "Selection",
+    "StateCount",
+    "Summary",
+    "backup",
+    "count_states",
+    "find",
+    "forget",
+    "prune",
+    "rename_state",
+    "restore",
+    "rows",
+    "summary",
+]
+
+Order: TypeAlias = Literal["sender", "module", "state", "since"]
+
+_ORDERS: Final[dict[Order, tuple[str, ...]]] = {
+    "sender": ("sender", "module"),
+    "module": ("module", "sender"),
+    "state": ("state", "since", "sender", "module"),
+    "since": ("since", "sender", "module"),
+}
+
+
+def rows(
+    store: SQLiteStorage,
+    selection: Selection = EVERY_ROW,
+    *,
+    order: Order = "sender",
+    is_reversed: bool = False,
+    limit: int | None = None,
+    progress: Progress = _rows.silent,
+) -> Iterator[Row]:
+    """Yield the rows that are meant, sorted.
+
+    Each is as it was at some moment of the reading, which is done in small steps: a pair that is
+    there all the time is there once. Memory is bounded, whatever their number: to sort otherwise
+    than by sender, they are first put into a temporary file.
+
+    Args:
+        store: whose.
+        selection: which.
+        order: what to sort by first.
+        is_reversed: whether the last comes first.
+        limit: how many at most; None for all.
+        progress: told how many rows are looked at.
+    """
+    path = store.path
+    if order == "sender" and not is_reversed:
+        found = _in_key_order(store, selection, progress)
+        return (row_of(raw, path) for raw in itertools.islice(found, limit))
+    direction = " DESC" if is_reversed else ""
+    by = ", ".join(f"{column}{direction}" for column in _ORDERS[order])
+    suffix = f"ORDER BY {by} LIMIT {-1 if limit is None else limit}"
+    return (row_of(raw, path) for raw in _sorted(store, selection, suffix, progress))
+
+
+def find(store: SQLiteStorage, module: object, sender: object) -> Row | None:
+    """Return the row of one pair, or None. Unlike ``get``, this stores nothing.
+
+    Raises:
+        TypeError: as ``get``.
+    """
+    where = _rows.Where("sender = ? AND module = ?", row_key(module, sender))
+    found = store._call(_rows.read, where)
+    return row_of(found[0], store.path) if found else None
+
+
+def forget(store: SQLiteStorage, sender: object, module: object = ...) -> int:
+    """Remove the rows of a sender at one instant, so that his next mail starts at START.
+
+    Args:
+        store: whose.
+        sender: whose rows.
+        module: in which module only; if it is left out, in all.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        TypeError: as ``set``.
+    """
+    if module is ...:
+        key = row_key("", sender)
+        return store._call(States.write, key, "", _schema.FORGET_ALL, lambda _now: key[:1])
+    key = row_key(module, sender)
+    return store._call(States.write, key, "", _schema.FORGET, lambda _now: key)
+
+
+def rename_state(
+    store: SQLiteStorage,
+    module: object,
+    old: str,
+    new: str,
+    *,
+    progress: Progress = _rows.silent,
+) -> int:
+    """Give every pair of a module that is in the state ``old`` the state ``new``.
+
+    For a handler that was renamed. `since` stays as it is, as nobody has moved. Many rows are
+    changed in batches; workers that still run the old code may set the old state again.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        TypeError, ValueError: as ``set``.
+    """
+    selection = Selection(module=Only(module), state=checked_state(old))
+    checked_state(new)
+    changed = 0
+    for looked_at, found in _rows.pages(store, selection.where):
+        changed += _rows.in_batches(store, _rows.rename, found, old, new)
+        progress(looked_at, None)
+    return changed
+
+
+def prune(store: SQLiteStorage, selection: Selection, *, progress: Progress = _rows.silent) -> int:
+    """Remove the rows that are meant, in batches. Their pairs are in START from then on.
+
+    A pair that has left its state meanwhile is not touched.
+
+    Args:
+        store: whose.
+        selection: which; `count_states` tells beforehand how many.
+        progress: told how many rows are looked at.
+
+    Returns:
+        How many were removed.
+    """
+    where = selection.where
+    removed = 0
+    for looked_at, found in _rows.pages(store, where):
+        removed += _rows.in_batches(store, _rows.delete, found, where)
+        progress(looked_at, None)
+    return removed
+
+
+def _in_key_order(
+    store: SQLiteStorage, selection: Selection, progress: Progress
+) -> Iterator[RawRow]:
+    for looked_at, found in _rows.pages(store, selection.where):
+        progress(looked_at, None)
+        yield from found
+
+
+def _sorted(
+    store: SQLiteStorage, selection: Selection, suffix: str, progress: Progress
+) -> Iterator[RawRow]:
+    # A database without a name: a temporary file of SQLite's, which is nobody else's.
+    with closing(sqlite3.connect("", isolation_level=None)) as heap:
+        heap.execute("CREATE TABLE rows (sender, module, state, since)")
+        heap.execute("BEGIN")
+        for looked_at, found in _rows.pages(store, selection.where, suffix):
+            heap.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", found)
+            progress(looked_at, None)
+        yield from heap.execute(f"SELECT sender, module, state, since FROM rows {suffix}")

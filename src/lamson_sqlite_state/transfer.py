@@ -1,0 +1,248 @@
+"""States in and out of a store: from the frameworks' shelves, and as JSON Lines or CSV.
+
+All of it works on a live store under load, in bounded memory, holds up no worker for more than some
+milliseconds, and may be interrupted at any moment: a second run does the rest. The command
+``lamson-state`` only parses arguments and prints what comes of these functions.
+
+    from lamson_sqlite_state.maintenance import ExistingStorage
+    from lamson_sqlite_state.transfer import import_shelve
+
+    with ExistingStorage("run/states") as store:
+        print(import_shelve(store, "run/old-states"))
+
+Every function can raise a `StorageError`, as every call of a store.
+"""
+
+import itertools
+import operator
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Final, Literal, TypeAlias
+
+from . import _rows
+from ._cache import Key
+from ._formats import READERS, WRITERS, BadRow, Format
+from ._keys import column_value
+from ._row import RawRow
+from ._rows import Progress
+from ._selection import EVERY_ROW, Selection
+from ._shelf import Entry, NotAShelf, Refused, Shelf
+from .maintenance import rows
+from .storage import SQLiteStorage
+
+__all__ = [
+    "BadRow",
+    "Format",
+    "Imported",
+    "NotAShelf",
+    "OnConflict",
+    "Refused",
+    "export_rows",
+    "import_rows",
+    "import_shelve",
+]
+
+OnConflict: TypeAlias = Literal["keep", "replace"]
+"""Who wins where a pair is in the store already: its row there, or the imported one."""
+
+_ON_CONFLICT: Final[dict[OnConflict, str]] = {
+    "keep": "DO NOTHING",
+    "replace": "DO UPDATE SET state = excluded.state, since = excluded.since"
+    " WHERE state <> excluded.state OR since <> excluded.since",
+}
+
+# What a shelf does not know is since when; a pair that is there in the same state stays as it is.
+_ON_SHELF_CONFLICT: Final[dict[OnConflict, str]] = {
+    "keep": "DO NOTHING",
+    "replace": "DO UPDATE SET state = excluded.state, since = excluded.since"
+    " WHERE state <> excluded.state",
+}
+
+# So many are put into the order of the table before they are written: rows that come in any order
+# would else touch a page each.
+_SORTED_ROWS: Final = 10_000
+
+# How many lines are written at once, and how many refusals are kept for the report.
+_LINES: Final = 500
+_REPORTED: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import has done, or would do.
+
+    Attributes:
+        rows: how many were read.
+        written: how many were new, or were changed.
+        refused: what was not taken over of a shelf, and why. The first thousand of them.
+        refused_count: how many there were.
+    """
+
+    rows: int
+    written: int
+    refused: tuple[Refused, ...] = ()
+    refused_count: int = 0
+
+    @property
+    def kept(self) -> int:
+        """How many pairs were in the store already, and stayed as they were."""
+        return self.rows - self.written
+
+
+def export_rows(
+    store: SQLiteStorage,
+    file: IO[bytes],
+    format: Format = "jsonl",  # noqa: A002 - it is what everybody calls it
+    *,
+    selection: Selection = EVERY_ROW,
+    progress: Progress = _rows.silent,
+) -> int:
+    """Write rows to a file, in the order of their senders, in UTF-8.
+
+    Each row is as it was at some moment of the export, which keeps no transaction open: a slow
+    reader of a pipe hinders nobody. For all rows as they were at one instant, export a
+    `maintenance.backup`.
+
+    Args:
+        store: whose.
+        file: open for writing.
+        format: "jsonl" for one JSON object a line, which `import_rows` reads back without a loss,
+            or "csv", for people.
+        selection: which rows.
+        progress: told how many rows of the store are looked at, and of how many.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        OSError: of the file.
+    """
+    of = _rows.count(store)
+    found = rows(store, selection, progress=lambda looked_at, _: progress(looked_at, of))
+    numbers = itertools.count()
+    # zip asks the row first, and no number once there is none.
+    lines = WRITERS[format](row for row, _ in zip(found, numbers, strict=False))
+    while text := "".join(itertools.islice(lines, _LINES)):
+        file.write(text.encode())
+    return next(numbers)
+
+
+def import_rows(
+    store: SQLiteStorage,
+    file: IO[bytes],
+    format: Format = "jsonl",  # noqa: A002 - as in export_rows
+    *,
+    on_conflict: OnConflict = "keep",
+    name: str | None = None,
+    progress: Progress = _rows.silent,
+) -> Imported:
+    """Put the rows of a file into the store, in batches, with the times that stand there.
+
+    Args:
+        store: which.
+        file: open for reading.
+        format: "jsonl" or "csv", as `export_rows` writes them. A row without ``since`` is from now.
+        on_conflict: whether a pair that is in the store keeps its row, or gets that of the file. Of
+            two rows of one pair in the file, the first is kept, or the last replaces it.
+        name: of the file, for errors; by default its own.
+        progress: told how many rows are imported.
+
+    Raises:
+        BadRow: a line is no row. Rows before it were imported, none behind it was.
+        OSError: of the file; as with `BadRow`.
+    """
+    read = written = 0
+    for found in _sorted(READERS[format](file, name or str(getattr(file, "name", "input")))):
+        written += _rows.in_batches(store, _rows.insert, found, _ON_CONFLICT[on_conflict])
+        read += len(found)
+        progress(read, None)
+    return Imported(read, written)
+
+
+def import_shelve(
+    store: SQLiteStorage,
+    path: str | os.PathLike[str],
+    *,
+    on_conflict: OnConflict = "keep",
+    is_dry_run: bool = False,
+    progress: Progress = _rows.silent,
+) -> Imported:
+    """Take over the states of a ShelveStorage of Lamson's or Salmon's, in batches.
+
+    The shelf is read, whichever dbm has written it, and nothing is written beside it. What its
+    pickles contain is not executed: one that is no text is refused, as is a key that is no pair. As a
+    shelf does not know since when a pair has been in its state, all are from now. End the
+    application that writes to it first.
+
+    Args:
+        store: which.
+        path: as it was given to ShelveStorage, or one of the files.
+        on_conflict: whether a pair that is in the store keeps its state there, or gets that of the
+            shelf. Where it is the same, nothing is changed.
+        is_dry_run: whether to write nothing, and to tell what would be written.
+        progress: told how many entries are read, and of how many if that is known.
+
+    Raises:
+        NotAShelf: it is no such file, or damaged. What was read before was imported.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    refused: list[Refused] = []
+    read = written = refused_count = 0
+    with Shelf(os.fsdecode(path)) as shelf:
+
+        def accepted() -> Iterator[list[RawRow]]:
+            nonlocal refused_count
+            for entry in shelf:
+                if isinstance(entry, Entry):
+                    sender, module = column_value(entry.sender), column_value(entry.module)
+                    yield [(sender, module, entry.state, now_ms)]
+                    continue
+                refused_count += 1
+                if len(refused) < _REPORTED:
+                    refused.append(entry)
+
+        for found in _sorted(accepted()):
+            if is_dry_run:
+                written += _count_changes(store, found, on_conflict)
+            else:
+                clause = _ON_SHELF_CONFLICT[on_conflict]
+                written += _rows.in_batches(store, _rows.insert, found, clause)
+            read += len(found)
+            progress(read + refused_count, shelf.count)
+    return Imported(read, written, tuple(refused), refused_count)
+
+
+def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:
+    there: dict[Key, str] = {}
+    for start in range(0, len(found), _rows.BATCH_ROWS):
+        batch = found[start : start + _rows.BATCH_ROWS]
+        for sender, module, state, _ in store._call(_rows.read, _rows.of_keys(batch)):
+            there[sender, module] = state
+    changes = 0
+    for sender, module, state, _ in found:
+        old = there.get((sender, module))
+        changes += old is None or (on_conflict == "replace" and old != state)
+        there.setdefault((sender, module), state)
+    return changes
+
+
+def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
+    heap: list[RawRow] = []
+    for some in found:
+        heap += some
+        if len(heap) >= _SORTED_ROWS:
+            yield _in_key_order(heap)
+            heap = []
+    if heap:
+        yield _in_key_order(heap)
+
+
+def _in_key_order(found: list[RawRow]) -> list[RawRow]:
+    # Two rows of one pair stay in their order.
+    try:
+        found.sort(key=operator.itemgetter(0, 1))
+    except TypeError:  # text beside keys that are no text, which come last
+        found.sort(key=lambda row: (isinstance(row[0], bytes), row[0], str(row[1])))
+    return found
