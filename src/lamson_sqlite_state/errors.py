@@ -6,6 +6,7 @@ __all__ = [
     "LockTimeout",
     "NetworkFilesystem",
     "NoStore",
+    "NotAShelf",
     "NotAStateFile",
     "SchemaTooNew",
     "StorageError",
@@ -52,6 +53,11 @@ class NoStore(StorageError):
     """There is no store at this path, and the caller did not want one made.
 
     Raised by an `ExistingStorage` and by the operator's command. Nothing was created.
+class NotAShelf(StorageError):
+    """The path leads to no file that a ``ShelveStorage`` wrote, or to a damaged one.
+
+    Nothing is written to it or beside it. What was read from it before the damage was met is
+    right.
     """
 
 

@@ -28,8 +28,9 @@ from ._keys import column_value
 from ._row import RawRow
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
-from ._shelf import Entry, NotAShelf, Refused, Shelf
+from ._shelf import Entry, Refused, Shelf
 from .maintenance import rows
+from .errors import NotAShelf
 from .storage import SQLiteStorage
 
 __all__ = [

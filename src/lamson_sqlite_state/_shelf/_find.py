@@ -1,0 +1,116 @@
+"""Finds which files a path means, as ``shelve`` would: by what stands in them."""
+
+import os
+from typing import Final
+
+from ..errors import NotAShelf
+from ._berkeley import Berkeley, is_berkeley
+from ._dumb import Dumb
+from ._gdbm import Gdbm, is_gdbm
+from ._record import Reader
+from ._source import Source, reading_error
+from ._sqlite import Sqlite, is_sqlite
+
+__all__ = ["open_shelf"]
+
+_INDEX_ENDS: Final = (".dir", ".bak")
+_START_BYTES: Final = 512
+
+
+def open_shelf(path: str) -> Reader:
+    """Return what reads the one shelf that ``path`` means.
+
+    The path is what ``ShelveStorage`` was given, to which dbm adds an ending or not, or that of
+    any of the files. A file beside the shelf that is none does not count, so a store of this
+    package may stand where the shelf's own path leads.
+
+    Raises:
+        NotAShelf: there is none, it is damaged, or there are several.
+        StorageError: it may not be read.
+    """
+    readers: list[Reader] = []
+    failures: list[NotAShelf] = []
+    try:
+        for place in _places(path):
+            try:
+                readers.append(_open(place))
+            except NotAShelf as failure:
+                failures.append(failure)
+        if len(readers) > 1:
+            names = ", ".join(reader.files[0] for reader in readers)
+            raise NotAShelf(f"several shelves have this name: give one of {names}", path)
+        if readers:
+            return readers.pop()
+        if failures:
+            raise failures[0]
+    finally:
+        for reader in readers:
+            reader.close()
+    raise NotAShelf(
+        "there is no such file, nor one with .db, .pag or .dir behind the name: give the path "
+        "that ShelveStorage was given",
+        path,
+    )
+
+
+def _places(path: str) -> list[str]:
+    # Each is a file of its own format, or the index of a dumb shelf.
+    places = [path + end for end in (".pag", ".db") if _exists(path + end)]
+    if _exists(path + ".dat"):
+        places.append(_dumb_index(path))
+    base, end = os.path.splitext(path)
+    if end == ".dir" and _exists(base + ".pag"):  # it is empty, or the same file once more
+        return [*places, base + ".pag"]
+    if end == ".dat":
+        places.append(_dumb_index(base))
+    if _exists(path):
+        places.append(path)
+    return places
+
+
+def _dumb_index(base: str) -> str:
+    # dbm.dumb renames .dir to .bak before it writes a new one, and may be interrupted there.
+    if not _exists(base + ".dir") and _exists(base + ".bak"):
+        return base + ".bak"
+    return base + ".dir"
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except ValueError as error:  # a NUL character
+        raise NotAShelf(f"this is no path ({error}): give another", path) from error
+    except OSError as error:
+        raise reading_error(error, path) from error
+    return True
+
+
+def _open(path: str) -> Reader:
+    base, end = os.path.splitext(path)
+    source = Source(path)
+    try:
+        start = source.start(_START_BYTES)
+        if is_gdbm(start):
+            return Gdbm(source, "dbm.ndbm" if end == ".pag" else "dbm.gnu")
+        if is_berkeley(start):
+            return Berkeley(source)
+        if is_sqlite(start):
+            source.close()
+            return Sqlite(path)
+        if end in _INDEX_ENDS and (not start or start[:1] in b"'\""):
+            return _open_dumb(source, base + ".dat")
+        raise NotAShelf("no dbm that is known here wrote this file: give another path", path)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _open_dumb(index: Source, values_path: str) -> Reader:
+    values = Source(values_path)
+    try:
+        return Dumb(index, values)
+    except BaseException:
+        values.close()
+        raise

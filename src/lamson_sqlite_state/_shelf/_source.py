@@ -1,0 +1,97 @@
+"""A file that is only read, and in which nothing can lead outside."""
+
+import errno
+import os
+import stat
+from typing import Final
+
+from ..errors import NotAShelf, StorageError
+
+__all__ = ["Source", "damaged", "reading_error"]
+
+_REMEDIES: Final = {
+    errno.EACCES: "give this user permission to read it and to enter its directories",
+    errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EPERM: "give this user permission to read it and to enter its directories",
+}
+
+
+def reading_error(error: OSError, path: str) -> StorageError:
+    """Return what to raise ``from`` an `OSError` that reading ``path`` met."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NotAShelf("there is no such file: give the path that ShelveStorage was given", path)
+    problem = os.strerror(error.errno) if error.errno else str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "look at the path and its file system")
+    return StorageError(f"{problem}: {remedy}", path)
+
+
+def damaged(why: str, path: str) -> NotAShelf:
+    """Return what to raise where a file contradicts itself."""
+    return NotAShelf(
+        f"this file is damaged ({why}): take it from a backup, and only while no mail server "
+        "writes to it",
+        path,
+    )
+
+
+class Source:
+    """One regular file, opened for reading; every read is checked against the file's size.
+
+    Read with ``pread`` rather than through a mapping: a file that somebody truncates meanwhile
+    is then an error, where a mapping would kill the process (SIGBUS), and what has been read
+    does not stay in this process's memory.
+
+    Raises:
+        NotAShelf: there is no such file, or it is a directory, a pipe or the like.
+        StorageError: it may not be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            # O_NONBLOCK: opening a named pipe would wait for somebody to write to it.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise reading_error(error, path) from error
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            raise NotAShelf("this is no regular file: give the path of a shelf", path)
+        self.size = found.st_size
+
+    def close(self) -> None:
+        """Close the file. A second time, do nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def holds(self, offset: int, length: int) -> bool:
+        """Whether ``length`` bytes from ``offset`` lie in the file."""
+        return min(offset, length) >= 0 and offset + length <= self.size
+
+    def start(self, length: int) -> bytes:
+        """Return the first ``length`` bytes, or all where there are fewer."""
+        return self.read(0, min(length, self.size))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset``.
+
+        Raises:
+            NotAShelf: they do not lie in the file, or it has been truncated since.
+            StorageError: the file system failed.
+            ValueError: the source is closed.
+        """
+        if not self.holds(offset, length):
+            raise damaged("something in it points outside of it", self.path)
+        if self._descriptor < 0:
+            raise ValueError("the shelf is closed")
+        try:
+            read = os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise reading_error(error, self.path) from error
+        if len(read) != length:
+            raise damaged("it has become shorter while it was read", self.path)
+        return read

@@ -1,0 +1,184 @@
+"""Reads what dbm.sqlite3 wrote (Python 3.13): a table ``Dict`` of keys and values."""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import quote
+
+from ..errors import NotAShelf, StorageError
+from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
+from ._source import damaged, reading_error
+
+__all__ = ["Sqlite", "is_sqlite"]
+
+_START: Final = b"SQLite format 3\0"
+
+_TABLES: Final = "SELECT count(*) FROM sqlite_master"
+_HAS_TABLE: Final = """
+    SELECT count(*) FROM sqlite_master AS made, pragma_table_info('Dict') AS its
+    WHERE made.type = 'table' AND made.name = 'Dict' AND made.sql LIKE 'CREATE TABLE%'
+    AND its.name IN ('key', 'value')"""
+# sum(1) rather than count(*): SQLite counts in one step that nothing can interrupt.
+_COUNT: Final = "SELECT sum(1) FROM Dict"
+# What is too long, or no bytes, is not even read: length() and typeof() look at the row's head.
+_RECORDS: Final = f"""
+    SELECT CASE WHEN key_bytes <= {LONGEST_BYTES} THEN key END,
+    CASE WHEN value_bytes <= {LONGEST_BYTES} THEN value END, key_bytes, value_bytes
+    FROM (SELECT key, value,
+        CASE typeof(key) WHEN 'blob' THEN length(key) END AS key_bytes,
+        CASE typeof(value) WHEN 'blob' THEN length(value) END AS value_bytes FROM Dict)
+    """  # noqa: S608 - a number of our own
+
+_SIDE_FILES: Final = ("-wal", "-journal")
+_STEPS_AT_ONCE: Final = 10_000
+_STEPS_A_BYTE: Final = 4  # a row takes some 20 steps, and no fewer bytes than that
+
+
+def is_sqlite(start: bytes) -> bool:
+    """Whether a file with this start says that SQLite wrote it."""
+    return start.startswith(_START)
+
+
+class Sqlite:
+    """The records of a table ``Dict``, in the order of their rows.
+
+    SQLite creates side files even for those who only read, so the file is opened as one that
+    cannot change. Where a log or journal holds changes that are not in the file yet, copies of
+    both are read, in a temporary directory that is gone when the reader is closed.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NotAShelf: another program wrote it, or it is damaged.
+        StorageError: it, or its log, may not be read or copied, or is being written to.
+    """
+
+    kind: Final = "dbm.sqlite3"
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._size = 0
+        self._connection: sqlite3.Connection | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        try:
+            self.files = (path, *(path + end for end in _SIDE_FILES if _is_filled(path + end)))
+            self._size = sum(map(os.path.getsize, self.files))
+            self._open(path, "mode=ro&immutable=1")
+            if len(self.files) > 1 and self._may_be_a_shelf():
+                self._open(self._copy(), "mode=rw")
+            self.count = self._counted()
+        except OSError as error:
+            self.close()
+            raise reading_error(error, path) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def records(self) -> Iterator[Record]:
+        """Read from the beginning; see `Reader`."""
+        with self._translated() as connection:
+            for key, value, key_bytes, value_bytes in connection.execute(_RECORDS):
+                if key is not None and value is not None:
+                    yield key, value
+                elif key_bytes is None or value_bytes is None:
+                    yield Refused(printable(key or b"(a key)"), "it is not kept as bytes")
+                elif key is None:
+                    yield Refused("(a key)", too_long("key", key_bytes))
+                else:
+                    yield Refused(printable(key), too_long("value", value_bytes))
+
+    def close(self) -> None:
+        """Close the file, and remove the copies."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._directory is not None:
+            self._directory.cleanup()
+            self._directory = None
+
+    def _open(self, path: str, how: str) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        try:
+            # Whichever thread iterates: one after the other may use it.
+            self._connection = sqlite3.connect(
+                f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            # Columns that compute themselves must not call what is not harmless.
+            self._connection.execute("PRAGMA trusted_schema = OFF")
+        except sqlite3.Error as error:
+            raise damaged(str(error), self._path) from error
+
+    def _may_be_a_shelf(self) -> bool:
+        # Before anything is copied: a store of this package often has a log, and a name that
+        # the shelf had. Until the first checkpoint, the table itself may be in the log only.
+        try:
+            with self._translated() as connection:
+                tables = connection.execute(_TABLES).fetchone()[0]
+                return tables == 0 or self._has_table(connection)
+        except NotAShelf:  # it contradicts itself without its journal
+            return True
+
+    def _counted(self) -> int:
+        with self._translated() as connection:
+            if not self._has_table(connection):
+                raise NotAShelf(
+                    "this is an SQLite database, but dbm.sqlite3 did not write it: give another "
+                    "path",
+                    self._path,
+                )
+            return connection.execute(_COUNT).fetchone()[0] or 0
+
+    def _has_table(self, connection: sqlite3.Connection) -> bool:
+        found: tuple[int] = connection.execute(_HAS_TABLE).fetchone()
+        return found == (2,)
+
+    @contextmanager
+    def _translated(self) -> Iterator[sqlite3.Connection]:
+        # A damaged tree may contain itself, and looks endless: what takes more steps than the
+        # file has room for rows is stopped.
+        if self._connection is None:
+            raise ValueError("the shelf is closed")
+        steps_left = _STEPS_A_BYTE * self._size + 10 * _STEPS_AT_ONCE
+
+        def spend() -> bool:
+            nonlocal steps_left
+            steps_left -= _STEPS_AT_ONCE
+            return steps_left < 0
+
+        self._connection.set_progress_handler(spend, _STEPS_AT_ONCE)
+        try:
+            yield self._connection
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise damaged(str(error), self._path) from error
+
+    def _copy(self) -> str:
+        before = _stamps(self.files)
+        self._directory = tempfile.TemporaryDirectory(prefix="shelf-")
+        copy = os.path.join(self._directory.name, "shelf")
+        for path in self.files:
+            shutil.copyfile(path, copy + path.removeprefix(self._path))
+        if _stamps(self.files) != before:
+            raise StorageError(
+                "a program writes to this shelf: stop the mail server first", self._path
+            )
+        return copy
+
+
+def _is_filled(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _stamps(paths: tuple[str, ...]) -> list[tuple[int, int]]:
+    return [(found.st_size, found.st_mtime_ns) for found in map(os.stat, paths)]
