@@ -123,8 +123,9 @@ def restore(
     """Give all pairs the states of a copy, under running workers, who see it at once.
 
     Done in batches, through SQLite. In the end it is as if all had been restored at the instant
-    that it began, and what workers have changed since then came after: such changes stay. In between, a
-    reader may see one pair restored and another not yet. If it is interrupted, run it again.
+    that it began, and what workers have changed since then came after: such changes stay. In
+    between, a reader may see one pair restored and another not yet. If it is interrupted, run it
+    again.
 
     Args:
         store: the live one.

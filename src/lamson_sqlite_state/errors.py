@@ -53,6 +53,9 @@ class NoStore(StorageError):
     """There is no store at this path, and the caller did not want one made.
 
     Raised by an `ExistingStorage` and by the operator's command. Nothing was created.
+    """
+
+
 class NotAShelf(StorageError):
     """The path leads to no file that a ``ShelveStorage`` wrote, or to a damaged one.
 

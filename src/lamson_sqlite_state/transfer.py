@@ -29,8 +29,8 @@ from ._row import RawRow
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
 from ._shelf import Entry, Refused, Shelf
-from .maintenance import rows
 from .errors import NotAShelf
+from .maintenance import rows
 from .storage import SQLiteStorage
 
 __all__ = [
@@ -173,8 +173,8 @@ def import_shelve(
     """Take over the states of a ShelveStorage of Lamson's or Salmon's, in batches.
 
     The shelf is read, whichever dbm has written it, and nothing is written beside it. What its
-    pickles contain is not executed: one that is no text is refused, as is a key that is no pair. As a
-    shelf does not know since when a pair has been in its state, all are from now. End the
+    pickles contain is not executed: one that is no text is refused, as is a key that is no pair. As
+    a shelf does not know since when a pair has been in its state, all are from now. End the
     application that writes to it first.
 
     Args:

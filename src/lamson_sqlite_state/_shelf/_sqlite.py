@@ -31,7 +31,7 @@ _RECORDS: Final = f"""
     FROM (SELECT key, value,
         CASE typeof(key) WHEN 'blob' THEN length(key) END AS key_bytes,
         CASE typeof(value) WHEN 'blob' THEN length(value) END AS value_bytes FROM Dict)
-    """  # noqa: S608 - a number of our own
+    """
 
 _SIDE_FILES: Final = ("-wal", "-journal")
 _STEPS_AT_ONCE: Final = 10_000
