@@ -33,6 +33,9 @@ _MAY_BE_LITERAL: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# An address, or a name: what is no literal at first sight.
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*@[A-Za-z0-9_.-]+\Z")
+
 # Keys that Python writes as no literal.
 _ODD_NUMBERS: Final = frozenset({b"inf", b"-inf", b"nan"})
 
@@ -103,6 +106,8 @@ def key_of_column(value: object, path: str) -> object:
 
 def key_of_text(text: str) -> tuple[object, bool]:
     """Return the key that a person means, and whether he gave it as a literal."""
+    if _PLAIN.match(text):
+        return text, False
     return _literal(text) or (text, False)
 
 
@@ -118,6 +123,8 @@ def shown_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
         if isinstance(value, bytes):
             return value.decode("ascii")
         key = value
+    if _PLAIN.match(key):
+        return key
     is_plain = bool(key) and key.isprintable() and key[0] != " " != key[-1] and not _literal(key)
     if is_plain and is_for_spreadsheets:
         is_plain = key[0] not in "=+-@"

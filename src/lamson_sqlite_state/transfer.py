@@ -17,15 +17,17 @@ import itertools
 import operator
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Final, Literal, TypeAlias
 
 from . import _rows
+from ._bad_row import BadRow
 from ._cache import Key
-from ._formats import READERS, WRITERS, BadRow, Format
+from ._csv_table import csv_lines, read_csv
+from ._json_lines import json_lines, read_json_lines
 from ._keys import column_value
-from ._row import RawRow
+from ._row import RawRow, Row
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
 from ._shelf import Entry, Refused, Shelf
@@ -44,6 +46,18 @@ __all__ = [
     "import_rows",
     "import_shelve",
 ]
+
+Format: TypeAlias = Literal["jsonl", "csv"]
+"""JSON Lines, which lose nothing, or a table, for people."""
+
+_READERS: Final[Mapping[Format, Callable[[IO[bytes], str], Iterator[list[RawRow]]]]] = {
+    "jsonl": read_json_lines,
+    "csv": read_csv,
+}
+_WRITERS: Final[Mapping[Format, Callable[[Iterable[Row]], Iterator[str]]]] = {
+    "jsonl": json_lines,
+    "csv": csv_lines,
+}
 
 OnConflict: TypeAlias = Literal["keep", "replace"]
 """Who wins where a pair is in the store already: its row there, or the imported one."""
@@ -124,7 +138,7 @@ def export_rows(
     found = rows(store, selection, progress=lambda looked_at, _: progress(looked_at, of))
     numbers = itertools.count()
     # zip asks the row first, and no number once there is none.
-    lines = WRITERS[format](row for row, _ in zip(found, numbers, strict=False))
+    lines = _WRITERS[format](row for row, _ in zip(found, numbers, strict=False))
     while text := "".join(itertools.islice(lines, _LINES)):
         file.write(text.encode())
     return next(numbers)
@@ -155,7 +169,7 @@ def import_rows(
         OSError: of the file; as with `BadRow`.
     """
     read = written = 0
-    for found in _sorted(READERS[format](file, name or str(getattr(file, "name", "input")))):
+    for found in _sorted(_READERS[format](file, name or str(getattr(file, "name", "input")))):
         written += _rows.in_batches(store, _rows.insert, found, _ON_CONFLICT[on_conflict])
         read += len(found)
         progress(read, None)
