@@ -1,0 +1,117 @@
+"""The command itself: its options, its help, and which exit status an error has."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Final
+
+import click
+
+from ..cli import DONE, UNUSABLE, USAGE
+from ..errors import NotAShelf, StorageError
+from ..transfer import BadRow
+from . import _looking, _mending, _moving, _watching
+from ._session import Session
+
+__all__ = ["lamson_state", "run"]
+
+_COMMANDS: Final = (
+    _looking.summary,
+    _looking.list_rows,
+    _looking.get,
+    _mending.set_state,
+    _mending.set_all,
+    _mending.forget,
+    _mending.rename_state,
+    _mending.prune,
+    _moving.import_shelve,
+    _moving.export,
+    _moving.import_rows,
+    _moving.backup,
+    _moving.restore,
+    _looking.check,
+    _watching.watch,
+)
+
+
+class _InOrder(click.Group):
+    """Lists the commands as they stand above, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--store",
+    metavar="PATH",
+    type=click.Path(),
+    envvar="LAMSON_STATE_STORE",
+    show_envvar=True,
+    help="The state file, as it was given to SQLiteStorage. It must be there.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="How long to wait for workers that write.",
+)
+@click.version_option(version("lamson-sqlite-state"), prog_name="lamson-state")
+@click.pass_context
+def lamson_state(context: click.Context, store: str | None, timeout: float) -> None:
+    """Look at the conversation states of a Lamson or Salmon application, and mend them.
+
+    Every command works while workers run, and holds none of them up. On a terminal, results are
+    tables; in a pipe, lines with tabs between the cells; and JSON with --json. Times in
+    both are milliseconds of Unix time.
+
+    A MODULE, SENDER or key that is no plain text is shown and given as a Python literal: None is
+    the sender of a bounce, "'None'" the text. Arguments that begin with a dash follow a --.
+
+    \b
+    Exit status:
+      0    done
+      1    nothing matched, or there is a finding
+      2    the command, or a file given to it, is not as it should be
+      3    the store could not be used
+      130  interrupted; a second run does the rest
+    """
+    session = context.ensure_object(Session)
+    session.given_path, session.timeout_seconds = store, timeout
+
+
+for _command in _COMMANDS:
+    lamson_state.add_command(_command)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit status.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+        PipeClosed: nobody reads its output any more.
+    """
+    session = Session()
+    try:
+        status = lamson_state.main(
+            arguments, prog_name="lamson-state", standalone_mode=False, obj=session
+        )
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except StorageError as error:
+        print(f"lamson-state: {error}", file=sys.stderr)
+        is_ours = error.path in session.other_files or isinstance(error, BadRow | NotAShelf)
+        return USAGE if is_ours else UNUSABLE
+    except OSError as error:
+        file = "" if error.filename is None else f"{error.filename}: "
+        print(f"lamson-state: {file}{error.strerror or error}", file=sys.stderr)
+        return USAGE if error.filename in session.other_files else UNUSABLE
+    return status if isinstance(status, int) else DONE

@@ -1,0 +1,203 @@
+"""``summary``, ``list``, ``get`` and ``check``: commands that change nothing."""
+
+import dataclasses
+from typing import Final, cast
+
+import click
+from rich.text import Text
+
+from .. import maintenance
+from .._json_lines import as_object
+from .._row import shown_key, shown_state
+from ..cli import DONE, NOTHING
+from ..maintenance import ExistingStorage, Order, Summary
+from ._arguments import KEY, chosen, filters
+from ._printing import Printer, amount, counts_as_objects, counts_table, local_time, rows_table
+from ._session import Session, with_session
+
+__all__ = ["check", "get", "list_rows", "summary"]
+
+# What a person scrolls through; a script gets all.
+_SCREEN_ROWS: Final = 1_000
+
+_RACE: Final = (
+    "This version can damage a database in which one program commits while another copies the log "
+    "(https://www.sqlite.org/wal.html#walresetbug). The workers are kept from that by their lock; "
+    "other programs that write to the file are not: update SQLite to 3.51.3."
+)
+
+
+@click.command("summary")
+@with_session
+def summary(session: Session, printer: Printer) -> int:
+    """Show how many senders are in which state, and how the store is.
+
+    Also the sizes of its files, SQLite's version, and the limits in force.
+    """
+    with session.store() as store, printer.progress("counting") as progress:
+        found = maintenance.summary(store, progress)
+    if printer.is_json:
+        printer.json(_as_object(found))
+    elif printer.is_table:
+        _show(found, printer)
+    else:
+        printer.lines(_lines(found))
+    return DONE
+
+
+@click.command("list")
+@filters
+@click.option("--limit", type=click.IntRange(min=0), help="At most so many; 0 for all.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(("sender", "module", "state", "since")),
+    default="sender",
+    show_default=True,
+)
+@click.option("--reverse", "is_reversed", is_flag=True, help="The last first.")
+@with_session
+def list_rows(
+    session: Session,
+    printer: Printer,
+    *,
+    limit: int | None,
+    order: str,
+    is_reversed: bool,
+    **options: object,
+) -> int:
+    """List pairs, their states, and since when they are in them.
+
+    A terminal shows the first 1,000, unless --limit says otherwise.
+    """
+    selection = chosen(**options)  # type: ignore[arg-type]
+    is_cut = printer.is_table and limit is None
+    limit = _SCREEN_ROWS + 1 if is_cut else limit or None
+    with session.store() as store, printer.progress("reading") as progress:
+        found = maintenance.rows(
+            store,
+            selection,
+            order=cast("Order", order),
+            is_reversed=is_reversed,
+            limit=limit,
+            progress=progress,
+        )
+        if is_cut:
+            some = list(found)
+            printed = printer.rows(some[:_SCREEN_ROWS])
+            if len(some) > _SCREEN_ROWS:
+                printer.note(f"these are the first {_SCREEN_ROWS:,}; --limit 0 shows all")
+        else:
+            printed = printer.rows(found)
+    if not printed:
+        printer.note("nothing matched")
+    return DONE if printed else NOTHING
+
+
+@click.command("get")
+@click.argument("module", type=KEY)
+@click.argument("sender", type=KEY)
+@with_session
+def get(session: Session, printer: Printer, module: object, sender: object) -> int:
+    """Show the state of one pair. A script gets the state alone.
+
+    Unlike a get of the application's, it stores nothing where the pair is unknown.
+    """
+    with session.store() as store:
+        found = maintenance.find(store, module, sender)
+        if found is None:
+            printer.note(_nothing_known(store, module, sender))
+            return NOTHING
+    if printer.is_json:
+        printer.json(as_object(found))
+    elif printer.is_table:
+        printer.console.print(rows_table([found]))
+    else:
+        print(shown_state(found.state))
+    return DONE
+
+
+@click.command("check")
+@with_session
+def check(session: Session, printer: Printer) -> int:
+    """Look for all that may be wrong with the store, and say how to mend it.
+
+    Integrity, schema, rows that nobody can read, hard links, permissions, the file system, held
+    locks and by which process, files that were left. It changes nothing. The exit status is 1
+    if there is a finding.
+    """
+    with printer.progress("checking") as progress:
+        findings = maintenance.check(session.path, progress=progress)
+    if printer.is_json:
+        printer.json([dataclasses.asdict(finding) for finding in findings])
+    elif printer.is_table:
+        for finding in findings:
+            printer.console.print(Text(f"{finding.subject}: ", style="bold red"), end="")
+            printer.console.print(Text(finding.problem))
+            printer.console.print(Text(f"    {finding.path}", style="dim"))
+            printer.console.print(Text(f"    {finding.remedy}"))
+        if not findings:
+            printer.console.print("All is well.")
+    else:
+        printer.lines((each.subject, each.path, each.problem, each.remedy) for each in findings)
+    return NOTHING if findings else DONE
+
+
+def _nothing_known(store: ExistingStorage, module: object, sender: object) -> str:
+    # A number or None may have been meant as a text, which has to stand in quotes.
+    texts = [key if isinstance(key, str) else shown_key(key) for key in (module, sender)]
+    if texts != [module, sender] and maintenance.find(store, *texts) is not None:
+        return f"nothing matched, but the texts are known: {' '.join(map(repr, texts))} in quotes"
+    return "nothing matched: the pair is unknown, and its next mail starts at START"
+
+
+def _show(found: Summary, printer: Printer) -> None:
+    console = printer.console
+    console.print(found.path)
+    console.print(counts_table(found.states))
+    oldest = "" if found.oldest_ms is None else f", the oldest since {local_time(found.oldest_ms)}"
+    console.print(f"{found.pairs:,} pairs of {found.senders:,} senders{oldest}.")
+    sizes = ", ".join(
+        f"{path.removeprefix(found.path) or 'database'} {amount(size)}"
+        for path, size in found.files.bytes.items()
+    )
+    console.print(f"Files: {sizes}.")
+    limits = found.limits
+    console.print(
+        f"Limits: a call waits {limits.timeout_seconds:g} s for writers; others' edits are seen "
+        f"within {limits.look_ms} ms; the log is copied into the database after "
+        f"{limits.checkpoint_pages:,} pages and cut back to {amount(limits.log_bytes)}."
+    )
+    console.print(f"SQLite {found.sqlite_version}.")
+    if found.has_wal_reset_race:
+        console.print(Text(f"{_RACE}", style="yellow"))
+
+
+def _lines(found: Summary) -> list[tuple[object, ...]]:
+    return [
+        *(
+            ("state", shown_key(each.module), shown_state(each.state), each.pairs, each.oldest_ms)
+            for each in found.states
+        ),
+        ("pairs", found.pairs),
+        ("senders", found.senders),
+        ("oldest", "" if found.oldest_ms is None else found.oldest_ms),
+        *(("file", path, size) for path, size in found.files.bytes.items()),
+        ("sqlite", found.sqlite_version),
+        ("wal_reset_race", str(found.has_wal_reset_race).lower()),
+        *(("limit", name, value) for name, value in found.limits._asdict().items()),
+    ]
+
+
+def _as_object(found: Summary) -> dict[str, object]:
+    return {
+        "path": found.path,
+        "states": counts_as_objects(found.states),
+        "pairs": found.pairs,
+        "senders": found.senders,
+        "oldest": found.oldest_ms,
+        "files": found.files.bytes,
+        "sqlite": found.sqlite_version,
+        "wal_reset_race": found.has_wal_reset_race,
+        "limits": found.limits._asdict(),
+    }

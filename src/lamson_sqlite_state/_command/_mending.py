@@ -1,0 +1,119 @@
+"""``set``, ``set-all``, ``forget``, ``rename-state`` and ``prune``: commands that change states."""
+
+import click
+
+from .. import maintenance
+from .._row import shown_key, shown_state
+from ..cli import DONE, NOTHING
+from ._arguments import KEY, STATE, chosen, filters
+from ._printing import Printer, counts_as_objects, counts_table
+from ._session import Session, with_session
+
+__all__ = ["forget", "prune", "rename_state", "set_all", "set_state"]
+
+
+@click.command("set")
+@click.argument("module", type=KEY)
+@click.argument("sender", type=KEY)
+@click.argument("state", type=STATE)
+@with_session
+def set_state(
+    session: Session, printer: Printer, module: object, sender: object, state: str
+) -> int:
+    """Give one pair a state.
+
+    To have the next mail of a sender begin anew, use forget.
+    """
+    with session.store() as store:
+        before = maintenance.find(store, module, sender)
+        store.set(module, sender, state)
+    old = None if before is None else before.state
+    was = "had no state" if old is None else f"was in {shown_state(old)}"
+    printer.result(
+        {"changed": int(old != state)},
+        f"{shown_key(sender)} {was}, and is in {shown_state(state)}.",
+    )
+    return DONE
+
+
+@click.command("set-all")
+@click.argument("sender", type=KEY)
+@click.argument("state", type=STATE)
+@with_session
+def set_all(session: Session, printer: Printer, sender: object, state: str) -> int:
+    """Give every pair that a sender has, in any module, a state."""
+    with session.store() as store:
+        changed = store.set_all(sender, state)
+    return _done(printer, "matched", changed, f"Pairs in {shown_state(state)} now: {changed:,}.")
+
+
+@click.command("forget")
+@click.argument("sender", type=KEY)
+@click.option("--module", type=KEY, default=..., help="In this module only.")
+@with_session
+def forget(session: Session, printer: Printer, sender: object, module: object) -> int:
+    """Remove the states of a sender, so that his next mail starts at START."""
+    with session.store() as store:
+        removed = maintenance.forget(store, sender, module)
+    return _done(printer, "removed", removed, f"Removed: {removed:,}.")
+
+
+@click.command("rename-state")
+@click.argument("module", type=KEY)
+@click.argument("old", type=STATE)
+@click.argument("new", type=STATE)
+@with_session
+def rename_state(session: Session, printer: Printer, module: object, old: str, new: str) -> int:
+    """Give every pair of a module that is in state OLD the state NEW.
+
+    For a handler that was renamed. Since when a pair is in its state stays as it is. Restart the
+    workers with the new code first, or the old code may set OLD again.
+    """
+    with session.store() as store, printer.progress("renaming") as progress:
+        changed = maintenance.rename_state(store, module, old, new, progress=progress)
+    return _done(
+        printer, "renamed", changed, f"From {shown_state(old)} to {shown_state(new)}: {changed:,}."
+    )
+
+
+@click.command("prune")
+@filters
+@click.option("--yes", is_flag=True, help="Do it. Without this, only what would be done is shown.")
+@with_session
+def prune(session: Session, printer: Printer, *, yes: bool, **options: object) -> int:
+    """Remove pairs by their state and age: --state START --older-than 90d.
+
+    They are in START from then on. At least one condition must be given. Removed is what they
+    hold of at that moment, in batches, so that no worker waits for long.
+    """
+    if all(value is None for value in options.values()):
+        raise click.UsageError("which pairs? Give a condition, such as --older-than 90d")
+    selection = chosen(**options)  # type: ignore[arg-type]
+    with session.store() as store:
+        with printer.progress("counting") as progress:
+            counts = maintenance.count_states(store, selection, progress)
+        matched = sum(count.pairs for count in counts)
+        removed = 0
+        if yes and matched:
+            with printer.progress("removing") as progress:
+                removed = maintenance.prune(store, selection, progress=progress)
+    if printer.is_table and matched and not yes:
+        printer.console.print(counts_table(counts))
+    fields = {"matched": matched, "removed": removed}
+    if printer.is_json:
+        printer.json({**fields, "states": counts_as_objects(counts)})
+    elif not matched:
+        printer.note("nothing matched")
+    elif yes:
+        printer.result(fields, f"Removed: {removed:,}.")
+    else:
+        printer.result(fields, f"These {matched:,} would be removed. Give --yes to do it.")
+    return DONE if matched else NOTHING
+
+
+def _done(printer: Printer, name: str, number: int, sentence: str) -> int:
+    if not number and not printer.is_json:
+        printer.note("nothing matched")
+        return NOTHING
+    printer.result({name: number}, sentence)
+    return DONE if number else NOTHING

@@ -1,0 +1,251 @@
+"""``import-shelve``, ``export``, ``import``, ``backup`` and ``restore``."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import IO, cast
+
+import click
+
+from .. import maintenance, transfer
+from ..cli import DONE, NOTHING
+from ..transfer import Format, Imported, OnConflict
+from ._arguments import chosen, filters
+from ._printing import Printer, amount
+from ._session import Session, with_session
+
+__all__ = ["backup", "export", "import_rows", "import_shelve", "restore"]
+
+# So many refusals are shown, and the rest counted.
+_SHOWN = 20
+
+_ON_CONFLICT = click.option(
+    "--on-conflict",
+    type=click.Choice(("keep", "replace")),
+    default="keep",
+    show_default=True,
+    help="Whether a pair that has a state in the store keeps it, or gets the new one.",
+)
+_CREATE = click.option("--create", "may_create", is_flag=True, help="Make the store if missing.")
+_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(("jsonl", "csv")),
+    help="JSON Lines or CSV; by default, what the file's name says, or jsonl.",
+)
+
+
+@click.command("import-shelve")
+@click.argument("shelf", metavar="PATH", type=click.Path())
+@click.option("--dry-run", "is_dry_run", is_flag=True, help="Write nothing; tell what would be.")
+@_ON_CONFLICT
+@_CREATE
+@with_session
+def import_shelve(
+    session: Session,
+    printer: Printer,
+    shelf: str,
+    *,
+    is_dry_run: bool,
+    on_conflict: str,
+    may_create: bool,
+) -> int:
+    """Take over the states of a ShelveStorage of Lamson's or Salmon's.
+
+    PATH is what ShelveStorage was given, or one of its files, whichever dbm has written them. They
+    are only read, and what their pickles contain is never executed: what is no text is
+    refused, and makes the exit status 1. End the application that writes to them first.
+    """
+    session.other_file(shelf)
+    with (
+        session.store_or_new(may_create=may_create, is_dry_run=is_dry_run) as store,
+        printer.progress("importing") as progress,
+    ):
+        done = transfer.import_shelve(
+            store,
+            shelf,
+            on_conflict=cast("OnConflict", on_conflict),
+            is_dry_run=is_dry_run,
+            progress=progress,
+        )
+    for refused in done.refused[:_SHOWN]:
+        printer.note(f"refused {refused.key}: {refused.reason}")
+    if done.refused_count > _SHOWN:
+        printer.note(f"refused {done.refused_count - _SHOWN:,} more")
+    return _report(printer, done, is_dry_run=is_dry_run)
+
+
+@click.command("export")
+@click.argument("target", metavar="[FILE]", type=click.Path(), default="-")
+@_FORMAT
+@filters
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@with_session
+def export(
+    session: Session,
+    printer: Printer,
+    target: str,
+    *,
+    form: str | None,
+    force: bool,
+    **options: object,
+) -> int:
+    """Write all pairs, or some, to FILE or, without one or with -, to the output.
+
+    JSON Lines lose nothing: one object a line, which import reads. CSV is for people. Workers go
+    on meanwhile; for all states as they are at one instant, export a backup.
+    """
+    selection = chosen(**options)  # type: ignore[arg-type]
+    session.other_file(target)
+    with (
+        session.store() as store,
+        _output(target, force=force) as file,
+        printer.progress("exporting") as progress,
+    ):
+        exported = transfer.export_rows(
+            store,
+            file,
+            _format(target, form),
+            selection=selection,
+            progress=progress,
+        )
+    if target != "-":
+        printer.result({"exported": exported}, f"Exported to {target}: {exported:,}.")
+    if not exported:
+        printer.note("nothing matched")
+    return DONE if exported else NOTHING
+
+
+@click.command("import")
+@click.argument("source", metavar="FILE", type=click.Path())
+@_FORMAT
+@_ON_CONFLICT
+@_CREATE
+@with_session
+def import_rows(
+    session: Session,
+    printer: Printer,
+    source: str,
+    *,
+    form: str | None,
+    on_conflict: str,
+    may_create: bool,
+) -> int:
+    """Put the pairs of FILE, or of the input (-), into the store, as export wrote them."""
+    session.other_file(source)
+    with (
+        _input(source) as file,
+        session.store_or_new(may_create=may_create) as store,
+        printer.progress("importing") as progress,
+    ):
+        done = transfer.import_rows(
+            store,
+            file,
+            _format(source, form),
+            on_conflict=cast("OnConflict", on_conflict),
+            name="standard input" if source == "-" else source,
+            progress=progress,
+        )
+    return _report(printer, done)
+
+
+@click.command("backup")
+@click.argument("destination", metavar="DEST", type=click.Path())
+@click.option("--force", is_flag=True, help="Replace DEST if it is there.")
+@with_session
+def backup(session: Session, printer: Printer, destination: str, *, force: bool) -> int:
+    """Copy the store to DEST, as it is at one instant, while workers run.
+
+    The copy is verified before it gets its name. It is one file, which can be moved, opened, and
+    given to restore.
+    """
+    session.other_file(destination)
+    with session.store() as store, printer.progress("copying") as progress:
+        done = maintenance.backup(store, destination, overwrite=force, progress=progress)
+    printer.result(
+        done._asdict(),
+        f"Copied to {done.path}, and verified: {done.pairs:,} pairs in {amount(done.bytes)}.",
+    )
+    return DONE
+
+
+@click.command("restore")
+@click.argument("source", metavar="SRC", type=click.Path())
+@click.option("--yes", is_flag=True, help="Don't ask, where a person could be asked.")
+@with_session
+def restore(session: Session, printer: Printer, source: str, *, yes: bool) -> int:
+    """Give all pairs the states of the backup SRC, while workers run.
+
+    They see it at once. What they change meanwhile stays. It is done in batches: if it is
+    interrupted, run it again.
+    """
+    session.other_file(source)
+    with session.store() as store:
+        if printer.is_table and sys.stdin.isatty() and not yes:
+            question = f"Give all pairs of {store.path} the states of {source}?"
+            if not click.confirm(question, err=True):
+                printer.note("nothing was done")
+                return NOTHING
+        with printer.progress("restoring") as progress:
+            done = maintenance.restore(store, source, progress=progress)
+    printer.result(
+        done._asdict(),
+        f"Restored {done.pairs:,} pairs: {done.written:,} were changed, {done.removed:,} removed.",
+    )
+    return DONE
+
+
+def _report(printer: Printer, done: Imported, *, is_dry_run: bool = False) -> int:
+    would = "would be " if is_dry_run else ""
+    sentence = f"{done.rows:,} pairs read: {done.written:,} {would}written, {done.kept:,} kept"
+    if done.refused_count:
+        sentence += f"; {done.refused_count:,} refused"
+    fields = {
+        "read": done.rows,
+        "written": done.written,
+        "kept": done.kept,
+        "refused": done.refused_count,
+    }
+    printer.result(fields, f"{sentence}.")
+    return DONE if done.rows and not done.refused_count else NOTHING
+
+
+def _format(path: str, form: str | None) -> Format:
+    if form is None:
+        form = "csv" if path.lower().endswith(".csv") else "jsonl"
+    return cast("Format", form)
+
+
+@contextmanager
+def _input(source: str) -> Iterator[IO[bytes]]:
+    try:
+        opened = nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb")
+    except OSError as error:
+        raise click.UsageError(f"{source}: {error.strerror}") from error
+    with opened as file:
+        yield file
+
+
+@contextmanager
+def _output(target: str, *, force: bool) -> Iterator[IO[bytes]]:
+    """Give a file that gets its name only once it is complete. Others cannot read it."""
+    if target == "-":
+        yield sys.stdout.buffer
+        return
+    if os.path.lexists(target) and not force:
+        raise click.UsageError(f"{target} is there already: give another file, or --force")
+    unfinished = f"{target}.{os.getpid()}.unfinished"
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise click.UsageError(f"{target}: {error.strerror}") from error
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
+    except BaseException:
+        os.unlink(unfinished)
+        raise

@@ -1,0 +1,228 @@
+"""How results are shown: tables on a terminal, else lines or JSON that a script can read."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import chain, islice
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from .._json_lines import as_object, json_key
+from .._row import Row, shown_key, shown_state
+from ..maintenance import StateCount
+
+__all__ = [
+    "Printer",
+    "age",
+    "amount",
+    "counts_as_objects",
+    "counts_table",
+    "local_time",
+    "rows_table",
+]
+
+# Of rows, so that a table can be laid out before all of them are read.
+_TABLE_ROWS: Final = 1_000
+
+# Work that is done sooner shows no bar.
+_PATIENCE_SECONDS: Final = 0.3
+
+_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+class Printer:
+    """Where a command's results go, and in which form.
+
+    Args:
+        is_json: whether JSON was asked for.
+
+    Attributes:
+        is_json: the same.
+        is_table: whether people are to read it, on a terminal.
+        console: for tables.
+    """
+
+    def __init__(self, *, is_json: bool) -> None:
+        self.is_json = is_json
+        self.is_table = sys.stdout.isatty() and not is_json
+        self.console = Console(highlight=False, markup=False, emoji=False)
+
+    def json(self, found: object) -> None:
+        """Print anything as JSON."""
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+
+    def lines(self, rows: Iterable[Sequence[object]]) -> None:
+        """Print rows for scripts, their cells with tabs between them."""
+        for row in rows:
+            print("\t".join(map(str, row)))
+
+    def result(self, fields: Mapping[str, Any], sentence: str) -> None:
+        """Print what a command has done: a sentence, or its numbers by name."""
+        if self.is_json:
+            self.json(fields)
+        elif self.is_table:
+            self.console.print(sentence)
+        else:
+            self.lines(fields.items())
+
+    def rows(self, rows: Iterable[Row]) -> int:
+        """Print rows of a store, as they come, and return how many there were."""
+        printed = 0
+
+        def counted() -> Iterator[Row]:
+            nonlocal printed
+            for row in rows:
+                printed += 1
+                yield row
+
+        if self.is_json:
+            self._json_array(counted())
+        elif self.is_table:
+            source = counted()
+            while some := list(islice(source, _TABLE_ROWS)):
+                self.console.print(rows_table(some))
+        else:
+            self.lines(
+                (shown_key(module), shown_key(sender), shown_state(state), since)
+                for module, sender, state, since in counted()
+            )
+        return printed
+
+    def note(self, text: str) -> None:
+        """Say something to people, beside the results."""
+        print(f"lamson-state: {text}", file=sys.stderr)
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Show how far a long work has come, on stderr, if that is a terminal."""
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        task = bar.add_task(what, total=None)
+        start = time.monotonic()
+        is_shown = False
+
+        def advance(done: int, of: int | None) -> None:
+            nonlocal is_shown
+            if not is_shown and console.is_terminal:
+                if time.monotonic() - start < _PATIENCE_SECONDS:
+                    return
+                bar.start()
+                is_shown = True
+            bar.update(task, completed=done, total=of)
+
+        try:
+            yield advance
+        finally:
+            bar.stop()
+
+    def _json_array(self, rows: Iterator[Row]) -> None:
+        first = next(rows, None)
+        if first is None:
+            print("[]")
+            return
+        before = "[\n"
+        for row in chain((first,), rows):
+            sys.stdout.write(f"{before}  {json.dumps(as_object(row), ensure_ascii=False)}")
+            before = ",\n"
+        print("\n]")
+
+
+def rows_table(rows: Iterable[Row]) -> Table:
+    """Lay out rows of a store."""
+    table = _table("module", "sender", "state", "since", "for")
+    now_ms = time.time_ns() // 1_000_000
+    for module, sender, state, since in rows:
+        table.add_row(
+            Text(shown_key(module)),
+            Text(shown_key(sender)),
+            _state(state),
+            Text(local_time(since)),
+            Text(age(now_ms - since), justify="right"),
+        )
+    return table
+
+
+def counts_table(counts: Iterable[StateCount]) -> Table:
+    """Lay out how many pairs are in which state."""
+    table = _table("module", "state", "senders", "oldest since", "for")
+    now_ms = time.time_ns() // 1_000_000
+    last: object = None
+    for count in counts:
+        module = shown_key(count.module)
+        table.add_row(
+            Text("" if module == last else module),
+            _state(count.state),
+            Text(f"{count.pairs:,}", justify="right"),
+            Text(local_time(count.oldest_ms)),
+            Text(age(now_ms - count.oldest_ms), justify="right"),
+        )
+        last = module
+    return table
+
+
+def counts_as_objects(counts: Iterable[StateCount]) -> list[dict[str, object]]:
+    """Return how many pairs are in which state, for JSON."""
+    return [
+        {
+            "module": json_key(each.module),
+            "state": each.state,
+            "pairs": each.pairs,
+            "oldest": each.oldest_ms,
+            "newest": each.newest_ms,
+        }
+        for each in counts
+    ]
+
+
+def age(ms: int) -> str:
+    """Return a duration as people say it, by its largest unit."""
+    seconds = ms // 1000
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:,} {unit}"
+    return "now" if seconds >= 0 else "in the future"
+
+
+def local_time(since_ms: int) -> str:
+    """Return a time as the clock on the wall had it."""
+    try:
+        return datetime.fromtimestamp(since_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006
+    except (ValueError, OverflowError, OSError):
+        return str(since_ms)
+
+
+def amount(size: int) -> str:
+    """Return a size in bytes as people say it."""
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} GiB"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column in ("senders", "for")
+        table.add_column(column, overflow="fold", justify="right" if right else "left")
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(shown_state(state), style="bold red" if state == "ERROR" else "")

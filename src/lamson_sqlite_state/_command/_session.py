@@ -1,0 +1,95 @@
+"""What all commands need: the store that is meant, and where the results go."""
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+
+from ..maintenance import ExistingStorage
+from ..storage import SQLiteStorage
+from ._printing import Printer
+
+__all__ = ["PipeClosed", "Session", "with_session"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+
+
+class PipeClosed(Exception):
+    """Nobody reads the output any more. (Click would exit with 1 for a BrokenPipeError.)"""
+
+
+class Session:
+    """One call of the command.
+
+    Attributes:
+        given_path: of the store, or None if it was not given.
+        timeout_seconds: how long to wait for writers.
+        other_files: paths that were given to the command, beside the store's: an error about one
+            of them is not the store's.
+    """
+
+    def __init__(self) -> None:
+        self.given_path: str | None = None
+        self.timeout_seconds = 30.0
+        self.other_files: set[str] = set()
+
+    @property
+    def path(self) -> str:
+        """The path of the store.
+
+        Raises:
+            click.UsageError: none was given.
+        """
+        if not self.given_path:
+            raise click.UsageError("which store? Give --store PATH, or set LAMSON_STATE_STORE")
+        return self.given_path
+
+    def store(self) -> ExistingStorage:
+        """Return the store, which must be there."""
+        # Nothing is asked for twice, so nothing is worth keeping in memory.
+        return ExistingStorage(self.path, timeout=self.timeout_seconds, cache_size=0)
+
+    @contextmanager
+    def store_or_new(
+        self, *, may_create: bool, is_dry_run: bool = False
+    ) -> Iterator[SQLiteStorage]:
+        """Give the store, or a new one where it is missing, if that was asked for.
+
+        Args:
+            may_create: whether it was.
+            is_dry_run: whether the new one is only for a moment.
+        """
+        if not may_create or os.path.exists(self.path):
+            with self.store() as store:
+                yield store
+        elif is_dry_run:
+            with tempfile.TemporaryDirectory() as nowhere, SQLiteStorage(f"{nowhere}/s") as store:
+                yield store
+        else:
+            with SQLiteStorage(self.path, timeout=self.timeout_seconds, cache_size=0) as store:
+                yield store
+
+    def other_file(self, path: str) -> str:
+        """Note a file that was given beside the store."""
+        self.other_files |= {path, os.path.abspath(path), os.path.realpath(path)}
+        return path
+
+
+def with_session(command: F) -> F:
+    """Pass a command its session and its printer, and give it the option --json."""
+
+    @functools.wraps(command)
+    def called(*args: Any, is_json: bool, **kwargs: Any) -> Any:
+        session = click.get_current_context().find_object(Session)
+        try:
+            return command(session, Printer(is_json=is_json), *args, **kwargs)
+        except BrokenPipeError as error:
+            raise PipeClosed from error
+
+    return _JSON(called)

@@ -1,0 +1,55 @@
+"""``lamson-state``, the operator's command: what it returns, and what it says when it cannot go on.
+
+Its commands are in `_command`, which needs Click and Rich, the extra ``[cli]``. What they do is in
+`maintenance` and `transfer`, which need neither.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["DONE", "INTERRUPTED", "NOTHING", "UNUSABLE", "USAGE", "main"]
+
+DONE: Final = 0
+NOTHING: Final = 1
+"""Nothing matched, or there was a finding."""
+USAGE: Final = 2
+"""The command, or a file that was given to it, is not as it should be."""
+UNUSABLE: Final = 3
+"""The store could not be used."""
+INTERRUPTED: Final = 130
+"""As a shell reports a SIGINT."""
+_PIPE_CLOSED: Final = 141
+"""As a shell reports a SIGPIPE."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status. Errors go to stderr, in one line.
+
+    Args:
+        arguments: of the command; by default, those that the program was called with.
+    """
+    try:
+        from ._command import PipeClosed, run
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("click", "rich"):
+            raise
+        _say(f"{missing} is missing: pip install 'lamson-sqlite-state[cli]'")
+        return USAGE
+    try:
+        status = run(arguments)
+        sys.stdout.flush()
+    except (PipeClosed, BrokenPipeError):
+        # Whoever read our output has seen enough. Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except KeyboardInterrupt:
+        _say("interrupted: what was done is done, and a second run does the rest")
+        return INTERRUPTED
+    return status
+
+
+def _say(problem: str) -> None:
+    print(f"lamson-state: {problem}", file=sys.stderr)
