@@ -209,13 +209,13 @@ class TestSpoiltFile:
             os.unlink(f"{path}.versions")
             real = _filesystem.create_like
 
-            def create_like(*arguments: str) -> int:
+            def create_like(new: str, original: str, *, least_mode: int) -> int:
                 monkeypatch.undo()
                 store.close()
                 other.set("m", "ann", "B1")
                 other.call(have_no_look_fall_due)
                 assert other.get("m", "ann") == "B1"
-                return real(*arguments)
+                return real(new, original, least_mode=least_mode)
 
             monkeypatch.setattr(_filesystem, "create_like", create_like)
             store.set("m", "ann", "A2")

@@ -244,8 +244,9 @@ class Versions:
                 raise
         content = array("Q", [FIRST_VERSION]) * COUNTERS
         content[0] = _LAYOUT
-        # Or the first to come, root perhaps, would shut out the users that the store is for.
-        descriptor = _filesystem.create_like(new, self._database_path)
+        # Or the first to come, root perhaps, would shut out the users that the store is for. The
+        # owner may write in any case, as to the lock file (`WriteLock._create`).
+        descriptor = _filesystem.create_like(new, self._database_path, least_mode=0o600)
         try:
             if os.write(descriptor, content) < _SIZE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)

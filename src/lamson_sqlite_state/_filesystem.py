@@ -17,6 +17,7 @@ __all__ = [
     "Stamp",
     "create_file",
     "create_like",
+    "create_once_like",
     "create_parent",
     "database_at",
     "identity",
@@ -56,6 +57,9 @@ _REMEDIES: Final = {
     errno.EPERM: "give this user write permission to the directory and its files",
     errno.EROFS: "the file system is mounted read-only: put the store on a writable one",
 }
+
+# The file system has one name for each file, or this user may not give a second one.
+_NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 
 _local_devices: Final[set[int]] = set()
 """Devices found not to be shared by hosts. Reading the mount table costs as much as opening a
@@ -222,16 +226,50 @@ def create_file(path: str, file_mode: int) -> int:
     return descriptor
 
 
-def create_like(path: str, original: str) -> int:
+def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
     """Create ``path`` with the mode, and as far as permitted the owner and group, of another file.
+
+    Args:
+        path: the new file.
+        original: the other one.
+        least_mode: permissions that it gets in any case.
 
     Returns, and raises: as `create_file`.
     """
     found = os.stat(original)
-    descriptor = create_file(path, found.st_mode & 0o777)
+    descriptor = create_file(path, found.st_mode & 0o777 | least_mode)
     for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, owner, group)
+    return descriptor
+
+
+def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
+    """Do as `create_like`, but with nothing under the name ``path`` before it is as it should be.
+
+    Who looks meanwhile, or finds what a crash has left, must not meet a file that belongs to the
+    wrong user and shuts him out. Another file that has the name is not replaced. A crash may
+    leave an empty file, which nobody asks for, under a name that begins with ``path``.
+
+    The arguments, what is returned and what is raised: as `create_like`.
+    """
+    found = os.stat(original)
+    if (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid()):
+        return create_like(path, original, least_mode=least_mode)  # nobody can be shut out
+    # A name that nobody else takes, as no lock keeps two apart who make a lock.
+    new = f"{path}.{os.urandom(8).hex()}"
+    descriptor = create_like(new, original, least_mode=least_mode)
+    try:
+        try:
+            os.link(new, path)
+        finally:
+            os.unlink(new)
+    except BaseException as error:
+        os.close(descriptor)
+        if not isinstance(error, OSError) or error.errno not in _NO_LINKS or not is_ours(error):
+            raise
+        # What else takes a name without replacing a file is creating it.
+        return create_like(path, original, least_mode=least_mode)
     return descriptor
 
 

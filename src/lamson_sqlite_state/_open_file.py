@@ -54,7 +54,7 @@ class OpenFile:
         self.path = path
         self.cache = cache
         self.connection: Connection | None = None
-        self.write_lock = WriteLock(path + ".lock", file_mode)
+        self.write_lock = WriteLock(path, file_mode)
         self.versions = Versions(path)
         self._half_open: Connection | None = None
         self._missing_since: float | None = None

@@ -100,10 +100,16 @@ class WriteLock:
         holds: how many calls on this thread need the lock now.
         is_held: whether this process has it.
         epoch: another number each time it was let go of.
+
+    Args:
+        database_path: the database, beside which the lock file stands. It belongs to whom the
+            database belongs to.
+        file_mode: permissions of a lock file that is made before its database.
     """
 
-    def __init__(self, path: str, file_mode: int) -> None:
-        self.path = path
+    def __init__(self, database_path: str, file_mode: int) -> None:
+        self.path = f"{database_path}.lock"
+        self._database_path = database_path
         self.holds = 0
         self.is_held = False
         self.epoch = 0
@@ -186,7 +192,7 @@ class WriteLock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
             try:
-                descriptor = _filesystem.create_file(self.path, self._file_mode)
+                descriptor = self._create()
             except FileExistsError:  # another process was faster
                 return self._open()
         found = os.fstat(descriptor)
@@ -197,6 +203,13 @@ class WriteLock:
         # A signal handler has opened one meanwhile, and may have locked it for all of us.
         os.close(descriptor)
         return self._descriptor
+
+    def _create(self) -> int:
+        if _filesystem.identity(self._database_path) is None:
+            return _filesystem.create_file(self.path, self._file_mode)
+        # Or the first to come, root perhaps, would shut out the users that the store is for. The
+        # owner may lock in any case: a database that is not to be written now may be later.
+        return _filesystem.create_once_like(self.path, self._database_path, least_mode=0o600)
 
 
 def _close_leftovers() -> None:

@@ -1,0 +1,224 @@
+"""Who works on another user's store, root with a tool above all, must not shut that user out."""
+
+import contextlib
+import errno
+import os
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Final
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage, _filesystem
+
+from .actors import Actor
+from .children import in_child, in_children
+from .state_files import rows
+
+MAIL, GROUP, MEMBER = 65_534, 60_000, 60_001
+
+SIDE_FILES: Final = {"-wal", "-shm", ".lock", ".versions"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A store that mail owns and nobody else may read, restored: nothing stands beside it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be one user and then another")
+    path = str(tmp_path / "run" / "states")
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A1")
+    for suffix in (".lock", ".versions"):
+        os.unlink(path + suffix)
+    os.chown(path, MAIL, MAIL)
+    os.chown(os.path.dirname(path), MAIL, MAIL)
+    os.chmod(os.path.dirname(path), 0o700)
+    for parent in tmp_path.parents:  # which pytest keeps to itself
+        with contextlib.suppress(PermissionError):
+            parent.chmod(parent.stat().st_mode | 0o111)
+    tmp_path.chmod(0o711)
+    return path
+
+
+def become(user: int, *groups: int) -> None:
+    """Be another user for good, as a mail server is that drops its privileges."""
+    os.setgroups(groups)
+    os.setgid(user)
+    os.setuid(user)
+
+
+def work_as_mail(path: str, state: str) -> None:
+    """Do what a worker of the mail server does, all of which must be permitted."""
+
+    def scene() -> None:
+        become(MAIL)
+        with SQLiteStorage(path, timeout=5) as store:
+            store.get("m", "ann")
+            store.set("m", "ann", state)
+            store.set("m", "a new one", state)
+
+    in_child(scene)
+    assert rows(path) == {("m", "ann"): state, ("m", "a new one"): state}
+
+
+def beside(path: str) -> dict[str, tuple[int, int, str]]:
+    """Return owner, group and mode of all files of a store, by what they add to its name."""
+    found = {}
+    for name in os.listdir(os.path.dirname(path)):
+        entry = os.stat(os.path.join(os.path.dirname(path), name))
+        owners = entry.st_uid, entry.st_gid
+        found[name.removeprefix("states")] = *owners, oct(stat.S_IMODE(entry.st_mode))
+    return found
+
+
+class TestRootOnTheStoreOfAnother:
+    def test_leaves_files_of_its_owner_only(self, path: str) -> None:
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+            assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o600"))
+        work_as_mail(path, "MAIL")
+
+    def test_that_dies_leaves_files_of_its_owner_only(self, path: str) -> None:
+        with Actor(path) as root:
+            root.set("m", "ann", "ROOT")
+            root.kill()
+        assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o600"))
+        work_as_mail(path, "MAIL")
+
+    @pytest.mark.parametrize("deleted", ["-wal", "-shm", ".lock", ".versions"])
+    def test_makes_up_for_deleted_files_on_its_behalf(self, path: str, deleted: str) -> None:
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+            os.unlink(path + deleted)
+            store.set("m", "ann", "MENDED")
+            assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o600"))
+        work_as_mail(path, "MAIL")
+
+    def test_keeps_its_mode(self, path: str) -> None:
+        os.chmod(path, 0o660)
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+            assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o660"))
+
+    def test_lets_its_owner_lock_once_it_may_be_written_again(self, path: str) -> None:
+        """The database was kept from being written for a while, by its mode."""
+        os.chmod(path, 0o400)
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+        os.chmod(path, 0o600)
+        work_as_mail(path, "MAIL")
+
+    def test_shares_one_lock_with_all_who_come_at_once(self, path: str) -> None:
+        def scene(number: int) -> int:
+            if number % 2:
+                become(MAIL)
+            with SQLiteStorage(path) as store:
+                store.set("m", f"sender {number}", "HERE")
+                assert store._database is not None
+                lock = store._database.write_lock._descriptor
+                assert lock is not None
+                return os.fstat(lock).st_ino
+
+        for _ in range(5):
+            used = in_children(6, scene)
+            assert set(used) == {os.stat(f"{path}.lock").st_ino}
+            assert beside(path)[".lock"] == (MAIL, MAIL, "0o600")
+            assert set(beside(path)) == {"", ".lock", ".versions"}
+            os.unlink(f"{path}.lock")
+        assert len(rows(path)) == 7
+
+    def test_uses_the_lock_that_another_makes_meanwhile(
+        self, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is never replaced: two who hold two locks would both write."""
+        create_like = _filesystem.create_like
+        made: list[int] = []
+
+        def be_overtaken(new: str, original: str, *, least_mode: int) -> int:
+            monkeypatch.undo()
+            descriptor = create_like(new, original, least_mode=least_mode)
+            with Actor(path) as other:
+                other.set("m", "bob", "B1")
+            made.append(os.stat(f"{path}.lock").st_ino)
+            return descriptor
+
+        monkeypatch.setattr(_filesystem, "create_like", be_overtaken)
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+            assert made == [os.stat(f"{path}.lock").st_ino]
+        assert set(beside(path)) == {"", ".lock", ".versions"}
+
+    @pytest.mark.parametrize("call", ["open", "fchmod", "fchown", "link", "unlink"])
+    def test_killed_before_any_step_shuts_nobody_out(self, path: str, call: str) -> None:
+        def scene() -> None:
+            step = getattr(os, call)
+
+            def step_or_die(*arguments: Any, **options: Any) -> Any:
+                if is_about_the_lock(*arguments):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return step(*arguments, **options)
+
+            setattr(os, call, step_or_die)
+            SQLiteStorage(path).set("m", "ann", "ROOT")
+
+        with pytest.raises(AssertionError, match="SIGKILL"):
+            in_child(scene)
+        assert beside(path).get(".lock", (MAIL, MAIL, "0o600")) == (MAIL, MAIL, "0o600")
+        work_as_mail(path, "MAIL")
+
+    @pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP])
+    def test_makes_its_lock_where_no_file_may_have_two_names(
+        self, path: str, refusal: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "link", refuse(refusal))
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+            assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o600"))
+        work_as_mail(path, "MAIL")
+
+
+def is_about_the_lock(what: object, *_: object) -> bool:
+    """Whether a call is about the lock file, by its name or by its descriptor."""
+    name = os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else str(what)
+    return ".lock" in name
+
+
+def refuse(reason: int) -> Callable[..., None]:
+    def refused(first: str, *_arguments: object, **_options: object) -> None:
+        raise OSError(reason, os.strerror(reason), first)
+
+    # The system's answer, and not what one of a signal handler's functions has raised.
+    names = {**globals(), "__name__": os.__name__}
+    return FunctionType(refused.__code__, names, closure=refused.__closure__)
+
+
+def test_member_of_the_group_makes_the_lock_for_the_group(path: str) -> None:
+    os.chown(path, MAIL, GROUP)
+    os.chmod(path, 0o660)
+    os.chown(os.path.dirname(path), MAIL, GROUP)
+    os.chmod(os.path.dirname(path), 0o770)
+
+    def scene(user: int) -> None:
+        become(user, GROUP)
+        with SQLiteStorage(path, timeout=5) as store:
+            store.set("m", "ann", f"SET BY {user}")
+
+    in_child(scene, MEMBER)
+    assert beside(path)[".lock"] == (MEMBER, GROUP, "0o660")
+    in_child(scene, MAIL)
+    assert rows(path) == {("m", "ann"): f"SET BY {MAIL}"}
+
+
+def test_database_is_asked_only_for_a_lock_that_is_missing(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A2")
+        before = os.stat(f"{path}.lock")
+        store.close()
+        monkeypatch.setattr(_filesystem, "create_once_like", refuse(errno.EPERM))
+        store.set("m", "ann", "A3")
+        assert os.stat(f"{path}.lock").st_ino == before.st_ino
