@@ -27,6 +27,7 @@ import mmap
 import os
 import sqlite3
 import stat
+import sys
 from array import array
 from binascii import crc32
 from collections.abc import Collection, Sequence
@@ -43,6 +44,7 @@ __all__ = [
     "FIRST_VERSION",
     "LARGEST_VERSION",
     "Versions",
+    "is_sound",
     "stripe_of",
 ]
 
@@ -68,6 +70,13 @@ def stripe_of(sender: str | bytes) -> int:
     """Return which counter stands for a sender; the same in every process and release."""
     checksum = crc32(sender.encode() if isinstance(sender, str) else sender)
     return _STRIPES[checksum % (COUNTERS - 1)]
+
+
+def is_sound(descriptor: int) -> bool:
+    """Whether an open file holds counters, as far as its size and its beginning tell."""
+    if os.fstat(descriptor).st_size != _SIZE_BYTES:
+        return False
+    return os.pread(descriptor, 8, 0) == _LAYOUT.to_bytes(8, sys.byteorder)
 
 
 _lost: Final[list[mmap.mmap]] = []

@@ -21,6 +21,7 @@ __all__ = [
     "create_parent",
     "database_at",
     "identity",
+    "mounts",
     "refuse_network_filesystem",
     "storage_error",
     "sync_directory",
@@ -299,21 +300,31 @@ def refuse_network_filesystem(directory: str) -> None:
         _local_devices.add(device)
 
 
-def _mounted_type(directory: str) -> str | None:
-    # The last mount on the longest prefix is the one in sight; earlier ones are covered by it.
+def mounts() -> list[tuple[str, str]]:
+    """Return where something is mounted and the type of its file system, in the order of mounting.
+
+    Empty where nobody can tell: elsewhere than on Linux, or without /proc.
+    """
     # Columns: https://www.kernel.org/doc/html/latest/filesystems/proc.html section 3.5.
-    best, kind = -1, None
     try:
         with open(_MOUNT_TABLE, "rb") as table:
             lines = table.read().splitlines()
     except OSError:  # not Linux, or no /proc in this chroot
-        return None
-    target = os.fsencode(directory)
+        return []
+    found = []
     for line in lines:
         before, _, after = line.partition(b" - ")
         # The kernel writes space, tab, newline and backslash as octal escapes.
         point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), before.split()[4])
-        inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
+        found.append((os.fsdecode(point), after.split()[0].decode()))
+    return found
+
+
+def _mounted_type(directory: str) -> str | None:
+    # The last mount on the longest prefix is the one in sight; earlier ones are covered by it.
+    best, kind = -1, None
+    for point, its_kind in mounts():
+        inside = directory == point or directory.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= best:
-            best, kind = len(point), after.split()[0].decode()
+            best, kind = len(point), its_kind
     return kind

@@ -155,7 +155,7 @@ class OpenFile:
     ) -> None:
         try:
             # Kept from the start, half open: a signal handler that forks must find it to close.
-            connection = self._half_open = Connection.to(self.path)
+            connection = self._half_open = self._new_connection(identity)
             connection.identity = identity
             _opening.prepare(
                 connection,
@@ -200,6 +200,9 @@ class OpenFile:
             problem = "no such file" if found is None else "this file is empty"
             raise NoStore(f"{problem}, and none is made here: give the path of a store", self.path)
         return found
+
+    def _new_connection(self, _identity: Identity) -> Connection:
+        return Connection.to(self.path)
 
     def _side_files_since(
         self, before: Mapping[str, Identity | None]

@@ -14,9 +14,11 @@ __all__ = [
     "FORGET",
     "FORGET_ALL",
     "INSERT_START",
+    "SCHEMA_VERSION",
     "SELECT_STATE",
     "SET",
     "SET_ALL",
+    "TABLE",
     "create",
     "first_row",
     "is_ours",
@@ -30,7 +32,7 @@ SCHEMA_VERSION: Final = 1
 
 # WITHOUT ROWID keeps the row in the key's own tree: 75 bytes a row, one descent a read. The
 # sender comes first, so that all states of one sender stand side by side for SET_ALL.
-_TABLE: Final = (
+TABLE: Final = (
     "CREATE TABLE states ("
     " module,"
     " sender,"
@@ -40,7 +42,7 @@ _TABLE: Final = (
     ") WITHOUT ROWID"
 )
 _CREATE: Final = (
-    _TABLE,
+    TABLE,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )

@@ -31,6 +31,7 @@ __all__ = [
     "disown",
     "forget",
     "has_open",
+    "header_of",
     "is_log_in_use",
     "lock_holder",
     "side_files_here",
@@ -51,6 +52,8 @@ _CAN_ASK: Final = sys.platform == "linux" and struct.calcsize("l") == 8
 # How much of a log's and of an index's header is looked at: up to the salts.
 _HEADER_BYTES: Final = 24
 _INDEX_BYTES: Final = 40
+
+_DATABASE_HEADER_BYTES: Final = 100
 
 
 class Interrupted(Exception):
@@ -81,12 +84,13 @@ class Connection(sqlite3.Connection):
     spare_cursor: sqlite3.Cursor | None = None
 
     @classmethod
-    def to(cls, path: str) -> "Connection":
+    def to(cls, path: str, *, is_read_only: bool = False) -> "Connection":
         """Return a new, unused connection to an existing file."""
         global _made
+        # Never mode=rwc: a file deleted a moment ago is not created with SQLite's permissions.
+        mode = "ro" if is_read_only else "rw"
         connection = sqlite3.connect(
-            # mode=rw: a file deleted a moment ago is not created with SQLite's permissions.
-            f"file:{quote(os.fsencode(path))}?mode=rw",
+            f"file:{quote(os.fsencode(path))}?mode={mode}",
             uri=True,
             timeout=0,
             isolation_level=None,
@@ -226,6 +230,16 @@ def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | 
         return None
     kind, _, _, _, process = struct.unpack(_FLOCK, answer)
     return None if kind == fcntl.F_UNLCK else int(process)
+
+
+def header_of(path: str, identity: Identity) -> bytes | None:
+    """Return how a database begins (https://www.sqlite.org/fileformat.html section 1.3).
+
+    None where it cannot be asked: see `lock_holder`.
+    """
+    if not _CAN_ASK or has_open(os.getpid(), identity):
+        return None
+    return _asked(path, lambda descriptor: os.pread(descriptor, _DATABASE_HEADER_BYTES, 0))
 
 
 def is_log_in_use(wal: str, shm: str) -> bool:

@@ -1,0 +1,171 @@
+"""Whether all is well with a store, and what is to be done where it is not."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+from . import (
+    _check_access,
+    _check_database,
+    _check_files,
+    _check_locks,
+    _check_rows,
+    _check_side_files,
+    _filesystem,
+)
+from ._blame import is_ours
+from ._filesystem import Identity
+from ._finding import Finding, from_message
+from ._onlooker import Copy, Onlooker, is_switched, no_store
+from .errors import (
+    LockTimeout,
+    NetworkFilesystem,
+    NotAStateFile,
+    SchemaTooNew,
+    StorageError,
+    UnsafeFork,
+)
+
+__all__ = ["Finding", "Progress", "check"]
+
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with what is being done, how much of it is done, and how much there is, if it is known."""
+
+# Files have the wrong owner for a moment after they were created.
+_SECOND_LOOK_SECONDS: Final = 0.02
+
+
+def check(
+    path: str | os.PathLike[str],
+    *,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> list[Finding]:
+    """Return what is wrong with a store; nothing is where it is empty.
+
+    It may be asked while workers run: it writes nothing, creates and deletes nothing, and no
+    worker's call waits for it. (SQLite itself makes the -wal and -shm of a store that nobody has
+    open, and deletes them afterwards. What a crash has left of them is left.) It takes a second
+    for a million rows, another one where somebody holds a lock meanwhile, and the same little
+    memory for any number.
+
+    An exception that ``progress`` or a signal handler raises (Ctrl-C) ends it within a fraction
+    of a second.
+
+    Args:
+        path: the store's file.
+        progress: is called now and then, from the thread that called this, with what is being
+            done ("files", "locks", "integrity", "rows"), with how many rows are done, and with
+            how many there are, or None.
+
+    Raises:
+        StorageError: there is no file, or it may not be looked for.
+        UnsafeFork: the store was open here when C code forked this process.
+        ValueError: the path is empty, ":memory:" or holds a NUL.
+    """
+    onlooker = Onlooker(os.fspath(path))
+    try:
+        return list(_found(onlooker, progress))
+    except OSError as error:
+        if isinstance(error, StorageError) or not is_ours(error):
+            raise
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(onlooker.path):
+            raise no_store(onlooker.path) from error
+        raise _filesystem.storage_error(error, error.filename or onlooker.path) from error
+    finally:
+        onlooker.close()
+
+
+def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
+    path = onlooker.path
+    progress("files", 0, None)
+    found = os.stat(path)
+    is_several_files = found.st_nlink > 1
+    if not is_several_files:
+        try:
+            _filesystem.database_at(path)
+        except NotAStateFile as error:
+            yield from_message("integrity", error.message, path)
+            return
+    identity = found.st_dev, found.st_ino
+    is_in_use = _check_side_files.is_in_use(path, identity)
+    yield from _seen_twice(lambda: _about_files(path, has_users=is_in_use))
+    journals = list(_check_side_files.hot_journal(path))
+    yield from journals
+    progress("locks", 0, None)
+    yield from _check_locks.held(path, identity, lambda: progress("locks", 0, None))
+    if is_in_use:
+        yield from _check_locks.grown_log(path, lambda: progress("locks", 0, None))
+    if journals or is_several_files:
+        return  # opening it would do harm
+    if not found.st_size:
+        yield Finding(
+            "schema",
+            "the file is empty, no store has been made of it yet",
+            "have a worker use it, or restore a backup",
+            path,
+        )
+        return
+    lost = list(_check_side_files.lost(path, identity))
+    yield from lost
+    if not lost:
+        yield from _about_contents(onlooker, identity, progress)
+
+
+def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
+    files = _check_files.files_of(path)
+    yield from _check_files.of_place(path, files)
+    yield from _check_files.with_links(path, files)
+    yield from _check_files.misplaced(path, files)
+    yield from _check_access.shut_to_the_owner(path, files)
+    yield from _check_access.shut_to_the_group(path, files)
+    yield from _check_access.open_to_others(path, files)
+    yield from _check_side_files.spoilt_versions(path, files)
+    yield from _check_side_files.left_over(path, has_users=has_users)
+
+
+def _seen_twice(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    found = list(look())
+    if found:
+        time.sleep(_SECOND_LOOK_SECONDS)
+        again = {(finding.subject, finding.path) for finding in look()}
+        yield from (finding for finding in found if (finding.subject, finding.path) in again)
+
+
+def _about_contents(
+    onlooker: Onlooker, identity: Identity, progress: Progress
+) -> Iterator[Finding]:
+    path = onlooker.path
+    reader = onlooker if is_switched(path, identity) else Copy(path)
+    try:
+        defects = list(
+            _check_database.defects(reader, path, lambda: progress("integrity", 0, None))
+        )
+        yield from defects
+        if defects:
+            return  # what else is wrong follows from it
+        yield from _check_database.oddities(reader, path)
+        if _check_database.has_pages_in_order(reader):
+            yield from _check_rows.unreadable(
+                reader, path, _under_lock(path), lambda done, total: progress("rows", done, total)
+            )
+    except UnsafeFork:
+        raise
+    except NetworkFilesystem:
+        pass  # it is among the findings
+    except SchemaTooNew as error:
+        yield from_message("schema", error.message, path)
+    except NotAStateFile as error:
+        yield from_message("integrity", error.message, path)
+    except LockTimeout as error:
+        yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
+    except StorageError as error:
+        if _filesystem.identity(path) is None:
+            raise no_store(path) from error
+        yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
+
+
+def _under_lock(path: str) -> tuple[str, ...]:
+    # Other programs that write take turns with the workers if they take the file lock too. Where
+    # there is none, flock(1) would make one that may be nobody's but its user's.
+    return ("flock", f"{path}.lock") if os.path.isfile(f"{path}.lock") else ()

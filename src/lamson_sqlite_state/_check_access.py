@@ -1,0 +1,169 @@
+"""A check's look at who may read and write the files of a store."""
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ._check_files import Files
+from ._finding import Finding, command, shown
+
+__all__ = ["open_to_others", "shut_to_the_group", "shut_to_the_owner"]
+
+_READ_WRITE: Final = 0o6
+_WRITE_SEARCH: Final = 0o3
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """Who a file belongs to.
+
+    Attributes:
+        number: the user's id.
+        groups: the ids of all groups that the user is in.
+    """
+
+    number: int
+    groups: frozenset[int]
+
+    @classmethod
+    def owner_of(cls, found: os.stat_result) -> "_User":
+        try:
+            user = pwd.getpwuid(found.st_uid)
+        except KeyError:  # of another container, perhaps
+            return cls(found.st_uid, frozenset({found.st_gid}))
+        return cls(found.st_uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))
+
+    @property
+    def name(self) -> str:
+        """As people know the user."""
+        return _user_name(self.number)
+
+    def may(self, mode: int, found: os.stat_result) -> bool:
+        """Whether the user may read (4), write (2) and search (1) a file, as its mode says."""
+        if not self.number:
+            return True
+        shift = 6 if found.st_uid == self.number else 3 if found.st_gid in self.groups else 0
+        return found.st_mode >> shift & mode == mode
+
+
+def open_to_others(path: str, files: Files) -> Iterator[Finding]:
+    """Find files that everybody may read, write or exchange.
+
+    Args:
+        path: of the database.
+        files: of the store, as `files_of` returns them.
+    """
+    exposed = [
+        file
+        for file, found in files.items()
+        if found.st_mode & _READ_WRITE and not stat.S_ISLNK(found.st_mode)
+    ]
+    if exposed:
+        names = ", ".join(f"{shown(os.path.basename(f))} ({_mode(files[f])})" for f in exposed)
+        yield Finding(
+            "permissions",
+            f"every user may read or write {names}, and mail addresses are personal data",
+            command("chmod", "o-rwx", *exposed),
+            exposed[0],
+        )
+    directory = os.path.dirname(path)
+    found = os.stat(directory)
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        yield Finding(
+            "permissions",
+            f"every user may delete and exchange the files in the directory ({_mode(found)})",
+            command("chmod", "o-w", directory),
+            directory,
+        )
+
+
+def shut_to_the_owner(path: str, files: Files) -> Iterator[Finding]:
+    """Find files that the owner of the database cannot use, as another user has made them.
+
+    Args:
+        path: of the database.
+        files: of the store, as `files_of` returns them.
+    """
+    owner = _User.owner_of(files[path])
+    for file, found in files.items():
+        if owner.may(_READ_WRITE, found) or not stat.S_ISREG(found.st_mode):
+            continue
+        if found.st_uid == owner.number:
+            subject, problem = "permissions", f"its own owner, {owner.name}, may not read and write"
+            remedy = command("chmod", "u+rw", file)
+        else:
+            subject, problem = "owner", f"{owner.name}, whose the database is, cannot use"
+            remedy = command("chown", f"{owner.number}:{files[path].st_gid}", file)
+            if found.st_mode & 0o600 != 0o600:
+                remedy += f" && {command('chmod', 'u+rw', file)}"
+        whose = "" if found.st_uid == owner.number else f" of {_user_name(found.st_uid)}"
+        name = shown(os.path.basename(file))
+        yield Finding(subject, f"{problem} {name}{whose} ({_mode(found)})", remedy, file)
+    directory = os.path.dirname(path)
+    found = os.stat(directory)
+    if not owner.may(_WRITE_SEARCH, found):
+        if found.st_uid == owner.number:
+            remedy = command("chmod", "u+rwx", directory)
+        else:
+            remedy = command("chown", str(owner.number), directory)
+            remedy += f" && {command('chmod', 'u+rwx', directory)}"
+        yield Finding(
+            "permissions",
+            f"{owner.name}, whose the database is, cannot create files in its directory, which "
+            f"is {_user_name(found.st_uid)}'s ({_mode(found)})",
+            remedy,
+            directory,
+        )
+
+
+def shut_to_the_group(path: str, files: Files) -> Iterator[Finding]:
+    """Find files that the database's group can use less, or more, than the database itself.
+
+    Args:
+        path: of the database.
+        files: of the store, as `files_of` returns them.
+    """
+    pattern = files[path]
+    for file, found in files.items():
+        if not stat.S_ISREG(found.st_mode):
+            continue
+        bits, its_bits = pattern.st_mode & 0o060, found.st_mode & 0o060
+        is_other_group = bool(bits and its_bits) and found.st_gid != pattern.st_gid
+        if bits == its_bits and not is_other_group:
+            continue
+        remedies = []
+        if is_other_group:
+            remedies.append(command("chgrp", str(pattern.st_gid), file))
+        if bits != its_bits:
+            granted = "".join(letter for bit, letter in ((0o040, "r"), (0o020, "w")) if bits & bit)
+            remedies.append(command("chmod", f"g={granted}", file))
+        yield Finding(
+            "permissions",
+            f"{shown(os.path.basename(file))} ({_mode(found)}, group {_group_name(found.st_gid)}) "
+            f"is not for the same group as the database ({_mode(pattern)}, group "
+            f"{_group_name(pattern.st_gid)})",
+            " && ".join(remedies),
+            file,
+        )
+
+
+def _mode(found: os.stat_result) -> str:
+    return f"mode {stat.S_IMODE(found.st_mode):o}"
+
+
+def _user_name(number: int) -> str:
+    try:
+        return shown(pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return f"user {number}"
+
+
+def _group_name(number: int) -> str:
+    try:
+        return shown(grp.getgrgid(number).gr_name)
+    except KeyError:
+        return str(number)

@@ -1,0 +1,218 @@
+"""A check's look at who holds the locks of a store, and for how long.
+
+Nothing is waited for and no lock is kept: the locks are looked at again and again, for a second at
+most, and who works lets go of them many times in that. To be called before this process opens
+the database, as what it has open itself cannot be asked (`_sharing`).
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeAlias
+
+from . import _filesystem, _fork, _sharing
+from ._filesystem import Identity
+from ._finding import Finding
+from ._opening import WAL_LIMIT_BYTES
+from ._processes import HeldLock, described, held_locks, is_stopped, way_out
+
+__all__ = ["grown_log", "held"]
+
+_LOOKING_SECONDS: Final = 1.0
+_NAP_SECONDS: Final = 0.002
+
+# Length and start of locks in a -shm (https://www.sqlite.org/walformat.html section 2.3): of who
+# writes, and of those who read.
+_WRITER: Final = (1, 120)
+_READERS: Final = (5, 123)
+
+# Of the bytes that who shuts everybody out locks in a database: PENDING_BYTE and what follows it.
+_DATABASE_LOCKS: Final = (512, 0x40000000)
+
+# A log starts again when it has been written back, which commits do from 4 or 16 MiB on; so one
+# that has grown to many times that is hindered.
+_LARGE_LOG_BYTES: Final = 16 * WAL_LIMIT_BYTES
+
+Stamp: TypeAlias = tuple[int, ...] | None
+Holders: TypeAlias = frozenset[tuple[int, Stamp]]
+Question: TypeAlias = Callable[[Sequence[HeldLock]], set[int]]
+
+
+def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterator[Finding]:
+    """Find locks that one process holds all the time, without writing anything.
+
+    Args:
+        path: of the database.
+        identity: of the database.
+        progress: is called now and then.
+    """
+    lock, shm = f"{path}.lock", f"{path}-shm"
+    questions: dict[str, Question] = {
+        "the write lock": partial(_flock_holders, lock),
+        "a writing transaction open": partial(_writers, shm),
+        "the whole database locked": partial(_excluders, identity),
+    }
+    start = time.monotonic()
+    holders = _lasting(path, questions, progress)
+    seconds = time.monotonic() - start
+    # A worker that is stopped in the middle of a commit holds the first two.
+    seen: set[int] = set()
+    for what, found in holders.items():
+        is_flock = what == "the write lock"
+        file = _filesystem.identity(lock if is_flock else shm)
+        for process, _ in sorted(found, key=lambda holder: holder[0]):
+            if process in seen:
+                continue
+            seen.add(process)
+            yield Finding(
+                "lock" if is_flock else "transaction",
+                f"{described(process)} has {'held ' if is_flock else 'kept '}{what} for at least "
+                f"{seconds:.1f} s, and every writer waits for it{_last_write(path)}",
+                way_out(process, file),
+                lock if is_flock else path,
+            )
+
+
+def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
+    """Find a log that has become large, as readers keep it from being written back.
+
+    Args:
+        path: of the database, which is in use.
+        progress: is called now and then.
+    """
+    log, shm = f"{path}-wal", f"{path}-shm"
+    before = _log_at(log)
+    if before is None or before[1] <= _LARGE_LOG_BYTES:
+        return
+    readers = _lasting(None, {"readers": partial(_readers, shm)}, progress)["readers"]
+    after = _log_at(log)
+    if after is None or after[0] != before[0]:
+        return  # it has started again
+    size = (
+        f"the log is {after[1] / 2**20:.0f} MiB large, where {WAL_LIMIT_BYTES >> 20} MiB are usual"
+    )
+    for process, _ in sorted(readers, key=lambda holder: holder[0]):
+        yield Finding(
+            "log",
+            f"{size}: it cannot start again, as {described(process)} keeps a reading transaction "
+            "open",
+            way_out(process, _filesystem.identity(shm)),
+            log,
+        )
+    if not readers and after[1] > before[1]:
+        yield Finding(
+            "log",
+            f"{size}, and it grows: at any moment somebody is reading, if not for long",
+            "end programs beside the workers that read all the time, or restart the workers one "
+            "by one",
+            log,
+        )
+
+
+def _lasting(
+    path: str | None, questions: Mapping[str, Question], progress: Callable[[], None]
+) -> dict[str, Holders]:
+    """Return who holds each lock each time one looks, and writes nothing meanwhile."""
+    until = time.monotonic() + _LOOKING_SECONDS
+    holders: dict[str, Holders] = {}
+    while True:
+        locks, stamp = held_locks(), _stamp(path)
+        for what, question in questions.items():
+            now = frozenset(
+                (process, None if is_stopped(process) else stamp) for process in question(locks)
+            )
+            holders[what] = holders.get(what, now) & now
+        if time.monotonic() > until or not any(holders.values()):
+            return holders
+        progress()
+        time.sleep(_NAP_SECONDS)
+
+
+def _stamp(path: str | None) -> Stamp:
+    # Of who writes on and on it is only by chance that he is never seen without the lock.
+    try:
+        found = os.stat(f"{path}-wal") if path else None
+    except FileNotFoundError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if found else None
+
+
+def _flock_holders(lock: str, locks: Sequence[HeldLock]) -> set[int]:
+    identity = _filesystem.identity(lock)
+    if identity is None:
+        return set()
+    found = {each.process for each in locks if each.is_flock and each.is_on(identity)}
+    return found or ({0} if _is_refused(lock) else set())
+
+
+def _is_refused(lock: str) -> bool:
+    # Who is not visible here, in another container, can only be noticed by trying. Shared, and
+    # let go of at once: a writer that tries in that moment naps for 0.1 ms.
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        return error.errno == errno.EWOULDBLOCK
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _writers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
+    return _holders_in(shm, _WRITER, locks)
+
+
+def _readers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
+    return _holders_in(shm, _READERS, locks)
+
+
+def _holders_in(shm: str, place: tuple[int, int], locks: Sequence[HeldLock]) -> set[int]:
+    identity = _filesystem.identity(shm)
+    if identity is None:
+        return set()
+    found = {
+        each.process
+        for each in locks
+        if not each.is_flock and each.covers(*place) and each.is_on(identity)
+    }
+    if not found:
+        with _fork.opening, contextlib.suppress(OSError):
+            holder = _sharing.lock_holder(shm, identity, place)
+            found = set() if holder is None else {holder}
+    return found - {os.getpid()}
+
+
+def _excluders(identity: Identity, locks: Sequence[HeldLock]) -> set[int]:
+    return {
+        each.process
+        for each in locks
+        if each.is_exclusive
+        and not each.is_flock
+        and each.covers(*_DATABASE_LOCKS)
+        and each.is_on(identity)
+    }
+
+
+def _last_write(path: str) -> str:
+    try:
+        seconds = time.time() - os.stat(f"{path}-wal").st_mtime
+    except OSError:
+        return ""
+    return f"; the last write was {max(0, seconds):.0f} s ago"
+
+
+def _log_at(log: str) -> tuple[bytes, int] | None:
+    """Return what changes when a log starts again, and its size in bytes."""
+    try:
+        with open(log, "rb") as file:
+            return file.read(32)[12:24], os.fstat(file.fileno()).st_size
+    except OSError:
+        return None

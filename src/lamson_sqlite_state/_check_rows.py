@@ -1,0 +1,210 @@
+"""A check's look at every row: whether calls can reach it, and read what it holds.
+
+The rows are read in the order of their key, some thousand at a time. Between two pages nothing
+is kept open, so that no log grows by it, and no more than one page is in memory.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from . import _schema
+from ._finding import Finding, command, shown
+from ._literals import is_literal
+from ._onlooker import Reader, all_rows
+
+__all__ = ["unreadable"]
+
+_PAGE_ROWS: Final = 2000
+_EXAMPLES: Final = 3
+
+# Clocks of one host are set back by an operator, or by a moment where they had run ahead.
+_FUTURE_MS: Final = 60_000
+
+# The kinds of a row's values, where they are not all what they have to be.
+_PAGE: Final = (
+    "SELECT sender, module, state, since, CASE"
+    " WHEN typeof(sender) = 'text' AND typeof(module) = 'text' AND typeof(state) = 'text'"
+    " AND typeof(since) = 'integer' THEN NULL"
+    " ELSE typeof(sender) || ' ' || typeof(module) || ' ' || typeof(state) || ' ' || typeof(since)"
+    " END FROM states {after} ORDER BY sender, module LIMIT ?5"
+)
+_AFTER: Final = (
+    "WHERE (sender, module) > ("
+    "CASE ?1 WHEN 'text' THEN CAST(?2 AS TEXT) ELSE ?2 END, "
+    "CASE ?3 WHEN 'text' THEN CAST(?4 AS TEXT) ELSE ?4 END)"
+)
+_FIRST_PAGE: Final = _PAGE.format(after="WHERE ?1 IS NULL")
+_NEXT_PAGE: Final = _PAGE.format(after=_AFTER)
+_COUNT: Final = "SELECT count(*) FROM states"
+
+_ALL_TEXT: Final = ("text", "text", "text", "integer")
+
+Row: TypeAlias = tuple[Any, Any, Any, Any, bytes | None]
+"""Texts and BLOBs are both bytes; what is which stands at the end, where not all is usual."""
+
+Value: TypeAlias = bytes | int | float
+Place: TypeAlias = tuple[str, Value, str, Value]
+"""Kind and value of a sender, kind and value of a module."""
+
+
+@dataclass
+class _Tally:
+    """The rows with one defect.
+
+    Attributes:
+        count: how many there are.
+        examples: the first of them: where they are, and what is wrong there.
+    """
+
+    count: int = 0
+    examples: list[tuple[Place, str]] = field(default_factory=list)
+
+    def add(self, place: Place, what: str) -> None:
+        self.count += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append((place, what))
+
+
+_KEY: Final = "whose key no call can have written"
+_STATE: Final = "whose state is no text"
+_EMPTY: Final = "whose state is empty, so that no function answers to it"
+_SINCE: Final = "whose since is no time that has been"
+
+
+def unreadable(
+    reader: Reader, path: str, prefix: tuple[str, ...], progress: Callable[[int, int], None]
+) -> Iterator[Finding]:
+    """Find rows that no call can reach, or that hold no state.
+
+    Args:
+        reader: of the store.
+        path: of the database.
+        prefix: what has to stand before a command that writes to the database.
+        progress: is called with how many rows have been read and there were in the beginning; it
+            may raise to end it.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    (total,) = reader.read(lambda connection: _schema.first_row(connection, _COUNT))
+    tallies: dict[str, _Tally] = {}
+    place: Place | None = None
+    done = 0
+    while True:
+        progress(done, total)
+        count, place, found = reader.read(partial(_page, after=place))
+        for defect, where, what in found:
+            tallies.setdefault(defect, _Tally()).add(where, what)
+        done += count
+        if count < _PAGE_ROWS:
+            break
+    progress(done, max(done, total))
+    for defect, tally in tallies.items():
+        yield _finding(defect, tally, path, prefix)
+
+
+def _page(
+    connection: sqlite3.Connection, after: Place | None
+) -> tuple[int, Place | None, list[tuple[str, Place, str]]]:
+    latest_ms = time.time_ns() // 1_000_000 + _FUTURE_MS
+    found: list[tuple[str, Place, str]] = []
+    sql, parameters = (_NEXT_PAGE, after) if after else (_FIRST_PAGE, (None,) * 4)
+    factory = connection.text_factory
+    connection.text_factory = bytes  # the driver stops at a text that is no UTF-8
+    try:
+        rows = all_rows(connection, sql, (*parameters, _PAGE_ROWS))
+    finally:
+        connection.text_factory = factory
+    for row in rows:
+        sender, module, state, since, kinds = row
+        is_plain = (
+            kinds is None
+            and sender.isascii()
+            and module.isascii()
+            and state.isascii()
+            and state
+            and 0 <= since <= latest_ms
+        )
+        if not is_plain:
+            found.extend(_judged(row, latest_ms))
+    return len(rows), _place(rows[-1]) if rows else after, found
+
+
+def _kinds(row: Row) -> tuple[str, ...]:
+    return _ALL_TEXT if row[4] is None else tuple(row[4].decode().split())
+
+
+def _place(row: Row) -> Place:
+    kinds = _kinds(row)
+    return kinds[0], row[0], kinds[1], row[1]
+
+
+def _judged(row: Row, latest_ms: int) -> Iterator[tuple[str, Place, str]]:
+    kinds, place = _kinds(row), _place(row)
+    sender, module, state, since, _ = row
+    for column, kind, value in (("sender", kinds[0], sender), ("module", kinds[1], module)):
+        if kind == "text":
+            if not _is_utf8(value):
+                yield _KEY, place, f"its {column} is no UTF-8"
+        elif kind != "blob":
+            yield _KEY, place, f"its {column} is of the kind {kind}"
+        elif not (isinstance(value, bytes) and is_literal(value)):
+            yield _KEY, place, f"its {column} is a BLOB, but no literal as it is written"
+    if kinds[2] != "text":
+        yield _STATE, place, f"it is of the kind {kinds[2]}"
+    elif not state:
+        yield _EMPTY, place, ""
+    elif not _is_utf8(state):
+        yield _STATE, place, f"it is no UTF-8: {state!r}"
+    if kinds[3] != "integer":
+        yield _SINCE, place, f"it is of the kind {kinds[3]}"
+    elif not isinstance(since, int) or not 0 <= since <= latest_ms:
+        yield _SINCE, place, f"it is {since}"
+
+
+def _is_utf8(value: Value) -> bool:
+    try:
+        return isinstance(value, bytes) and value.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _finding(defect: str, tally: _Tally, path: str, prefix: tuple[str, ...]) -> Finding:
+    examples = "; ".join(
+        f"module {_printed(*place[2:])}, sender {_printed(*place[:2])}" + f" ({what})" * bool(what)
+        for place, what in tally.examples
+    )
+    rows = "1 row" if tally.count == 1 else f"{tally.count:,} rows"
+    which = "" if tally.count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
+    pairs = ", ".join(f"({_sql(*place[:2])}, {_sql(*place[2:])})" for place, _ in tally.examples)
+    where = f"WHERE (sender, module) IN (VALUES {pairs})"
+    if defect == _SINCE:
+        done, deed = "count from now on", "UPDATE states SET since = strftime('%s') * 1000"
+    else:
+        done, deed = "forget them", "DELETE FROM states"
+    return Finding(
+        "rows",
+        f"{rows} {defect}: {shown(examples)}",
+        f"{done}{which}: {command(*prefix, 'sqlite3', path, f'{deed} {where}')}",
+        path,
+    )
+
+
+def _printed(kind: str, value: Value) -> str:
+    if kind == "text" and isinstance(value, bytes):
+        text = value.decode(errors="surrogateescape")
+        return repr(text) if _is_utf8(value) else repr(value)
+    return f"BLOB {value!r}" if kind == "blob" else repr(value)
+
+
+def _sql(kind: str, value: Value) -> str:
+    if not isinstance(value, bytes):
+        return repr(value)
+    text = value.decode("ascii", errors="replace")
+    if kind == "text" and text.isascii() and text.isprintable():
+        return "'" + text.replace("'", "''") + "'"
+    return f"CAST(x'{value.hex()}' AS TEXT)" if kind == "text" else f"x'{value.hex()}'"

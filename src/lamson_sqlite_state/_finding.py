@@ -1,0 +1,57 @@
+"""What a check has found: one defect, in one line each what it is and what to do about it."""
+
+import os
+import shlex
+from dataclasses import dataclass
+
+__all__ = ["Finding", "command", "from_message", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about a store that is not as it should be.
+
+    All texts are one printable line each, whatever names the files and the senders have.
+
+    Attributes:
+        subject: the kind, a word or two that stay the same from release to release: "integrity",
+            "schema", "rows", "hard links", "permissions", "owner", "file system", "lock",
+            "transaction", "log", "side files", "versions" or "SQLite".
+        problem: what is wrong, with numbers, names and processes.
+        remedy: what to do about it; commands are quoted for a shell.
+        path: the file it is about, absolute.
+    """
+
+    subject: str
+    problem: str
+    remedy: str
+    path: str
+
+
+def shown(text: str) -> str:
+    """Return a text as it can be printed on one line: as it is, or as a Python literal."""
+    return text if text.isprintable() else repr(text)
+
+
+def command(*words: str) -> str:
+    """Return a command line for a POSIX shell, or for bash where a name holds odd bytes."""
+    return " ".join(
+        shlex.quote(word)
+        if word.isprintable()
+        else "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"
+        for word in words
+    )
+
+
+def from_message(subject: str, message: str, path: str) -> Finding:
+    """Return a finding that says what an error of this package says.
+
+    Args:
+        subject: of the finding.
+        message: the error's, problem and remedy in one.
+        path: the error's.
+    """
+    problem, _, remedy = message.rpartition(": ")
+    if not problem or message.startswith("SQLite says") or remedy.count("(") != remedy.count(")"):
+        problem, remedy = message, "look at the file with the sqlite3 shell, or restore a backup"
+    return Finding(subject, shown(problem), shown(remedy), path)

@@ -1,0 +1,195 @@
+"""A store that is only looked at: read by whoever asks, and left as it was found."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Any, Final, Self, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from . import _filesystem, _schema, _sharing
+from ._database import Database
+from ._filesystem import Identity
+from ._sharing import SHARED_LOCKS, Connection
+from ._sqlite_errors import OPENING_SECONDS, NotNow, translated
+from ._states import States
+from ._store import Store
+from .errors import LockTimeout, StorageError
+
+__all__ = ["Copy", "Onlooker", "Reader", "all_rows", "is_switched", "no_store", "patiently"]
+
+T = TypeVar("T")
+
+Work: TypeAlias = Callable[[sqlite3.Connection], T]
+
+_TIMEOUT_SECONDS: Final = 1.0
+
+_TICK_SECONDS: Final = 0.1
+
+# Where a database's header says whether it is written through a log: 2, or 1 where it is not.
+_WRITE_VERSION: Final = 18
+
+
+class Onlooker(Store):
+    """A store from which nothing is read but what is asked for, and to which nothing is written.
+
+    Args:
+        path: an existing file.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, timeout=_TIMEOUT_SECONDS, cache_size=0)
+
+    def read(self, work: "Work[T]") -> T:
+        """Return what ``work`` returns for a connection to the file that has the name now.
+
+        Args:
+            work: leaves no statement half read. It may be called again.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        return self._call(self._run, work)
+
+    def _run(self, _states: States, work: "Work[T]") -> T:
+        database = self._database
+        assert database is not None  # noqa: S101 - there are states, so it is there
+        try:
+            while True:
+                connection = database.look()
+                try:
+                    return work(connection)
+                except sqlite3.ProgrammingError:
+                    database.reopen_if_closed(connection)
+        except (sqlite3.Error, OSError) as error:
+            database.raise_ours(error, is_writing=False)
+
+    def _resolved(self) -> States:
+        database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
+        self._database, self._states = database, States(database, self._synchronous)
+        return self._states
+
+
+class _LookedAt(Database):
+    """The file of an onlooker: neither created nor mended, and its log is not written back."""
+
+    def _new_connection(self, identity: Identity) -> Connection:
+        # The last connection to close deletes the log, and writes it back before; but not one
+        # that may only read. Where others use the database they do it, else nobody is to: what
+        # a crash has left stays as it is. Without a log there is nothing to keep, and a
+        # connection that may only read would leave one.
+        is_left_over = (
+            os.path.lexists(f"{self.path}-wal")
+            and _sharing.side_files_here(identity) is None
+            and _sharing.lock_holder(self.path, identity, SHARED_LOCKS) is None
+        )
+        return Connection.to(self.path, is_read_only=is_left_over)
+
+    def _mend_under_lock(self) -> None:
+        if _filesystem.identity(self.path) is None:
+            raise no_store(self.path)
+        raise NotNow("the store is being made, mended or replaced", OPENING_SECONDS)
+
+
+class Copy:
+    """A store that nobody has opened since it was copied, so that it has no log yet.
+
+    Opening it as a store would switch it to its log. So it is read without, and only ever for
+    one question at a time.
+
+    Args:
+        path: an existing file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def read(self, work: "Work[T]") -> T:
+        """Do as `Onlooker.read`."""
+        with closing(
+            sqlite3.connect(
+                f"file:{quote(os.fsencode(self._path))}?mode=ro",
+                uri=True,
+                timeout=_TIMEOUT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        ) as connection:
+            try:
+                connection.execute("PRAGMA trusted_schema = OFF")
+                _schema.is_sound(connection, self._path)
+                return work(connection)
+            except sqlite3.Error as error:
+                ours = translated(error, self._path, is_writing=False)
+                if isinstance(ours, NotNow):
+                    ours = LockTimeout(f"{ours.culprit}: end that program", self._path)
+                raise ours from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pass
+
+
+Reader: TypeAlias = Onlooker | Copy
+"""What a store can be read through."""
+
+
+def is_switched(path: str, identity: Identity) -> bool:
+    """Whether a database is written through a log, as each store is from its first use on."""
+    try:
+        header = _sharing.header_of(path, identity)
+    except OSError:
+        header = None
+    return header is None or header[_WRITE_VERSION : _WRITE_VERSION + 1] != b"\x01"
+
+
+def no_store(path: str) -> StorageError:
+    """Return what to raise where there is no file."""
+    return StorageError("there is no store here: give the path of one", path)
+
+
+def all_rows(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()
+) -> list[Any]:
+    """Return all rows of a query, in one call into C: as `_schema.first_row`, for its reason."""
+    return list(chain.from_iterable(map(connection.execute, (sql,), (parameters,))))
+
+
+def patiently(connection: sqlite3.Connection, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
+    """Return all rows of a query that takes long; an exception in this thread ends it at once.
+
+    It runs in a thread of its own, as signals are handled only between two steps of Python: a
+    query of a second would keep Ctrl-C waiting that long. (A progress handler would be asked
+    meanwhile, but the driver swallows what is raised in it.)
+
+    Args:
+        connection: used by nobody else meanwhile.
+        sql: the query.
+        meanwhile: is called ten times a second.
+    """
+    rows: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            rows.extend(all_rows(connection, sql))
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    try:
+        thread.start()
+        while thread.is_alive():
+            thread.join(_TICK_SECONDS)
+            meanwhile()
+    finally:
+        while thread.is_alive():
+            connection.interrupt()  # again, as it may only be about to start
+            thread.join(_TICK_SECONDS)
+    for error in errors:
+        raise error
+    return rows
