@@ -1,6 +1,8 @@
 """Whether all is well with a store, and what is to be done where it is not."""
 
 import os
+import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
@@ -80,7 +82,7 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     path = onlooker.path
     progress("files", 0, None)
     found = os.stat(path)
-    is_several_files = found.st_nlink > 1
+    is_several_files = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
     if not is_several_files:
         try:
             _filesystem.database_at(path)
@@ -93,11 +95,14 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     journals = list(_check_side_files.hot_journal(path))
     yield from journals
     progress("locks", 0, None)
-    yield from _check_locks.held(path, identity, lambda: progress("locks", 0, None))
+    held = list(_check_locks.held(path, identity, lambda: progress("locks", 0, None)))
+    yield from held
     if is_in_use:
         yield from _check_locks.grown_log(path, lambda: progress("locks", 0, None))
     if journals or is_several_files:
         return  # opening it would do harm
+    if any(_check_locks.WHOLE_DATABASE in finding.problem for finding in held):
+        return  # and keeps readers out; nor has it to have an index that others could use
     if not found.st_size:
         yield Finding(
             "schema",
@@ -156,7 +161,10 @@ def _about_contents(
     except SchemaTooNew as error:
         yield from_message("schema", error.message, path)
     except NotAStateFile as error:
-        yield from_message("integrity", error.message, path)
+        if isinstance(error.__cause__, sqlite3.Error) and "damaged" in error.message:
+            yield _check_database.damaged(path, error.message.partition(": ")[0])
+        else:
+            yield from_message("integrity", error.message, path)
     except LockTimeout as error:
         yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
     except StorageError as error:

@@ -10,7 +10,7 @@ from . import _schema
 from ._finding import Finding, command, shown
 from ._onlooker import Reader, all_rows, patiently
 
-__all__ = ["defects", "has_pages_in_order", "oddities"]
+__all__ = ["damaged", "defects", "has_pages_in_order", "oddities"]
 
 _MOST_MESSAGES: Final = 10
 
@@ -61,13 +61,19 @@ def defects(reader: Reader, path: str, meanwhile: Callable[[], None]) -> Iterato
         count = f"{len(messages)} defects" if len(messages) > 1 else "a defect"
         if len(messages) == _MOST_MESSAGES:
             count = f"{_MOST_MESSAGES} defects or more"
-        yield Finding(
-            "integrity",
-            f"the database is damaged, SQLite finds {count}: {shown(messages[0])}",
-            "restore a backup, or save what can be read: "
-            f"{command('sqlite3', path, '.recover')} | {command('sqlite3', f'{path}.recovered')}",
-            path,
-        )
+        yield damaged(path, f"the database is damaged, SQLite finds {count}: {messages[0]}")
+
+
+def damaged(path: str, problem: str) -> Finding:
+    """Return the finding that a database is damaged, with the commands that save what is left."""
+    return Finding(
+        "integrity",
+        shown(problem),
+        # Debian's shell, for one, is built without what its .recover needs (sqlite_dbpage).
+        "restore a backup, or save what can be read with a shell of sqlite.org's: "
+        f"{command('sqlite3', path, '.recover')} | {command('sqlite3', f'{path}.recovered')}",
+        path,
+    )
 
 
 def oddities(reader: Reader, path: str) -> Iterator[Finding]:

@@ -20,7 +20,12 @@ from ._finding import Finding
 from ._opening import WAL_LIMIT_BYTES
 from ._processes import HeldLock, described, held_locks, is_stopped, way_out
 
-__all__ = ["grown_log", "held"]
+__all__ = ["WHOLE_DATABASE", "grown_log", "held"]
+
+# What a process does that keeps even readers out.
+WHOLE_DATABASE: Final = "locked the whole database"
+
+_WRITE_LOCK: Final = "held the write lock"
 
 _LOOKING_SECONDS: Final = 1.0
 _NAP_SECONDS: Final = 0.002
@@ -52,9 +57,9 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
     """
     lock, shm = f"{path}.lock", f"{path}-shm"
     questions: dict[str, Question] = {
-        "the write lock": partial(_flock_holders, lock),
-        "a writing transaction open": partial(_writers, shm),
-        "the whole database locked": partial(_excluders, identity),
+        _WRITE_LOCK: partial(_flock_holders, lock),
+        "kept a writing transaction open": partial(_writers, shm),
+        WHOLE_DATABASE: partial(_excluders, identity),
     }
     start = time.monotonic()
     holders = _lasting(path, questions, progress)
@@ -62,7 +67,7 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
     # A worker that is stopped in the middle of a commit holds the first two.
     seen: set[int] = set()
     for what, found in holders.items():
-        is_flock = what == "the write lock"
+        is_flock = what == _WRITE_LOCK
         file = _filesystem.identity(lock if is_flock else shm)
         for process, _ in sorted(found, key=lambda holder: holder[0]):
             if process in seen:
@@ -70,7 +75,7 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
             seen.add(process)
             yield Finding(
                 "lock" if is_flock else "transaction",
-                f"{described(process)} has {'held ' if is_flock else 'kept '}{what} for at least "
+                f"{described(process)} has {what} for at least "
                 f"{seconds:.1f} s, and every writer waits for it{_last_write(path)}",
                 way_out(process, file),
                 lock if is_flock else path,
@@ -85,17 +90,22 @@ def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
         progress: is called now and then.
     """
     log, shm = f"{path}-wal", f"{path}-shm"
-    before = _log_at(log)
-    if before is None or before[1] <= _LARGE_LOG_BYTES:
+    before = after = _log_at(log)
+    if before is None or after is None or before[1] <= _LARGE_LOG_BYTES:
         return
-    readers = _lasting(None, {"readers": partial(_readers, shm)}, progress)["readers"]
-    after = _log_at(log)
-    if after is None or after[0] != before[0]:
-        return  # it has started again
+    until = time.monotonic() + _LOOKING_SECONDS
+    readers = _readers(shm, held_locks())
+    while time.monotonic() < until:
+        progress()
+        time.sleep(_NAP_SECONDS)
+        readers &= _readers(shm, held_locks())
+        after = _log_at(log)
+        if after is None or after[0] != before[0]:
+            return  # it has started again
     size = (
         f"the log is {after[1] / 2**20:.0f} MiB large, where {WAL_LIMIT_BYTES >> 20} MiB are usual"
     )
-    for process, _ in sorted(readers, key=lambda holder: holder[0]):
+    for process in sorted(readers):
         yield Finding(
             "log",
             f"{size}: it cannot start again, as {described(process)} keeps a reading transaction "
@@ -114,7 +124,7 @@ def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
 
 
 def _lasting(
-    path: str | None, questions: Mapping[str, Question], progress: Callable[[], None]
+    path: str, questions: Mapping[str, Question], progress: Callable[[], None]
 ) -> dict[str, Holders]:
     """Return who holds each lock each time one looks, and writes nothing meanwhile."""
     until = time.monotonic() + _LOOKING_SECONDS
@@ -132,13 +142,13 @@ def _lasting(
         time.sleep(_NAP_SECONDS)
 
 
-def _stamp(path: str | None) -> Stamp:
+def _stamp(path: str) -> Stamp:
     # Of who writes on and on it is only by chance that he is never seen without the lock.
     try:
-        found = os.stat(f"{path}-wal") if path else None
+        found = os.stat(f"{path}-wal")
     except FileNotFoundError:
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if found else None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _flock_holders(lock: str, locks: Sequence[HeldLock]) -> set[int]:
