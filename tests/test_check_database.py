@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _schema
+from lamson_sqlite_state import SQLiteStorage, _check_database, _opening, _schema
 from lamson_sqlite_state._check import check
+from lamson_sqlite_state._sqlite_errors import NotNow
 
 from .actors import Actor
 from .checking import NEEDS_LINUX, carry_out, make_store, only, states_of_files
@@ -232,6 +234,28 @@ def test_a_database_replaced_under_a_process_is_found_and_mended_by_its_next_cal
     let_readers_notice(first)
     assert first.get("m", "ann") == "B1"
     assert check(path) == []
+
+
+def test_what_only_looks_like_a_mishap_for_a_moment_is_none(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is just opening or closing the database has not both side files."""
+    make_store(path)
+    refuse, asked = _opening.refuse_unsafe, []
+
+    def refuse_at_first(*arguments: Any, **options: Any) -> None:
+        asked.append(arguments)
+        if len(asked) < 3:
+            raise NotNow("somebody comes and goes")
+        refuse(*arguments, **options)
+
+    monkeypatch.setattr(_opening, "refuse_unsafe", refuse_at_first)
+    assert check(path) == []
+
+
+def test_what_newer_versions_of_sqlite_say_of_values_is_left_to_the_rows() -> None:
+    for message in ("TEXT value in states.since", "non-INTEGER value in states.since"):
+        assert _check_database._ABOUT_VALUES.match(message)
 
 
 def test_a_journal_that_would_be_written_into_the_database_is_found_and_not_used(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _check_files, _filesystem
+from lamson_sqlite_state import SQLiteStorage, _check, _check_files, _filesystem
 from lamson_sqlite_state._check import check
 
 from .actors import Actor
@@ -117,6 +117,17 @@ class TestPermissions:
         assert (finding.subject, finding.path) == ("permissions", f"{path}.versions")
         carry_out(finding.remedy)
         assert check(path) == []
+
+
+def test_what_is_mended_a_moment_later_is_none(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite, as root, gives a file to its owner only when it has created it."""
+    os.chmod(path, 0o604)
+
+    def mend(_seconds: float) -> None:
+        os.chmod(path, 0o600)
+
+    monkeypatch.setattr(_check.time, "sleep", mend)
+    assert check(path) == []
 
 
 class TestDirectory:

@@ -103,6 +103,21 @@ class TestWriteLock:
             carry_out(finding.remedy)
         assert check(path) == []
 
+    def test_of_a_stopped_process_is_found_though_another_program_writes(self, path: str) -> None:
+        """Who is past the lock moves the log on, but the holder does not move."""
+        with at_work(hold_the_lock(path)) as child, closing(sqlite3.connect(path)) as tool:
+            tool.isolation_level = None
+            os.kill(child.pid, signal.SIGSTOP)
+            os.waitpid(child.pid, os.WUNTRACED)
+
+            def write(what: str, _done: int, _total: int | None) -> None:
+                if what == "locks":
+                    tool.execute("UPDATE states SET state = 'B' || (random() % 1000)")
+
+            found = check(path, progress=write)
+            os.kill(child.pid, signal.SIGCONT)
+        assert [each.subject for each in found] == ["lock"]
+
     def test_that_is_kept_is_found_beside_a_worker_that_has_the_store_open(
         self, path: str, first: Actor
     ) -> None:
