@@ -41,7 +41,7 @@ class Shelf:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._reader = open_shelf(os.fsdecode(path))
+        self._reader = open_shelf(os.fspath(path))
         self.kind: Final = self._reader.kind
         self.files: Final = self._reader.files
 

@@ -53,7 +53,7 @@ class Dumb:
         repeated = self._maybe_repeated()
         last: dict[bytes, bytes] = {}
         for line in self._lines():
-            key = line.rpartition(b", (")[0]
+            key = _key_part(line)
             if hash(key) in repeated:
                 last[key] = line
             else:
@@ -73,7 +73,7 @@ class Dumb:
         bits = 8 * len(seen)
         repeated = set()
         for line in self._lines():
-            hashed = hash(line.rpartition(b", (")[0])
+            hashed = hash(_key_part(line))
             byte, bit = divmod(hashed % bits, 8)
             if seen[byte] >> bit & 1:
                 repeated.add(hashed)
@@ -113,6 +113,10 @@ class Dumb:
         if self._unread < 0:
             raise damaged("its values overlap", self._values.path)
         return key, self._values.read(offset, length)
+
+
+def _key_part(line: bytes) -> bytes:
+    return line.rpartition(b", (")[0] or line
 
 
 def _key(literal: bytes) -> bytes | None:

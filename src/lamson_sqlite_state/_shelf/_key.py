@@ -53,7 +53,8 @@ def pair(raw: bytes) -> tuple[object, object]:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise Unreadable("its key is not UTF-8") from error
-    if not _WHOLE.fullmatch(text) or len(_STRING.sub("", text)) > _MOST_BETWEEN_STRINGS:
+    between = _STRING.sub("", text)
+    if not _WHOLE.fullmatch(text) or len(between) > _MOST_BETWEEN_STRINGS:
         raise Unreadable("its key is not a list of a module and a sender")
     try:
         tree = ast.parse(text, mode="eval")
@@ -62,6 +63,8 @@ def pair(raw: bytes) -> tuple[object, object]:
         module, sender = ast.literal_eval(tree)
         column_value(module)
         column_value(sender)
+        if "j" in between and repr([module, sender]) != text:
+            raise ValueError("the repr of a complex number may be read as another (-0j)")
     except UnicodeError as error:
         raise Unreadable("its key holds bytes of Python 2 that are not UTF-8") from error
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
