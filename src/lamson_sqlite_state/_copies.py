@@ -3,15 +3,15 @@
 import contextlib
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from . import _filesystem, _rows, _schema, _sharing
 from ._existing import ExistingStorage
+from ._onlooker import patiently
 from ._row import RawRow
 from ._rows import Progress, Where
 from ._schema import first_row
@@ -33,8 +33,6 @@ _ON_CONFLICT: Final = (
     " WHERE (state <> excluded.state OR since <> excluded.since)"
     " AND NOT since BETWEEN ? AND ?"
 )
-
-T = TypeVar("T")
 
 
 class Backup(NamedTuple):
@@ -225,9 +223,7 @@ def _refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
     _schema.is_sound(copy, path)
     if not _schema.is_ours(copy):
         raise NoStore("this is an empty database: give the path of a copy", path)
-    problem, *_ = _interruptibly(
-        copy, lambda: list(map(str, first_row(copy, "PRAGMA integrity_check(1)")))
-    )
+    ((problem,),) = patiently(copy, "PRAGMA integrity_check(1)", lambda: None)
     if problem != "ok":
         raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)
 
@@ -270,30 +266,6 @@ def _as_ours(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translated(error, path, is_writing=False) from error
-
-
-def _interruptibly(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    """Do a long work of SQLite's in another thread, so that a Ctrl-C need not wait for its end."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        thread.join()
-    except BaseException:
-        connection.interrupt()
-        thread.join()
-        raise
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def _give_name(unfinished: str, target: str, *, overwrite: bool) -> None:

@@ -2,24 +2,41 @@
 
 import ast
 import warnings
+from typing import Final
 
 from ._keys import column_value
 
-__all__ = ["is_literal"]
+__all__ = ["is_literal", "key_of_literal"]
 
 
-def is_literal(column: bytes) -> bool:
-    """Whether a BLOB is what `column_value` makes of some key, so that a call can reach its row.
+# A key is as long as its sender made it, and to parse one takes a hundred times its memory.
+_LONGEST: Final = 1_000_000
 
-    Nothing in it is executed.
+
+def key_of_literal(text: str) -> object:
+    """Return the key that a text is the literal of. Nothing in it is executed.
+
+    Raises:
+        ValueError: it is none, or that of something that is no key.
     """
+    if len(text) > _LONGEST:
+        raise ValueError("a literal as long is not read")
     try:
-        text = column.decode("ascii")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a backslash too many
             body = ast.parse(text, mode="eval").body
-        return column_value(_value(body, text)) == column
-    except (UnicodeDecodeError, SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+        key = _value(body, text)
+        column_value(key)
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(str(error)) from error
+    return key
+
+
+def is_literal(column: bytes) -> bool:
+    """Whether a BLOB is what `column_value` makes of some key, so that a call can reach its row."""
+    try:
+        return column_value(key_of_literal(column.decode("ascii"))) == column
+    except ValueError:  # or UnicodeDecodeError, which is one
         return False
 
 

@@ -16,7 +16,7 @@ from ._sharing import SHARED_LOCKS, Connection
 from ._sqlite_errors import OPENING_SECONDS, NotNow, translated
 from ._states import States
 from ._store import Store
-from .errors import LockTimeout, StorageError
+from .errors import LockTimeout, NoStore, StorageError
 
 __all__ = ["Copy", "Onlooker", "Reader", "all_rows", "is_switched", "no_store", "patiently"]
 
@@ -51,20 +51,7 @@ class Onlooker(Store):
         Raises:
             StorageError: the file cannot be read.
         """
-        return self._call(self._run, work)
-
-    def _run(self, _states: States, work: "Work[T]") -> T:
-        database = self._database
-        assert database is not None  # noqa: S101 - there are states, so it is there
-        try:
-            while True:
-                connection = database.look()
-                try:
-                    return work(connection)
-                except sqlite3.ProgrammingError:
-                    database.reopen_if_closed(connection)
-        except (sqlite3.Error, OSError) as error:
-            database.raise_ours(error, is_writing=False)
+        return self._call(lambda states: states.database.read(work))
 
     def _resolved(self) -> States:
         database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
@@ -149,7 +136,7 @@ def is_switched(path: str, identity: Identity) -> bool:
 
 def no_store(path: str) -> StorageError:
     """Return what to raise where there is no file."""
-    return StorageError("there is no store here: give the path of one", path)
+    return NoStore("no such file: give the path of a store", path)
 
 
 def all_rows(

@@ -5,12 +5,11 @@ A key that is plain text is shown as it is. Any other is shown as a Python liter
 or begins or ends with a space. What is shown is also what is accepted.
 """
 
-import ast
 import re
-import warnings
 from typing import Final, NamedTuple, TypeAlias
 
 from ._keys import column_value
+from ._literals import is_literal, key_of_literal
 from .errors import NotAStateFile
 
 __all__ = [
@@ -29,18 +28,12 @@ RawRow: TypeAlias = tuple[str | bytes, str | bytes, str, int]
 
 # How a literal may begin. Nearly no address does, and no name of a module.
 _MAY_BE_LITERAL: Final = re.compile(
-    r"""\s* (?: ['"(\d+\-.] | (?: [bu] | b?r | rb ) ['"] | (?: None|True|False ) \s*\Z )""",
+    r"""\s* (?: ['"(\d+\-.] | (?: [bu] | b?r | rb ) ['"] | (?: None|True|False|inf|nan ) \s*\Z )""",
     re.IGNORECASE | re.VERBOSE,
 )
 
 # An address, or a name: what is no literal at first sight.
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*@[A-Za-z0-9_.-]+\Z")
-
-# Keys that Python writes as no literal.
-_ODD_NUMBERS: Final = frozenset({b"inf", b"-inf", b"nan"})
-
-# A key is as long as its sender made it, and to read one as Python takes many times its memory.
-_LONGEST_LITERAL: Final = 1_000_000
 
 
 class Row(NamedTuple):
@@ -92,12 +85,8 @@ def key_of_column(value: object, path: str) -> object:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, bytes):
-        if value in _ODD_NUMBERS:
-            return float(value)
-        found = _literal(value.decode("ascii", "replace"))
-        if found is not None and column_value(found[0]) == value:
-            return found[0]
+    if isinstance(value, bytes) and is_literal(value):
+        return key_of_literal(value.decode("ascii"))
     raise NotAStateFile(
         f"it holds a key that no store has written ({value!r:.80}): lamson-state check lists them",
         path,
@@ -146,13 +135,9 @@ def state_of_text(text: str) -> str:
 
 
 def _literal(text: str) -> tuple[object, bool] | None:
-    if not _MAY_BE_LITERAL.match(text) or len(text) > _LONGEST_LITERAL:
+    if not _MAY_BE_LITERAL.match(text):
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes and numbers in what somebody sent
-            found: object = ast.literal_eval(text)
-        column_value(found)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return key_of_literal(text.strip()), True
+    except ValueError:
         return None
-    return found, True

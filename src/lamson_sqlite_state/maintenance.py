@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from . import _rows, _schema
+from ._check import Finding, check
 from ._copies import Backup, Restored, backup, restore
 from ._counting import Files, Limits, StateCount, Summary, count_states, summary
 from ._existing import ExistingStorage
@@ -37,6 +38,7 @@ __all__ = [
     "Backup",
     "ExistingStorage",
     "Files",
+    "Finding",
     "Limits",
     "Observation",
     "Only",
@@ -48,6 +50,7 @@ __all__ = [
     "StateCount",
     "Summary",
     "backup",
+    "check",
     "count_states",
     "find",
     "forget",
@@ -113,13 +116,13 @@ def find(store: SQLiteStorage, module: object, sender: object) -> Row | None:
     return row_of(found[0], store.path) if found else None
 
 
-def forget(store: SQLiteStorage, sender: object, module: object = ...) -> int:
+def forget(store: SQLiteStorage, sender: object, module: Only | None = None) -> int:
     """Remove the rows of a sender at one instant, so that his next mail starts at START.
 
     Args:
         store: whose.
         sender: whose rows.
-        module: in which module only; if it is left out, in all.
+        module: `Only` the one in this module; None for those in all.
 
     Returns:
         How many there were.
@@ -127,10 +130,10 @@ def forget(store: SQLiteStorage, sender: object, module: object = ...) -> int:
     Raises:
         TypeError: as ``set``.
     """
-    if module is ...:
+    if module is None:
         key = row_key("", sender)
         return store._call(States.write, key, "", _schema.FORGET_ALL, lambda _now: key[:1])
-    key = row_key(module, sender)
+    key = row_key(module.key, sender)
     return store._call(States.write, key, "", _schema.FORGET, lambda _now: key)
 
 

@@ -11,7 +11,7 @@ from .._keys import checked_state
 from .._row import key_of_text
 from .._selection import Only, Selection
 
-__all__ = ["AGE", "KEY", "PATTERN", "STATE", "chosen", "filters"]
+__all__ = ["AGE", "KEY", "ONLY_KEY", "PATTERN", "STATE", "chosen", "filters"]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -46,6 +46,13 @@ class _Pattern(click.ParamType["str | Only"]):
         return str(value)
 
 
+class _OnlyKey(_Key):
+    """A key that may be left out: None is one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Only:
+        return value if isinstance(value, Only) else Only(super().convert(value, param, ctx))
+
+
 class _State(click.ParamType[str]):
     name = "state"
 
@@ -71,6 +78,7 @@ class _Age(click.ParamType[int]):
 
 
 KEY: Final = _Key()
+ONLY_KEY: Final = _OnlyKey()
 PATTERN: Final = _Pattern()
 STATE: Final = _State()
 AGE: Final = _Age()

@@ -80,7 +80,7 @@ def lamson_state(context: click.Context, store: str | None, timeout: float) -> N
       2    the command, or a file given to it, is not as it should be
       3    the store could not be used
       130  interrupted; a second run does the rest
-    """
+    """  # noqa: D301 - Click wants the character itself
     session = context.ensure_object(Session)
     session.given_path, session.timeout_seconds = store, timeout
 
@@ -103,8 +103,13 @@ def run(arguments: Sequence[str] | None) -> int:
         )
     except click.Abort:
         raise KeyboardInterrupt from None
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return USAGE
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = context.command_path if context else "lamson-state"
+        print(f"{where}: {' '.join(error.format_message().split())}", file=sys.stderr)
         return USAGE
     except StorageError as error:
         print(f"lamson-state: {error}", file=sys.stderr)

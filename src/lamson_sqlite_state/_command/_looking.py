@@ -27,7 +27,7 @@ _RACE: Final = (
 )
 
 
-@click.command("summary")
+@click.command("summary", short_help="How many senders are in which state, and how the store is.")
 @with_session
 def summary(session: Session, printer: Printer) -> int:
     """Show how many senders are in which state, and how the store is.
@@ -45,7 +45,7 @@ def summary(session: Session, printer: Printer) -> int:
     return DONE
 
 
-@click.command("list")
+@click.command("list", short_help="Pairs, their states, and since when they are in them.")
 @filters
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many; 0 for all.")
 @click.option(
@@ -94,7 +94,7 @@ def list_rows(
     return DONE if printed else NOTHING
 
 
-@click.command("get")
+@click.command("get", short_help="The state of one pair.")
 @click.argument("module", type=KEY)
 @click.argument("sender", type=KEY)
 @with_session
@@ -117,7 +117,7 @@ def get(session: Session, printer: Printer, module: object, sender: object) -> i
     return DONE
 
 
-@click.command("check")
+@click.command("check", short_help="What may be wrong with the store, and how to mend it.")
 @with_session
 def check(session: Session, printer: Printer) -> int:
     """Look for all that may be wrong with the store, and say how to mend it.
@@ -127,7 +127,9 @@ def check(session: Session, printer: Printer) -> int:
     if there is a finding.
     """
     with printer.progress("checking") as progress:
-        findings = maintenance.check(session.path, progress=progress)
+        findings = maintenance.check(
+            session.path, progress=lambda _what, done, of: progress(done, of)
+        )
     if printer.is_json:
         printer.json([dataclasses.asdict(finding) for finding in findings])
     elif printer.is_table:

@@ -5,14 +5,15 @@ import click
 from .. import maintenance
 from .._row import shown_key, shown_state
 from ..cli import DONE, NOTHING
-from ._arguments import KEY, STATE, chosen, filters
+from ..maintenance import Only
+from ._arguments import KEY, ONLY_KEY, STATE, chosen, filters
 from ._printing import Printer, counts_as_objects, counts_table
 from ._session import Session, with_session
 
 __all__ = ["forget", "prune", "rename_state", "set_all", "set_state"]
 
 
-@click.command("set")
+@click.command("set", short_help="Give one pair a state.")
 @click.argument("module", type=KEY)
 @click.argument("sender", type=KEY)
 @click.argument("state", type=STATE)
@@ -36,7 +37,7 @@ def set_state(
     return DONE
 
 
-@click.command("set-all")
+@click.command("set-all", short_help="Give all pairs of a sender a state.")
 @click.argument("sender", type=KEY)
 @click.argument("state", type=STATE)
 @with_session
@@ -47,18 +48,18 @@ def set_all(session: Session, printer: Printer, sender: object, state: str) -> i
     return _done(printer, "matched", changed, f"Pairs in {shown_state(state)} now: {changed:,}.")
 
 
-@click.command("forget")
+@click.command("forget", short_help="Have a sender start anew.")
 @click.argument("sender", type=KEY)
-@click.option("--module", type=KEY, default=..., help="In this module only.")
+@click.option("--module", type=ONLY_KEY, help="In this module only.")
 @with_session
-def forget(session: Session, printer: Printer, sender: object, module: object) -> int:
+def forget(session: Session, printer: Printer, sender: object, module: Only | None) -> int:
     """Remove the states of a sender, so that his next mail starts at START."""
     with session.store() as store:
         removed = maintenance.forget(store, sender, module)
     return _done(printer, "removed", removed, f"Removed: {removed:,}.")
 
 
-@click.command("rename-state")
+@click.command("rename-state", short_help="Rename a state, as its handler was.")
 @click.argument("module", type=KEY)
 @click.argument("old", type=STATE)
 @click.argument("new", type=STATE)
@@ -76,7 +77,7 @@ def rename_state(session: Session, printer: Printer, module: object, old: str, n
     )
 
 
-@click.command("prune")
+@click.command("prune", short_help="Remove pairs by their state and age.")
 @filters
 @click.option("--yes", is_flag=True, help="Do it. Without this, only what would be done is shown.")
 @with_session

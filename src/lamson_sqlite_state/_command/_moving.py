@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import IO, cast
 
 import click
@@ -36,7 +36,7 @@ _FORMAT = click.option(
 )
 
 
-@click.command("import-shelve")
+@click.command("import-shelve", short_help="Take over a ShelveStorage.")
 @click.argument("shelf", metavar="PATH", type=click.Path())
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Write nothing; tell what would be.")
 @_ON_CONFLICT
@@ -76,7 +76,7 @@ def import_shelve(
     return _report(printer, done, is_dry_run=is_dry_run)
 
 
-@click.command("export")
+@click.command("export", short_help="Write pairs as JSON Lines or CSV.")
 @click.argument("target", metavar="[FILE]", type=click.Path(), default="-")
 @_FORMAT
 @filters
@@ -117,7 +117,7 @@ def export(
     return DONE if exported else NOTHING
 
 
-@click.command("import")
+@click.command("import", short_help="Read what export has written.")
 @click.argument("source", metavar="FILE", type=click.Path())
 @_FORMAT
 @_ON_CONFLICT
@@ -150,7 +150,7 @@ def import_rows(
     return _report(printer, done)
 
 
-@click.command("backup")
+@click.command("backup", short_help="Copy the store while workers run.")
 @click.argument("destination", metavar="DEST", type=click.Path())
 @click.option("--force", is_flag=True, help="Replace DEST if it is there.")
 @with_session
@@ -170,7 +170,7 @@ def backup(session: Session, printer: Printer, destination: str, *, force: bool)
     return DONE
 
 
-@click.command("restore")
+@click.command("restore", short_help="Give all pairs the states of a backup.")
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.option("--yes", is_flag=True, help="Don't ask, where a person could be asked.")
 @with_session
@@ -219,11 +219,10 @@ def _format(path: str, form: str | None) -> Format:
 
 @contextmanager
 def _input(source: str) -> Iterator[IO[bytes]]:
-    try:
-        opened = nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb")
-    except OSError as error:
-        raise click.UsageError(f"{source}: {error.strerror}") from error
-    with opened as file:
+    if source == "-":
+        yield sys.stdin.buffer
+        return
+    with open(source, "rb") as file:
         yield file
 
 

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 
@@ -21,7 +21,7 @@ _JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.
 
 
 class PipeClosed(Exception):
-    """Nobody reads the output any more. (Click would exit with 1 for a BrokenPipeError.)"""
+    """Nobody reads the output any more. For a BrokenPipeError, Click would exit with 1."""
 
 
 class Session:
@@ -92,4 +92,4 @@ def with_session(command: F) -> F:
         except BrokenPipeError as error:
             raise PipeClosed from error
 
-    return _JSON(called)
+    return cast("F", _JSON(called))

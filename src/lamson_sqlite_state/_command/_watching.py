@@ -30,7 +30,7 @@ _REST_PER_LOOK: Final = 4.0
 _FIRST_SECONDS: Final = 60.0
 
 
-@click.command("watch")
+@click.command("watch", short_help="A live screen of states and changes.")
 @click.option("--once", is_flag=True, help="Print it once.")
 @click.option(
     "--interval",
