@@ -74,6 +74,12 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
             f"input/output error ({_name(error)}), {outcome}: look at the disk and its free space",
             path,
         )
+    if "decode to UTF-8" in str(error):  # the driver's own, with no code of SQLite's
+        return NotAStateFile(
+            "it holds a text that is no UTF-8, which no store has written: lamson-state check "
+            "lists such rows",
+            path,
+        )
     if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
         return NotAStateFile(f"the table of states is not as it was made ({error})", path)
     return StorageError(f"SQLite says: {error} ({_name(error)})", path)

@@ -4,6 +4,7 @@ Its commands are in `_command`, which needs Click and Rich, the extra ``[cli]``.
 `maintenance` and `transfer`, which need neither.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: of the command; by default, those that the program was called with.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what this terminal has no letter for
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        _say("interrupted: what was done is done, and a second run does the rest")
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         from ._command import PipeClosed, run
     except ModuleNotFoundError as error:
@@ -45,9 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
-    except KeyboardInterrupt:
-        _say("interrupted: what was done is done, and a second run does the rest")
-        return INTERRUPTED
     return status
 
 

@@ -10,6 +10,7 @@ import click
 from .._keys import checked_state
 from .._row import key_of_text
 from .._selection import Only, Selection
+from ._completing import modules, states
 
 __all__ = ["AGE", "KEY", "ONLY_KEY", "PATTERN", "STATE", "chosen", "filters"]
 
@@ -88,9 +89,14 @@ def filters(command: F) -> F:
     """Give a command the options by which rows are chosen; see `chosen`."""
     for option in reversed(
         (
-            click.option("--module", type=PATTERN, help="Of this module; *, ? and [a-z] match."),
+            click.option(
+                "--module",
+                type=PATTERN,
+                shell_complete=modules,
+                help="Of this module; *, ? and [a-z] match.",
+            ),
             click.option("--sender", type=PATTERN, help="Of this sender; *, ? and [a-z] match."),
-            click.option("--state", type=STATE, help="In this state."),
+            click.option("--state", type=STATE, shell_complete=states, help="In this state."),
             click.option("--older-than", type=AGE, help="In it for longer than, say, 30d or 12h."),
             click.option("--newer-than", type=AGE, help="In it for less than that."),
         )

@@ -12,6 +12,7 @@ from .._row import shown_key, shown_state
 from ..cli import DONE, NOTHING
 from ..maintenance import ExistingStorage, Order, Summary
 from ._arguments import KEY, chosen, filters
+from ._completing import modules
 from ._printing import Printer, amount, counts_as_objects, counts_table, local_time, rows_table
 from ._session import Session, with_session
 
@@ -73,7 +74,10 @@ def list_rows(
     selection = chosen(**options)  # type: ignore[arg-type]
     is_cut = printer.is_table and limit is None
     limit = _SCREEN_ROWS + 1 if is_cut else limit or None
-    with session.store() as store, printer.progress("reading") as progress:
+    with (
+        session.store() as store,
+        printer.progress("reading", is_printing=not is_cut) as progress,
+    ):
         found = maintenance.rows(
             store,
             selection,
@@ -82,20 +86,19 @@ def list_rows(
             limit=limit,
             progress=progress,
         )
-        if is_cut:
-            some = list(found)
-            printed = printer.rows(some[:_SCREEN_ROWS])
-            if len(some) > _SCREEN_ROWS:
-                printer.note(f"these are the first {_SCREEN_ROWS:,}; --limit 0 shows all")
-        else:
-            printed = printer.rows(found)
+        some = list(found) if is_cut else ()
+        printed = 0 if is_cut else printer.rows(found)
+    if is_cut:
+        printed = printer.rows(some[:_SCREEN_ROWS])
+        if len(some) > _SCREEN_ROWS:
+            printer.note(f"these are the first {_SCREEN_ROWS:,}; --limit 0 shows all")
     if not printed:
         printer.note("nothing matched")
     return DONE if printed else NOTHING
 
 
 @click.command("get", short_help="The state of one pair.")
-@click.argument("module", type=KEY)
+@click.argument("module", type=KEY, shell_complete=modules)
 @click.argument("sender", type=KEY)
 @with_session
 def get(session: Session, printer: Printer, module: object, sender: object) -> int:

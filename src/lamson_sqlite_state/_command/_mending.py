@@ -7,6 +7,7 @@ from .._row import shown_key, shown_state
 from ..cli import DONE, NOTHING
 from ..maintenance import Only
 from ._arguments import KEY, ONLY_KEY, STATE, chosen, filters
+from ._completing import modules, states
 from ._printing import Printer, counts_as_objects, counts_table
 from ._session import Session, with_session
 
@@ -14,9 +15,9 @@ __all__ = ["forget", "prune", "rename_state", "set_all", "set_state"]
 
 
 @click.command("set", short_help="Give one pair a state.")
-@click.argument("module", type=KEY)
+@click.argument("module", type=KEY, shell_complete=modules)
 @click.argument("sender", type=KEY)
-@click.argument("state", type=STATE)
+@click.argument("state", type=STATE, shell_complete=states)
 @with_session
 def set_state(
     session: Session, printer: Printer, module: object, sender: object, state: str
@@ -39,7 +40,7 @@ def set_state(
 
 @click.command("set-all", short_help="Give all pairs of a sender a state.")
 @click.argument("sender", type=KEY)
-@click.argument("state", type=STATE)
+@click.argument("state", type=STATE, shell_complete=states)
 @with_session
 def set_all(session: Session, printer: Printer, sender: object, state: str) -> int:
     """Give every pair that a sender has, in any module, a state."""
@@ -50,7 +51,7 @@ def set_all(session: Session, printer: Printer, sender: object, state: str) -> i
 
 @click.command("forget", short_help="Have a sender start anew.")
 @click.argument("sender", type=KEY)
-@click.option("--module", type=ONLY_KEY, help="In this module only.")
+@click.option("--module", type=ONLY_KEY, shell_complete=modules, help="In this module only.")
 @with_session
 def forget(session: Session, printer: Printer, sender: object, module: Only | None) -> int:
     """Remove the states of a sender, so that his next mail starts at START."""
@@ -60,8 +61,8 @@ def forget(session: Session, printer: Printer, sender: object, module: Only | No
 
 
 @click.command("rename-state", short_help="Rename a state, as its handler was.")
-@click.argument("module", type=KEY)
-@click.argument("old", type=STATE)
+@click.argument("module", type=KEY, shell_complete=modules)
+@click.argument("old", type=STATE, shell_complete=states)
 @click.argument("new", type=STATE)
 @with_session
 def rename_state(session: Session, printer: Printer, module: object, old: str, new: str) -> int:

@@ -101,7 +101,7 @@ def export(
     with (
         session.store() as store,
         _output(target, force=force) as file,
-        printer.progress("exporting") as progress,
+        printer.progress("exporting", is_printing=target == "-") as progress,
     ):
         exported = transfer.export_rows(
             store,

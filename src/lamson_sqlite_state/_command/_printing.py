@@ -17,6 +17,7 @@ from rich.text import Text
 
 from .._json_lines import as_object, json_key
 from .._row import Row, shown_key, shown_state
+from .._rows import silent
 from ..maintenance import StateCount
 
 __all__ = [
@@ -101,8 +102,18 @@ class Printer:
         print(f"lamson-state: {text}", file=sys.stderr)
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
-        """Show how far a long work has come, on stderr, if that is a terminal."""
+    def progress(
+        self, what: str, *, is_printing: bool = False
+    ) -> Iterator[Callable[[int, int | None], None]]:
+        """Show how far a long work has come, on stderr, if that is a terminal.
+
+        Args:
+            what: the work.
+            is_printing: whether it prints its results meanwhile. On a terminal they would cross.
+        """
+        if is_printing and sys.stdout.isatty():
+            yield silent
+            return
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         bar = Progress(
             TextColumn("{task.description}"),
