@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format coverage bench bench-full stress soak stress-selftest powercuts clean
+.PHONY: help demo test lint format coverage docs bench bench-full stress soak stress-selftest powercuts clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(READY)  ## ruff, ruff format and mypy --strict
 format: $(READY)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY)  ## write the help of every command into its page
+	$(BIN)/python docs/write_help.py
 
 bench: $(READY)  ## what each operation costs, beside bare sqlite3 and what people use today: two minutes
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _check, _check_files, _filesystem
+from lamson_sqlite_state import SQLiteStorage, _check_files, _filesystem
 from lamson_sqlite_state._check import check
 
 from .actors import Actor
@@ -126,7 +127,7 @@ def test_what_is_mended_a_moment_later_is_none(path: str, monkeypatch: pytest.Mo
     def mend(_seconds: float) -> None:
         os.chmod(path, 0o600)
 
-    monkeypatch.setattr(_check.time, "sleep", mend)
+    monkeypatch.setattr(time, "sleep", mend)
     assert check(path) == []
 
 

@@ -89,6 +89,7 @@ def backup(
         StorageError: there is no copy: the destination is there already, is the store itself, or is
             in use as a database; it cannot be written; or the copy is damaged.
     """
+    _rows.count(store)  # whether there is one is told before anything is made
     target = os.path.abspath(os.fsdecode(destination))
     _refuse_destination(store.path, target, overwrite=overwrite)
     unfinished = f"{target}.{os.getpid()}.unfinished"

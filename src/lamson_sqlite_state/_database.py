@@ -150,7 +150,9 @@ class Database(OpenFile):
         versions = self.versions
         while True:
             if self._must_exist and self.connection is None:
-                self._existing()  # or the lock would make the directory
+                # Before the lock is taken, which would be made, and its directory.
+                with contextlib.suppress(NeedsWriteLock):
+                    self._open(is_locked=False)
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
             now = time.monotonic()  # before the look: it is from then on that it holds

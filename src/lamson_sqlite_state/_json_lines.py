@@ -5,7 +5,7 @@ Everything goes block by block, as files may be far larger than memory.
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring
 from typing import IO, Any, Final
 
@@ -84,7 +84,9 @@ def _json_text(key: object) -> str:
 
 def _blocks(file: IO[bytes], name: str) -> Iterator[list[bytes]]:
     rest = b""
-    while block := file.read(_BLOCK_BYTES):
+    # Not read, which in a pipe goes on until a whole block is there, and hears no Ctrl-C meanwhile.
+    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    while block := read(_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
         if len(rest) > _LONGEST_LINE_BYTES:
             raise BadRow("it has lines of more than 64 MiB: it is no file of JSON Lines", name)

@@ -168,6 +168,7 @@ def import_rows(
         BadRow: a line is no row. Rows before it were imported, none behind it was.
         OSError: of the file; as with `BadRow`.
     """
+    _rows.count(store)  # whether there is one is told before anything is read
     read = written = 0
     for found in _sorted(_READERS[format](file, name or str(getattr(file, "name", "input")))):
         written += _rows.in_batches(store, _rows.insert, found, _ON_CONFLICT[on_conflict])
@@ -202,6 +203,7 @@ def import_shelve(
     Raises:
         NotAShelf: it is no such file, or damaged. What was read before was imported.
     """
+    _rows.count(store)  # as above
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0

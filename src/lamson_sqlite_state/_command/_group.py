@@ -11,7 +11,7 @@ from ..cli import DONE, UNUSABLE, USAGE
 from ..errors import NotAShelf, StorageError
 from ..transfer import BadRow
 from . import _looking, _mending, _moving, _watching
-from ._session import Session
+from ._session import Interrupted, Session
 
 __all__ = ["lamson_state", "run"]
 
@@ -101,7 +101,7 @@ def run(arguments: Sequence[str] | None) -> int:
         status = lamson_state.main(
             arguments, prog_name="lamson-state", standalone_mode=False, obj=session
         )
-    except click.Abort:
+    except (Interrupted, click.Abort):
         raise KeyboardInterrupt from None
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -111,10 +111,10 @@ class Printer:
             what: the work.
             is_printing: whether it prints its results meanwhile. On a terminal they would cross.
         """
-        if is_printing and sys.stdout.isatty():
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        if not console.is_terminal or (is_printing and sys.stdout.isatty()):
             yield silent
             return
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -129,9 +129,7 @@ class Printer:
 
         def advance(done: int, of: int | None) -> None:
             nonlocal is_shown
-            if not is_shown and console.is_terminal:
-                if time.monotonic() - start < _PATIENCE_SECONDS:
-                    return
+            if not is_shown and time.monotonic() - start > _PATIENCE_SECONDS:
                 bar.start()
                 is_shown = True
             bar.update(task, completed=done, total=of)
@@ -139,7 +137,8 @@ class Printer:
         try:
             yield advance
         finally:
-            bar.stop()
+            if is_shown:
+                bar.stop()
 
     def _json_array(self, rows: Iterator[Row]) -> None:
         first = next(rows, None)

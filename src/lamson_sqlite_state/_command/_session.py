@@ -13,7 +13,7 @@ from ..maintenance import ExistingStorage
 from ..storage import SQLiteStorage
 from ._printing import Printer
 
-__all__ = ["PipeClosed", "Session", "with_session"]
+__all__ = ["Interrupted", "PipeClosed", "Session", "with_session"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,10 @@ _JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.
 
 class PipeClosed(Exception):
     """Nobody reads the output any more. For a BrokenPipeError, Click would exit with 1."""
+
+
+class Interrupted(Exception):
+    """Somebody has pressed Ctrl-C. For a KeyboardInterrupt, Click would print an empty line."""
 
 
 class Session:
@@ -91,5 +95,7 @@ def with_session(command: F) -> F:
             return command(session, Printer(is_json=is_json), *args, **kwargs)
         except BrokenPipeError as error:
             raise PipeClosed from error
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
 
     return cast("F", _JSON(called))
