@@ -149,10 +149,12 @@ class Database(OpenFile):
         """
         versions = self.versions
         while True:
-            if self._must_exist and self.connection is None:
+            if self._must_exist:
                 # Before the lock is taken, which would be made, and its directory.
-                with contextlib.suppress(NeedsWriteLock):
-                    self._open(is_locked=False)
+                self._existing()
+                if self.connection is None:
+                    with contextlib.suppress(NeedsWriteLock):
+                        self._open(is_locked=False)
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
             now = time.monotonic()  # before the look: it is from then on that it holds
