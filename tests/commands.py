@@ -1,5 +1,6 @@
 """Calls ``lamson-state`` as a shell does: in this process, in one of its own, or on a terminal."""
 
+import codecs
 import errno
 import fcntl
 import os
@@ -85,6 +86,7 @@ class Terminal:
         self._descriptor = descriptor
         self._status: int | None = None
         self.screen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def read_until(self, is_there: Callable[[str], bool]) -> str:
         """Return what was written, once a condition holds of it.
@@ -124,7 +126,7 @@ class Terminal:
             if error.errno != errno.EIO:
                 raise
             return False
-        self.screen += chunk.decode()
+        self.screen += self._decoder.decode(chunk)
         return bool(chunk)
 
 
