@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 import lamson_sqlite_state
-from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence
+from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence, _states
 
 from .actors import Actor
 from .cache_probes import (
@@ -223,7 +223,7 @@ class TestSignalHandlerBetweenTwoCounters:
             store.set("m", sender, "HANDLER")
             assert reader.get("m", sender) == "HANDLER"
 
-        monkeypatch.setattr(_coherence, "EVERY_STRIPE", Stripes(handler, turn))
+        monkeypatch.setattr(_states, "EVERY_STRIPE", Stripes(handler, turn))
         store.clear()
         expected = {"ann": "START", "bob": "START"} | ({sender: "HANDLER"} if turn else {})
         for each in (reader, store):
@@ -247,7 +247,7 @@ class TestSignalHandlerBetweenTwoCounters:
             assert reader.get("m", "bob") == "B2"
             left.append(counter(reader, "bob"))
 
-        monkeypatch.setattr(_coherence, "EVERY_STRIPE", Stripes(handler, turn))
+        monkeypatch.setattr(_states, "EVERY_STRIPE", Stripes(handler, turn))
         store.clear()
         state = "B2" if turn else "START"
         assert store.get("m", "bob") == reader.get("m", "bob") == state

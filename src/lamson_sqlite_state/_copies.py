@@ -16,22 +16,26 @@ from ._row import RawRow
 from ._rows import Progress, Where
 from ._schema import first_row
 from ._sharing import Connection
-from ._sqlite_errors import translated
+from ._sqlite_errors import NotNow, translated
 from ._states import States
 from ._store import Store
-from .errors import NoStore, NotAStateFile, StorageError
+from .errors import LockTimeout, NoStore, NotAStateFile, StorageError
 
 __all__ = ["Backup", "Restored", "backup", "restore"]
 
 # Eight megabytes at a time, after each of which a Ctrl-C is heard.
 _STEP_PAGES: Final = 2_000
 
+# For how long a copy may be locked by another program that writes to it.
+_COPY_SECONDS: Final = 1.0
+
 # A pair that has changed since the beginning is left alone. A time in the future is no sign of
-# that: it comes from a clock that was wrong.
+# that: it comes from a clock that was wrong. Future is what is later than the writing, under the
+# lock: what a worker has set a moment before is not.
+_UNCHANGED: Final = "NOT since BETWEEN ? AND ?"
 _ON_CONFLICT: Final = (
     "DO UPDATE SET state = excluded.state, since = excluded.since"
-    " WHERE (state <> excluded.state OR since <> excluded.since)"
-    " AND NOT since BETWEEN ? AND ?"
+    f" WHERE (state <> excluded.state OR since <> excluded.since) AND {_UNCHANGED}"
 )
 
 
@@ -75,7 +79,7 @@ def backup(
     SQLite's backup reads one snapshot of the store; workers read and write meanwhile. The copy has
     no log beside it: it may be moved, and opened as a store. It has the owner and the mode of the
     store. Only once it is verified and on the disk does it get its name: an interruption leaves
-    what was there before.
+    what was there before. (A crash may leave a file beside it whose name ends in ``.unfinished``.)
 
     Another thread's ``os.fork`` waits for the end; a signal handler must not fork meanwhile.
 
@@ -86,31 +90,38 @@ def backup(
         progress: told how many pages are copied.
 
     Raises:
-        StorageError: there is no copy: the destination is there already, is the store itself, or is
-            in use as a database; it cannot be written; or the copy is damaged.
+        NoStore: there is no store to copy.
+        StorageError: there is no copy: the destination is there already, is the store itself, no
+            regular file, or in use as a database; it cannot be written; or the copy is damaged.
     """
     _rows.count(store)  # whether there is one is told before anything is made
     target = os.path.abspath(os.fsdecode(destination))
     _refuse_destination(store.path, target, overwrite=overwrite)
-    unfinished = f"{target}.{os.getpid()}.unfinished"
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)
-        os.close(_filesystem.create_like(unfinished, store.path))
-        # A store of its own: the caller's may be used by a signal handler in the middle of this.
-        with ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source:
+    # A store of its own: the caller's may be used by a signal handler in the middle of this.
+    with ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source:
+        source._call(_rows.run, "SELECT 1")  # or it is missing
+        # A name that nobody else takes, and not too long a one.
+        unfinished = os.path.join(
+            os.path.dirname(target),
+            f"{os.path.basename(target)[:32]}.{os.urandom(8).hex()}.unfinished",
+        )
+        try:
+            os.close(_filesystem.create_like(unfinished, store.path))
             pairs = source._call(_copy, unfinished, progress)
-        _verify(unfinished, pairs)
-        _filesystem.sync_file(unfinished)
-        _give_name(unfinished, target, overwrite=overwrite)
-    except OSError as error:
-        if isinstance(error, StorageError):
+            _verify(unfinished, pairs)
+            _filesystem.sync_file(unfinished)
+            size_bytes = os.path.getsize(unfinished)
+            _refuse_destination(store.path, target, overwrite=overwrite)  # it may be in use by now
+            _give_name(unfinished, target, overwrite=overwrite)
+        except StorageError:
             raise
-        raise _filesystem.storage_error(error, error.filename or target) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)
-    return Backup(target, pairs, os.path.getsize(target))
+        except OSError as error:
+            raise _filesystem.storage_error(error, target) from error
+        finally:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(unfinished + suffix)
+    return Backup(target, pairs, size_bytes)
 
 
 def restore(
@@ -122,9 +133,10 @@ def restore(
     """Give all pairs the states of a copy, under running workers, who see it at once.
 
     Done in batches, through SQLite. In the end it is as if all had been restored at the instant
-    that it began, and what workers have changed since then came after: such changes stay. In
-    between, a reader may see one pair restored and another not yet. If it is interrupted, run it
-    again.
+    that it began, and what workers have changed since then came after: such changes stay. (A first
+    ``get`` is one: it stores START.) In between, a reader may see one pair restored and another
+    not yet. If it is interrupted, run it again, and all is as if restored at the instant that this
+    run began.
 
     Args:
         store: the live one.
@@ -133,39 +145,37 @@ def restore(
 
     Raises:
         NoStore, NotAStateFile, StorageError: the copy is missing, damaged, newer than this package,
-            or the store itself; nothing was written.
+            or the store itself, or another program keeps it locked; nothing was written.
         StorageError: as every call; the batches before have been written.
     """
     start_ms = time.time_ns() // 1_000_000
     path = os.path.realpath(os.fsdecode(source))
     if _filesystem.identity(path) == _filesystem.identity(store.path) is not None:
         raise StorageError("this is the store itself: give the path of a copy", path)
-    with closing(_opened_copy(path)) as copy, _as_ours(path):
+    with _as_ours(path), closing(_opened_copy(path)) as copy:
         _refuse_damaged(copy, path)
-        (pairs,) = first_row(copy, "SELECT count(*) FROM states")
+        pairs = sum(map(len, _copy_pages(copy)))  # and all of them can be read
         of = pairs + _rows.count(store)
         written = removed = looked_at = 0
         for found in _copy_pages(copy):
-            looked_at += len(found)
-            there = set(store._call(_rows.read, _range(found)))
-            changed = [row for row in found if row not in there]
-            written += _rows.in_batches(
-                store, _rows.insert, changed, _ON_CONFLICT, start_ms, _now_ms()
-            )
-            progress(looked_at, of)
-        for chunk in _rows.chunks(store):
-            old = chunk.where.and_("NOT since BETWEEN ? AND ?", start_ms, _now_ms())
-            query = f"SELECT sender, module FROM states WHERE {chunk.where.sql}"
-            kept = set(copy.execute(query, chunk.where.parameters))
-            extra = [row for row in store._call(_rows.read, old) if row[:2] not in kept]
-            removed += _rows.in_batches(store, _rows.delete, extra, old)
-            looked_at += chunk.rows
-            progress(min(looked_at, of), of)
+            for batch in _rows.batches(found):
+                there = set(store._call(_rows.read, _rows.of_keys(batch)))
+                changed = [row for row in batch if row not in there]
+                written += _rows.in_batches(
+                    store, _rows.insert, changed, _ON_CONFLICT, start_ms, _rows.NOW
+                )
+                looked_at += len(batch)
+                progress(looked_at, of)
+        unchanged = Where(_UNCHANGED, (start_ms, _rows.NOW))
+        for looked_at_here, found in _rows.pages(store):
+            for batch in _rows.batches(found):
+                keys = _rows.of_keys(batch)
+                query = f"SELECT sender, module FROM states WHERE {keys.sql}"
+                kept = set(copy.execute(query, keys.parameters))
+                extra = [row for row in batch if row[:2] not in kept]
+                removed += _rows.in_batches(store, _rows.delete, extra, unchanged)
+            progress(min(looked_at + looked_at_here, of), of)
     return Restored(pairs, written, removed)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
@@ -175,6 +185,8 @@ def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
         raise StorageError("this belongs to the store itself: give another path", target)
     if os.path.isdir(target):
         raise StorageError("this is a directory: give the path of a file in it", target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise StorageError("this is no regular file: give another path", target)
     for side_file in (f"{target}-wal", f"{target}-journal"):
         if os.path.lexists(side_file):
             # A log that is left there would be replayed into the copy.
@@ -197,7 +209,7 @@ def _copy(states: States, target: str, progress: Progress) -> int:
         connection.execute("BEGIN")  # one snapshot for all steps, or each write would start it anew
         try:
             (pairs,) = first_row(connection, "SELECT count(*) FROM states")
-            with closing(sqlite3.connect(target, isolation_level=None)) as copy, _as_ours(target):
+            with _as_ours(target), closing(_connect(target, "mode=rw")) as copy:
                 connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
                 first_row(copy, "PRAGMA journal_mode = DELETE")  # one file, with no log
         finally:
@@ -209,7 +221,7 @@ def _copy(states: States, target: str, progress: Progress) -> int:
 
 
 def _verify(path: str, pairs: int) -> None:
-    with closing(_opened_copy(path)) as copy, _as_ours(path):
+    with _as_ours(path), closing(_opened_copy(path)) as copy:
         _refuse_damaged(copy, path)
         if first_row(copy, "SELECT count(*) FROM states") != (pairs,):
             raise NotAStateFile("the copy has not as many states as the store: try again", path)
@@ -221,6 +233,8 @@ def _refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
     Raises:
         NotAStateFile, NoStore, SchemaTooNew: it is not.
     """
+    copy.execute("PRAGMA trusted_schema = OFF")  # anybody may have put triggers and views into it
+    copy.execute("BEGIN")  # all that is read is of one instant, should it be a store in use
     _schema.is_sound(copy, path)
     if not _schema.is_ours(copy):
         raise NoStore("this is an empty database: give the path of a copy", path)
@@ -239,15 +253,17 @@ def _opened_copy(path: str) -> sqlite3.Connection:
     # Closing it unlocked would drop the locks of any other connection here: see _sharing.
     is_at_rest = is_at_rest and not _sharing.has_open(os.getpid(), found[0])
     mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
-    try:
-        return sqlite3.connect(
-            f"file:{quote(os.fsencode(path))}?{mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-    except sqlite3.Error as error:
-        raise translated(error, path, is_writing=False) from error
+    return _connect(path, mode)
+
+
+def _connect(path: str, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?{mode}",
+        uri=True,
+        timeout=_COPY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def _copy_pages(copy: sqlite3.Connection) -> Iterator[list[RawRow]]:
@@ -256,24 +272,24 @@ def _copy_pages(copy: sqlite3.Connection) -> Iterator[list[RawRow]]:
         yield found
 
 
-def _range(rows: list[RawRow]) -> Where:
-    # Of senders, so that it is in the order of the primary key.
-    return Where("sender BETWEEN ? AND ?", (rows[0][0], rows[-1][0]))
-
-
 @contextlib.contextmanager
 def _as_ours(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise translated(error, path, is_writing=False) from error
+        ours = translated(error, path, is_writing=False)
+        if isinstance(ours, NotNow):
+            ours = LockTimeout(f"{ours.culprit}: end that program", path)
+        raise ours from error
 
 
 def _give_name(unfinished: str, target: str, *, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(unfinished, target)
-    else:
-        # Unlike a renaming, this does not replace a file that was put there meanwhile.
-        os.link(unfinished, target)
+    # Unlike a renaming, a link does not replace a file that was put there meanwhile.
+    if not overwrite and _filesystem.link_if_possible(unfinished, target):
         os.unlink(unfinished)
+    else:
+        if not overwrite:
+            # Nor does this, on a file system that has one name for each file.
+            os.close(_filesystem.create_file(target, 0o600))
+        os.replace(unfinished, target)
     _filesystem.sync_directory(os.path.dirname(target))

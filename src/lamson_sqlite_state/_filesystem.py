@@ -21,6 +21,7 @@ __all__ = [
     "create_parent",
     "database_at",
     "identity",
+    "link_if_possible",
     "mounts",
     "refuse_network_filesystem",
     "storage_error",
@@ -272,6 +273,21 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
         # What else takes a name without replacing a file is creating it.
         return create_like(path, original, least_mode=least_mode)
     return descriptor
+
+
+def link_if_possible(path: str, new: str) -> bool:
+    """Give a file a second name, or return False where the file system has only one for each.
+
+    Raises:
+        FileExistsError: another file has the name.
+    """
+    try:
+        os.link(path, new)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or not is_ours(error):
+            raise
+        return False
+    return True
 
 
 def refuse_network_filesystem(directory: str) -> None:

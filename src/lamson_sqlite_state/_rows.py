@@ -5,14 +5,17 @@ that no long one keeps SQLite from starting its log again. A batch is one statem
 write here: it is atomic, and all caches are told of it. What a long work has done is known by how
 far it has come in the order of the keys, and all of it may be done again.
 
-The functions that take `States` are to be given to ``store._call``.
+The functions that take `States` are to be given to ``store._call``; those that return a `Batch`,
+to `in_batches`.
 """
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias
 
 from ._coherence import stripe_of
@@ -25,9 +28,12 @@ __all__ = [
     "BATCH_ROWS",
     "CHUNK_ROWS",
     "EVERYTHING",
+    "NOW",
+    "Batch",
     "Chunk",
     "Progress",
     "Where",
+    "batches",
     "chunks",
     "count",
     "delete",
@@ -45,14 +51,28 @@ __all__ = [
 CHUNK_ROWS: Final = 5_000
 """How many rows a chunk has when it is found. Others may put rows in meanwhile."""
 
-BATCH_ROWS: Final = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else 240
-"""How many rows one statement changes: a millisecond where they stand side by side. SQLite
-had no more than 999 parameters before 3.32 (https://www.sqlite.org/limits.html)."""
+
+def _batch_rows() -> int:
+    # No more parameters than this SQLite was built for: 999 before 3.32, and in some builds since
+    # (https://www.sqlite.org/limits.html). Four a row, and some for a condition.
+    with closing(sqlite3.connect(":memory:")) as any_connection:
+        limit = any_connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    return max(1, min(1_000, (limit - 20) // 4))
+
+
+BATCH_ROWS: Final = _batch_rows()
+"""How many rows one statement changes: some milliseconds where they stand side by side."""
+
+# And of how many characters. A sender is as long as his mail's header makes him.
+_BATCH_CHARACTERS: Final = 200_000
 
 # Between two statements: whoever waits for the lock tries to take it at least once in this time.
 _PAUSE_SECONDS: Final = 0.0005
 
 Parameters: TypeAlias = tuple[object, ...]
+
+NOW: Final = object()
+"""Among the parameters of a batch: the time of writing (Unix time in ms)."""
 
 _IN_ORDER: Final = "ORDER BY sender, module"
 
@@ -88,6 +108,20 @@ class Where:
 
 
 EVERYTHING: Final = Where()
+
+
+class Batch(NamedTuple):
+    """A statement that changes some rows.
+
+    Attributes:
+        stripes: of their senders.
+        sql: the statement.
+        parameters_at: makes its parameters from the time of writing (Unix time in ms).
+    """
+
+    stripes: frozenset[int]
+    sql: str
+    parameters_at: Callable[[int], Parameters]
 
 
 class Chunk(NamedTuple):
@@ -191,59 +225,54 @@ def count(store: Store) -> int:
     return int(rows)
 
 
-def insert(states: States, rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> int:
-    """Put rows in, at one instant.
+def insert(rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> Batch:
+    """Put rows in.
 
     Args:
-        states: where.
         rows: at most `BATCH_ROWS`.
         on_conflict: what to do where a pair has a row, as SQL behind ON CONFLICT (sender, module).
-        parameters: of that.
-
-    Returns:
-        How many were inserted or changed.
-
-    Raises:
-        NotNow, StorageError: as `States.write`.
+        parameters: of that; `NOW` may be among them.
     """
     sql = (
         "INSERT INTO states (sender, module, state, since) VALUES "
         + ", ".join(["(?, ?, ?, ?)"] * len(rows))
         + f" ON CONFLICT (sender, module) {on_conflict}"
     )
-    return _change(states, rows, sql, (*chain.from_iterable(rows), *parameters))
+    return _batch(rows, sql, tuple(chain.from_iterable(rows)), parameters)
 
 
-def delete(states: States, rows: Sequence[RawRow], where: Where = EVERYTHING) -> int:
-    """Delete the rows of these keys that the condition holds of now, at one instant.
+def delete(rows: Sequence[RawRow], where: Where = EVERYTHING) -> Batch:
+    """Delete the rows of these keys that the condition holds of when it is done.
 
-    Arguments, and returns: as `insert`.
+    Args:
+        rows: at most `BATCH_ROWS`.
+        where: the condition; `NOW` may be among its parameters.
     """
     keys = of_keys(rows)
     sql = f"DELETE FROM states WHERE {keys.sql} AND {where.sql}"
-    return _change(states, rows, sql, (*keys.parameters, *where.parameters))
+    return _batch(rows, sql, keys.parameters, where.parameters)
 
 
-def rename(states: States, rows: Sequence[RawRow], old: str, new: str) -> int:
-    """Call the state ``old`` of these keys ``new`` from now on, at one instant.
+def rename(rows: Sequence[RawRow], old: str, new: str) -> Batch:
+    """Call the state ``old`` of these keys ``new`` from now on; at most `BATCH_ROWS`.
 
     `since` stays: it is still the same state.
-
-    Arguments, and returns: as `insert`.
     """
     keys = of_keys(rows)
     sql = f"UPDATE states SET state = ? WHERE {keys.sql} AND state = ?"
-    return _change(states, rows, sql, (new, *keys.parameters, old))
+    return _batch(rows, sql, (new, *keys.parameters), (old,))
 
 
 def in_batches(
     store: Store,
-    work: Callable[Concatenate[States, Sequence[RawRow], P], int],
+    work: Callable[Concatenate[Sequence[RawRow], P], Batch],
     rows: Sequence[RawRow],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> int:
     """Do something with many rows, batch by batch, so that no writer is held up for long.
+
+    Each batch is done at one instant.
 
     Args:
         store: whose.
@@ -259,12 +288,18 @@ def in_batches(
         StorageError: the batches before have been written, this one was not (or it is unknown).
     """
     changed = 0
-    for start in range(0, len(rows), BATCH_ROWS):
-        if start:
-            time.sleep(_PAUSE_SECONDS)
-        batch = rows[start : start + BATCH_ROWS]
-        changed += store._call(lambda states: work(states, batch, *args, **kwargs))  # noqa: B023
+    for some in batches(rows):
+        # Made before the lock is taken: nobody is to wait for arithmetic.
+        batch = work(some, *args, **kwargs)
+        changed += store._call(States.change, *batch)
+        time.sleep(_PAUSE_SECONDS)
     return changed
+
+
+def batches(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
+    """Divide rows into as many as are changed, or asked for by their keys, at once."""
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield from _short_enough(rows[start : start + BATCH_ROWS])
 
 
 def of_keys(rows: Sequence[RawRow]) -> Where:
@@ -276,10 +311,21 @@ def of_keys(rows: Sequence[RawRow]) -> Where:
     return Where(f"(sender, module) IN ({values})", parameters)
 
 
-def _change(states: States, rows: Iterable[RawRow], sql: str, parameters: Parameters) -> int:
-    # Found before the lock is taken: nobody is to wait for arithmetic.
-    stripes = {stripe_of(row[0]) for row in rows}
-    return states.change(stripes, sql, parameters)
+def _batch(rows: Sequence[RawRow], sql: str, first: Parameters, last: Parameters) -> Batch:
+    def parameters_at(now_ms: int) -> Parameters:
+        return (*first, *(now_ms if each is NOW else each for each in last))
+
+    return Batch(frozenset(stripe_of(row[0]) for row in rows), sql, parameters_at)
+
+
+def _short_enough(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
+    characters = sum(sum(map(len, map(itemgetter(column), rows))) for column in (0, 1, 2))
+    if characters <= _BATCH_CHARACTERS or len(rows) <= 1:
+        yield rows
+    else:
+        middle = len(rows) // 2
+        yield from _short_enough(rows[:middle])
+        yield from _short_enough(rows[middle:])
 
 
 def fetch(

@@ -188,13 +188,16 @@ class States:
         """
         return self.database.locked(self._clear)
 
-    def change(self, stripes: Collection[int], sql: str, parameters: Parameters) -> int:
+    def change(
+        self, stripes: Collection[int], sql: str, parameters_at: Callable[[int], Parameters]
+    ) -> int:
         """Run a statement that may change the states of many senders. It has committed then.
 
         Args:
             stripes: of all of these senders.
             sql: the statement; it commits by itself.
-            parameters: of the statement.
+            parameters_at: makes its parameters from the time of writing (Unix time in ms). That of
+                no write before it is later.
 
         Returns:
             How many rows it inserted, changed or deleted.
@@ -202,7 +205,7 @@ class States:
         Raises:
             NotNow, StorageError: as `write`.
         """
-        return self.database.locked(self._change, stripes, sql, parameters)
+        return self.database.locked(self._change, stripes, sql, parameters_at)
 
     def insert_start(self, key: Key) -> bool:
         """Store START where the pair has no state, and say whether it had none.
@@ -227,15 +230,15 @@ class States:
     def _change(
         self,
         connection: Connection,
-        _now_ms: int,
+        now_ms: int,
         stripes: Collection[int],
         sql: str,
-        parameters: Parameters,
+        parameters_at: Callable[[int], Parameters],
     ) -> int | None:
         if self.database.write_lock.holds > 1:
             self._leave_no_laziness(connection)
         return self.database.versions.commit_to(
-            stripes, self.database.write_lock, connection, sql, parameters
+            stripes, self.database.write_lock, connection, sql, parameters_at(now_ms)
         )
 
     def _leave_no_laziness(self, connection: Connection) -> None:
