@@ -115,6 +115,8 @@ def backup(
             _give_name(unfinished, target, overwrite=overwrite)
         except StorageError:
             raise
+        except FileExistsError as error:  # put there meanwhile
+            raise _exists(target) from error
         except OSError as error:
             raise _filesystem.storage_error(error, target) from error
         finally:
@@ -196,9 +198,13 @@ def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
                 target,
             )
     if os.path.lexists(target) and not overwrite:
-        raise StorageError(
-            "the file is there already: give another path, or overwrite it (--force)", target
-        )
+        raise _exists(target)
+
+
+def _exists(target: str) -> StorageError:
+    return StorageError(
+        "the file is there already: give another path, or overwrite it (--force)", target
+    )
 
 
 def _copy(states: States, target: str, progress: Progress) -> int:
@@ -284,12 +290,17 @@ def _as_ours(path: str) -> Iterator[None]:
 
 
 def _give_name(unfinished: str, target: str, *, overwrite: bool) -> None:
+    if overwrite:
+        os.replace(unfinished, target)
     # Unlike a renaming, a link does not replace a file that was put there meanwhile.
-    if not overwrite and _filesystem.link_if_possible(unfinished, target):
+    elif _filesystem.link_if_possible(unfinished, target):
         os.unlink(unfinished)
     else:
-        if not overwrite:
-            # Nor does this, on a file system that has one name for each file.
-            os.close(_filesystem.create_file(target, 0o600))
-        os.replace(unfinished, target)
+        # Nor does a new file, where the file system has one name for each.
+        os.close(_filesystem.create_file(target, 0o600))
+        try:
+            os.replace(unfinished, target)
+        except BaseException:
+            os.unlink(target)
+            raise
     _filesystem.sync_directory(os.path.dirname(target))

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from . import _rows
 from ._open_file import LOOK_SECONDS
 from ._opening import WAL_LIMIT_BYTES
-from ._row import key_of_column
+from ._row import key_of_column, row_of
 from ._rows import Progress, Where
 from ._selection import EVERY_ROW, Selection
 from ._states import CHECKPOINT_PAGES, States
@@ -157,7 +157,12 @@ def summary(store: Store, progress: Progress = _rows.silent) -> Summary:
 def count_states(
     store: Store, selection: Selection = EVERY_ROW, progress: Progress = _rows.silent
 ) -> tuple[StateCount, ...]:
-    """Count the pairs that are meant, per module and state, and by these. See `summary`."""
+    """Count the pairs that are meant, per module and state, and by these. See `summary`.
+
+    Raises:
+        NotAStateFile: another tool has put in what no store writes.
+        StorageError: as every call.
+    """
     where = selection.where
     counts: dict[tuple[str | bytes, str], tuple[int, int, int]] = {}
     looked_at = 0
@@ -165,6 +170,8 @@ def count_states(
         condition = chunk.where.and_(where.sql, *where.parameters)
         for module, state, *numbers in store._call(_count_chunk, condition):
             pairs, oldest, newest = numbers
+            for since in (oldest, newest):
+                row_of(("", module, state, since), store.path)  # or no store has written it
             if (module, state) in counts:
                 others, older, newer = counts[module, state]
                 pairs, oldest, newest = pairs + others, min(oldest, older), max(newest, newer)

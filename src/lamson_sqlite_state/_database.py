@@ -163,8 +163,6 @@ class Database(OpenFile):
             except FileNotFoundError as error:  # the whole directory is gone
                 if not is_ours(error):
                     raise
-                if self._must_exist:
-                    self._existing()
                 self.write_lock.close()
                 continue
             connection = self.connection

@@ -193,10 +193,12 @@ class OpenFile:
         """Return identity and size of the database.
 
         Raises:
-            StorageError: it is missing or empty, and is not to be made.
+            StorageError: it is missing or empty, and is not to be made. What was open of it
+                is closed then.
         """
         found = _filesystem.database_at(self.path)
         if found is None or found[1] == 0:
+            self._disconnect()
             problem = "no such file" if found is None else "this file is empty"
             raise NoStore(f"{problem}, and none is made here: give the path of a store", self.path)
         return found

@@ -65,9 +65,14 @@ def row_of(raw: RawRow, path: str) -> Row:
     """Return a row that was read.
 
     Raises:
-        NotAStateFile: as `key_of_column`.
+        NotAStateFile: no store has written it.
     """
     sender, module, state, since = raw
+    if type(since) is not int or type(state) is not str:
+        raise NotAStateFile(
+            f"no store has written a row that it holds ({raw!r:.80}): lamson-state check lists them",
+            path,
+        )
     if type(sender) is type(module) is str:
         return Row(module, sender, state, since)
     return Row(key_of_column(module, path), key_of_column(sender, path), state, since)

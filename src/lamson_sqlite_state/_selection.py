@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from ._keys import column_value
+from ._keys import checked_state, column_value
 from ._rows import EVERYTHING, Where
 
 __all__ = ["EVERY_ROW", "Only", "Selection"]
@@ -24,14 +24,16 @@ class Selection:
     Args:
         module: a pattern in which ``*`` stands for any text, ``?`` for any character and ``[a-z]``
             for one of these (https://www.sqlite.org/lang_expr.html#glob); upper and lower
-            case differ. What is no text is compared as its Python literal. Or `Only` a key.
+            case differ. What is no plain text is compared as its literal, in ASCII. A text without
+            any of these is exactly that text. Or `Only` a key.
         sender: likewise.
         state: exactly this one; None for any.
         entered_before_ms: entered its state before this moment (Unix time in ms).
         entered_after_ms: entered its state at this moment or later.
 
     Raises:
-        TypeError: a key is of a type that no store keeps.
+        TypeError: a key is of a type that no store keeps, or the state no text. Raised by who is
+            given the selection, as is ValueError: the state holds lone surrogates.
     """
 
     module: str | Only = "*"
@@ -45,7 +47,7 @@ class Selection:
         """The condition, in SQL."""
         where = _matches(_matches(EVERYTHING, "sender", self.sender), "module", self.module)
         if self.state is not None:
-            where = where.and_("state = ?", self.state)
+            where = where.and_("state = ?", checked_state(self.state))
         if self.entered_before_ms is not None:
             where = where.and_("since < ?", self.entered_before_ms)
         if self.entered_after_ms is not None:
@@ -65,4 +67,6 @@ def _matches(where: Where, column: str, wanted: str | Only) -> Where:
     if wanted == "*":
         return where
     # A key that is no text is a BLOB of its literal, and GLOB matches no BLOB.
-    return where.and_(f"CAST({column} AS TEXT) GLOB ?", wanted)
+    # In it, a text that no charset could decode stands as Python escapes it.
+    pattern = wanted.encode(errors="backslashreplace").decode()
+    return where.and_(f"CAST({column} AS TEXT) GLOB ?", pattern)

@@ -94,7 +94,13 @@ def rows(
         is_reversed: whether the last comes first.
         limit: how many at most; None for all.
         progress: told how many rows are looked at.
+
+    Raises:
+        NotAStateFile: as soon as a row is met that no store has written.
+        ValueError: the limit is less than 0.
     """
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit must be 0 or more rows, or None, not {limit!r}")
     path = store.path
     if order == "sender" and not is_reversed:
         found = _in_key_order(store, selection, progress)
@@ -156,8 +162,8 @@ def rename_state(
     Raises:
         TypeError, ValueError: as ``set``.
     """
-    selection = Selection(module=Only(module), state=checked_state(old))
-    checked_state(new)
+    old, new = checked_state(old), checked_state(new)
+    selection = Selection(module=Only(module), state=old)
     changed = 0
     for looked_at, found in _rows.pages(store, selection.where):
         changed += _rows.in_batches(store, _rows.rename, found, old, new)
