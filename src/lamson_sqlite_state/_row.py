@@ -70,7 +70,7 @@ def row_of(raw: RawRow, path: str) -> Row:
     sender, module, state, since = raw
     if type(since) is not int or type(state) is not str:
         raise NotAStateFile(
-            f"no store has written a row that it holds ({raw!r:.80}): lamson-state check lists them",
+            f"no store has written a row of it ({raw!r:.80}): lamson-state check lists them",
             path,
         )
     if type(sender) is type(module) is str:
