@@ -50,6 +50,8 @@ EVERY_SHELF: Final = [
     Made("berkeley-big-endian", ("berkeley-big-endian.db",), "Berkeley DB hash", 150),
     Made("berkeley-small-pages", ("berkeley-small-pages.db",), "Berkeley DB hash", 150),
     Made("berkeley-checksums", ("berkeley-checksums.db",), "Berkeley DB hash", 150),
+    Made("berkeley-185", ("berkeley-185.db",), "Berkeley DB 1.85 hash", 300),
+    Made("berkeley-185-big-endian", ("berkeley-185-big-endian.db",), "Berkeley DB 1.85 hash", 150),
     Made("sqlite", ("sqlite",), "dbm.sqlite3", 60),
 ]
 """Without those of Python 2, whose contents are of their own."""

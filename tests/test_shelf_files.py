@@ -167,7 +167,7 @@ class TestBerkeley:
             (struct.pack("<12xII", 0x061561, 7), "version 7.*db_upgrade"),
             (struct.pack(">12xII", 0x061561, 5), "version 5.*db_upgrade"),
             (struct.pack("<12xII4xB", 0x061561, 9, 1), "encrypted.*db_dump -P"),
-            (struct.pack(">II", 0x061561, 2), "Berkeley DB 1.85.*db_dump185"),
+            (struct.pack(">II", 0x061561, 1), "Berkeley DB 1 has version 1"),
             (struct.pack("<12xI", 0x042253), "queue"),
         ],
     )

@@ -50,6 +50,11 @@ class TestHostileGnu:
         with pytest.raises(NotAShelf, match="its records overlap"):
             read(tmp_path / "gnu")
 
+    def test_a_directory_that_is_not_in_the_file_is_told_at_once(self, tmp_path: Path) -> None:
+        (tmp_path / "gnu").write_bytes((SHELVES / "gnu").read_bytes()[:4096])
+        with pytest.raises(NotAShelf, match="its header contradicts itself"):
+            Shelf(tmp_path / "gnu")
+
     @pytest.mark.parametrize("pointer", [1 << 62, -1])
     def test_a_pointer_that_leads_outside_is_damaged(self, pointer: int, tmp_path: Path) -> None:
         where, _ = self.bucket()
@@ -192,12 +197,19 @@ class TestHostileBerkeley:
             read(self.changed(tmp_path, (page + start, bytes([kind]))))
 
     def test_a_chain_that_runs_in_a_circle_is_damaged(self, tmp_path: Path) -> None:
-        (tmp_path / "states.db").write_bytes(table(KEY, off_page(2, 100_000), overflow=[3, 2, 0]))
+        (tmp_path / "states.db").write_bytes(table(KEY, off_page(2, 486 * 200), overflow=[3, 2, 0]))
         with pytest.raises(NotAShelf, match="a chain of pages is broken"):
             read(tmp_path / "states.db")
 
+    def test_an_item_that_lies_in_the_page_s_own_numbers_is_damaged(self, tmp_path: Path) -> None:
+        content = bytearray(table(KEY, b"\1" + b"X\7\0\0\0POSTING."))
+        struct.pack_into("<H", content, 512 + 28, 29)
+        (tmp_path / "states.db").write_bytes(content)
+        with pytest.raises(NotAShelf, match="does not lie on its page"):
+            read(tmp_path / "states.db")
+
     def test_chains_that_share_their_pages_are_damaged(self, tmp_path: Path) -> None:
-        pair = (KEY, off_page(2, 1400))
+        pair = (KEY, off_page(2, 486 * 3))
         (tmp_path / "states.db").write_bytes(table(*pair * 9, overflow=[3, 4, 0]))
         with pytest.raises(NotAShelf, match="a chain of pages is broken"):
             read(tmp_path / "states.db")

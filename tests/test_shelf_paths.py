@@ -228,6 +228,29 @@ class TestSqlite:
             with pytest.raises(StorageError, match="stop the mail server"):
                 Shelf(tmp_path / "states")
 
+    def test_a_log_that_is_deleted_meanwhile_is_a_write_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connection = new_dict(tmp_path / "states")
+        copyfile = shutil.copyfile
+
+        def copy_and_close(source: str, copy: str) -> None:
+            connection.close()
+            copyfile(source, copy)
+
+        monkeypatch.setattr("shutil.copyfile", copy_and_close)
+        with pytest.raises(StorageError, match="stop the mail server"):
+            Shelf(tmp_path / "states")
+
+    def test_no_room_for_the_copies_is_an_error_with_the_remedy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+        with closing(new_dict(tmp_path / "states")):
+            with pytest.raises(StorageError, match="set TMPDIR") as caught:
+                Shelf(tmp_path / "states")
+            assert not isinstance(caught.value, NotAShelf)
+
     def test_a_log_that_may_not_be_read_is_an_error(self, tmp_path: Path) -> None:
         with closing(new_dict(tmp_path / "states")):
             (tmp_path / "states").chmod(0o644)

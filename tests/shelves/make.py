@@ -170,6 +170,63 @@ def narrow(builds: str = "/tmp/gdbm") -> None:
         subprocess.run([program, fresh(name), flags], input=text, check=True)
 
 
+OLD = """
+    #include <sys/types.h>
+    #include <fcntl.h>
+    #include <db.h>
+    #include <ndbm.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    /* old FILE ORDER PAGE-SIZE <RECORDS, which are as gdbm-narrow's; a value of length 0 deletes */
+    int main(int argc, char **argv) {
+        HASHINFO info = {atoi(argv[3]), 40, 1, 0, NULL, atoi(argv[2])};
+        DB *file = dbopen(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0644, DB_HASH, &info);
+        int key_size, value_size;
+        if (!file) return 1;
+        while (scanf("%d %d", &key_size, &value_size) == 2) {
+            DBT key = {malloc(key_size + 1), key_size};
+            DBT value = {malloc(value_size + 1), value_size};
+            getchar();
+            fread(key.data, 1, key_size, stdin);
+            fread(value.data, 1, value_size, stdin);
+            if (value_size ? file->put(file, &key, &value, 0) : file->del(file, &key, 0)) return 2;
+            free(key.data);
+            free(value.data);
+        }
+        return file->close(file);
+    }
+"""
+
+
+def berkeley185(build: str = "/tmp/db1") -> None:
+    """Write with Berkeley DB 1.85, which BSD and macOS have in libc, in either byte order.
+
+    In ``build`` stands a libdb1.a of those sources, with their headers in include.
+    """
+    source = Path(build) / "old.c"
+    source.write_text(textwrap.dedent(OLD))
+    program = Path(build) / "old"
+    command = ["gcc", "-I", Path(build) / "include", "-o", program, source]
+    subprocess.run([*map(str, command), str(Path(build) / "libdb1.a")], check=True)
+    for name, count, order, page_bytes in (
+        ("berkeley-185.db", MANY // 2, 1234, 4096),
+        ("berkeley-185-big-endian.db", FEW, 4321, 512),
+    ):
+        written: list[tuple[bytes, bytes]] = []
+
+        class Recorder:
+            def __setitem__(self, key: bytes, value: bytes, /) -> None:
+                written.append((key, value))  # noqa: B023 - used in this turn only
+
+            def __delitem__(self, key: bytes, /) -> None:
+                written.append((key, b""))  # noqa: B023 - used in this turn only
+
+        fill(Recorder(), count)
+        text = b"".join(b"%d %d\n%b%b" % (len(k), len(v), k, v) for k, v in written)
+        arguments = [fresh(name), str(order), str(page_bytes)]
+        subprocess.run([str(program), *arguments], input=text, check=True)
+
+
 PYTHON_2 = """
     # -*- coding: utf-8 -*-
     import dumbdbm, shelve, sys
@@ -218,7 +275,7 @@ def sqlite(python: str = "python3.13") -> None:
 
 
 if __name__ == "__main__":
-    every = "gnu berkeley berkeley_other compat numsync narrow python2 sqlite".split()
+    every = "gnu berkeley berkeley_other compat numsync narrow berkeley185 python2 sqlite".split()
     for made in sys.argv[1:] or every:
         name, _, argument = made.partition("=")
         globals()[name](*([argument] if argument else []))

@@ -43,8 +43,6 @@ def _byte_order(start: bytes) -> str | None:
             magic = struct.unpack_from(order + "I", start, 12)[0]
             if magic == _HASH_MAGIC or magic in _OTHER_MAGICS:
                 return order
-            if struct.unpack_from(order + "I", start)[0] == _HASH_MAGIC:
-                return order
     return None
 
 
@@ -100,12 +98,6 @@ class Berkeley:
             raise NotAShelf(
                 f"this is a Berkeley DB {_OTHER_MAGICS[magic]}, which shelve does not write: "
                 "give another path",
-                path,
-            )
-        if magic != _HASH_MAGIC:
-            raise NotAShelf(
-                "this is a hash table of Berkeley DB 1.85, which is not read: convert a copy of it "
-                "(db_dump185 -p FILE | db_load NEW)",
                 path,
             )
         if version not in _VERSIONS:

@@ -5,6 +5,7 @@ from typing import Final
 
 from ..errors import NotAShelf
 from ._berkeley import Berkeley, is_berkeley
+from ._berkeley185 import Berkeley185, is_berkeley_185
 from ._dumb import Dumb
 from ._gdbm import Gdbm, is_gdbm
 from ._record import Reader
@@ -96,6 +97,8 @@ def _open(path: str) -> Reader:
             return Gdbm(source, "dbm.ndbm" if end == ".pag" else "dbm.gnu")
         if is_berkeley(start):
             return Berkeley(source)
+        if is_berkeley_185(start):
+            return Berkeley185(source)
         if is_sqlite(start):
             source.close()
             return Sqlite(path)

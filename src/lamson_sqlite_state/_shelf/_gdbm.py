@@ -102,7 +102,6 @@ class Gdbm:
             0 <= self._bits < 31
             and directory_bytes == self._pointer.size << self._bits
             and self._source.holds(self._directory, directory_bytes)
-            and 0 < self._bucket_bytes <= self._source.size
             and elements == (self._bucket_bytes - self._bucket_head.size) // self._element.size > 0
         )
 

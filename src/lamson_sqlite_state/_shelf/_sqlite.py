@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..errors import NotAShelf, StorageError
 from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
-from ._source import damaged, reading_error
+from ._source import Source, damaged, reading_error
 
 __all__ = ["Sqlite", "is_sqlite"]
 
@@ -161,15 +161,28 @@ class Sqlite:
             raise damaged(str(error), self._path) from error
 
     def _copy(self) -> str:
-        before = _stamps(self.files)
-        self._directory = tempfile.TemporaryDirectory(prefix="shelf-")
-        copy = os.path.join(self._directory.name, "shelf")
         for path in self.files:
-            shutil.copyfile(path, copy + path.removeprefix(self._path))
+            Source(path).close()  # tells which may not be read
+        before = _stamps(self.files)
+        failure = None
+        copy = ""
+        try:
+            self._directory = tempfile.TemporaryDirectory(prefix="shelf-")
+            copy = os.path.join(self._directory.name, "shelf")
+            for path in self.files:
+                shutil.copyfile(path, copy + path.removeprefix(self._path))
+        except OSError as error:
+            failure = error
         if _stamps(self.files) != before:
             raise StorageError(
                 "a program writes to this shelf: stop the mail server first", self._path
-            )
+            ) from failure
+        if failure is not None:
+            raise StorageError(
+                f"it has a log, so a copy must be read, and none could be made ({failure}): set "
+                "TMPDIR to a directory with room for it",
+                self._path,
+            ) from failure
         return copy
 
 
@@ -180,5 +193,8 @@ def _is_filled(path: str) -> bool:
         return False
 
 
-def _stamps(paths: tuple[str, ...]) -> list[tuple[int, int]]:
-    return [(found.st_size, found.st_mtime_ns) for found in map(os.stat, paths)]
+def _stamps(paths: tuple[str, ...]) -> list[tuple[int, int]] | None:
+    try:
+        return [(found.st_size, found.st_mtime_ns) for found in map(os.stat, paths)]
+    except FileNotFoundError:  # the last program to close the file deletes its log
+        return None
