@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from lamson_sqlite_state._shelf import Entry, Refused, Shelf
+from lamson_sqlite_state._shelf._berkeley185 import _Parts
 from lamson_sqlite_state.errors import NotAShelf
 
 from .shelf_files import SHELVES, read
@@ -110,10 +111,15 @@ class TestBigPairs:
         assert isinstance(refused, Refused)
         assert refused.reason.startswith("its key has 1494 bytes")
 
+    def test_no_more_is_kept_than_could_be_read(self) -> None:
+        parts = _Parts()
+        for _ in range(3):
+            parts.add(bytes(600_000))
+        assert (parts.length, len(parts.joined())) == (1_800_000, 600_000)
+
     @pytest.mark.parametrize(
         "first",
         [
-            page(400, PART),
             page(4, PART, OVERFLOW + 1, NEXT),
             page(400, BOTH, OVERFLOW + 1, 500),
             page(400, BOTH, OVERFLOW + 1, 2),
@@ -121,8 +127,22 @@ class TestBigPairs:
         ],
     )
     def test_a_page_that_cannot_be_is_damaged(self, first: bytes, path: Path) -> None:
-        path.write_bytes(table(first, page(), page(400, BOTH)))
-        with pytest.raises(NotAShelf, match="damaged"):
+        path.write_bytes(table(first, page(), page(400, BOTH, OVERFLOW + 2, 300)))
+        with pytest.raises(NotAShelf, match="contradicts itself"):
+            read(path)
+
+    def test_a_page_that_names_no_other_leads_nowhere(self, path: Path) -> None:
+        """Its first number is where a part of the key begins, not a page, which there would be."""
+        goal = page(400, BOTH, OVERFLOW + 2, 300)
+        path.write_bytes(table(page(16, PART), *[page()] * 15, goal))
+        with pytest.raises(NotAShelf, match="a chain of pages is broken"):
+            read(path)
+
+    def test_a_pair_that_goes_on_on_an_empty_page_is_damaged(self, path: Path) -> None:
+        """What would say that key and value end there is where the free space is."""
+        empty = struct.pack("<3H", 0, 14, BOTH)
+        path.write_bytes(table(page(400, PART, OVERFLOW + 1, NEXT), page(), empty))
+        with pytest.raises(NotAShelf, match="contradicts itself"):
             read(path)
 
     @pytest.mark.parametrize("flag", [PART, END_OF_KEY])

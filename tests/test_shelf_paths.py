@@ -278,6 +278,12 @@ class TestSqlite:
             Refused("text", "it is not kept as bytes"),
         ]
 
+    def test_a_damaged_file_is_damaged_with_its_journal_too(self, tmp_path: Path) -> None:
+        (tmp_path / "states").write_bytes(b"SQLite format 3\0" + bytes(4096))
+        (tmp_path / "states-journal").write_bytes(b"?" * 100)
+        with pytest.raises(NotAShelf, match="damaged"):
+            Shelf(tmp_path / "states")
+
     def test_what_ends_in_the_middle_is_damaged(self, tmp_path: Path) -> None:
         content = (SHELVES / "sqlite").read_bytes()
         for length in (50, 600, len(content) // 2):

@@ -16,10 +16,11 @@ from ._source import Source, damaged
 
 __all__ = ["Berkeley185", "is_berkeley_185"]
 
-_MAGIC: Final = 0x061561
+_MAGIC: Final = b"\0\6\x15\x61"
 _VERSION: Final = 2
-# Magic, version, the pages' byte order, page size, last bucket, records, header's pages, spares.
-_HEADER: Final = "4i24xi12x2i4x32i"
+# Version, the pages' byte order, page size, last bucket, records, header's pages, spares: always
+# big-endian, whatever the pages are.
+_HEADER: Final = struct.Struct(">4x3i24xi12x2i4x32i")
 _ORDERS: Final = {1234: "<", 4321: ">"}
 
 _NEXT_PAGE, _PART_OF_KEY, _END_OF_KEY, _KEY_AND_VALUE = 0, 1, 2, 3
@@ -36,16 +37,9 @@ class _Page(NamedTuple):
         return self.numbers[-4]
 
 
-def _byte_order(start: bytes) -> str | None:
-    for order in "><":
-        if len(start) >= 4 and struct.unpack_from(order + "I", start)[0] == _MAGIC:
-            return order
-    return None
-
-
 def is_berkeley_185(start: bytes) -> bool:
     """Whether a file with this start says that Berkeley DB 1.85 wrote it."""
-    return _byte_order(start) is not None
+    return start.startswith(_MAGIC)
 
 
 class Berkeley185:
@@ -66,11 +60,10 @@ class Berkeley185:
     def __init__(self, source: Source) -> None:
         self.files = (source.path,)
         self._source = source
-        layout = struct.Struct((_byte_order(source.start(4)) or "") + _HEADER)
-        if source.size < layout.size:
+        if source.size < _HEADER.size:
             raise damaged("it ends within its header", source.path)
-        fields = layout.unpack(source.start(layout.size))
-        _, version, order, self._page_bytes, last, records, header_pages, *spares = fields
+        fields = _HEADER.unpack(source.start(_HEADER.size))
+        version, order, self._page_bytes, last, records, header_pages, *spares = fields
         if version != _VERSION:
             raise NotAShelf(
                 f"this hash table of Berkeley DB 1 has version {version}, and only {_VERSION} is "

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ._literals import BYTES, STRING
+from ._literals import STRING
 from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
 from ._source import Source, damaged
 
@@ -19,7 +19,7 @@ __all__ = ["Dumb"]
 # Python 3 its Latin-1 text, so bytes that are no ASCII may stand there as they are.
 _LINE: Final = re.compile(rb"(.+), \((\d{1,18})L?, (\d{1,18})L?\)\s*", re.DOTALL)
 _PLAIN: Final = re.compile(rb"""'[^'\\\x00-\x1f]*+'|"[^"\\\x00-\x1f]*+\"""")
-_KEY: Final = re.compile(rf"{STRING}|{BYTES}")
+_KEY: Final = re.compile(STRING)
 
 _LONGEST_LINE_BYTES: Final = 4 * LONGEST_BYTES + 64  # each byte of the key may be an escape
 _CHUNK_BYTES: Final = 1 << 16
