@@ -9,7 +9,15 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state._check import Finding, check
 
-__all__ = ["NEEDS_LINUX", "NEEDS_ROOT", "carry_out", "make_store", "only", "states_of_files"]
+__all__ = [
+    "NEEDS_LINUX",
+    "NEEDS_ROOT",
+    "carry_out",
+    "make_store",
+    "only",
+    "stages",
+    "states_of_files",
+]
 
 NEEDS_ROOT: Final = pytest.mark.skipif(
     os.geteuid() != 0, reason="giving files to other users needs root"
@@ -34,6 +42,13 @@ def only(path: str) -> Finding:
         assert text
         assert text.isprintable()
     return found[0]
+
+
+def stages(path: str) -> set[str]:
+    """Return what a check has looked at."""
+    found: set[str] = set()
+    check(path, progress=lambda what, _done, _total: found.add(what))
+    return found
 
 
 def carry_out(remedy: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, _check_database, _opening, _schema
-from lamson_sqlite_state._check import check
+from lamson_sqlite_state._check import Finding, check
 from lamson_sqlite_state._sqlite_errors import NotNow
 
 from .actors import Actor
-from .checking import NEEDS_LINUX, carry_out, make_store, only, states_of_files
+from .checking import NEEDS_LINUX, carry_out, make_store, only, stages, states_of_files
 from .state_files import let_readers_notice, states
 from .test_bad_files import (
     database_of_another_application,
@@ -81,6 +81,7 @@ def test_damage_is_found_and_the_remedy_saves_what_can_be_read(
     assert "the database is damaged" in finding.problem
     if mishap is put_keys_out_of_order:
         assert "SQLite finds" in finding.problem
+    assert "rows" not in stages(path)  # in whose order one could go round and round
     assert f"sqlite3 {path} .recover | sqlite3 {path}.recovered" in finding.remedy
 
 
@@ -151,32 +152,30 @@ def test_what_sqlite_keeps_for_itself_is_none(path: str) -> None:
     assert check(path) == []
 
 
-ADDED = "ALTER TABLE states ADD COLUMN note"
+DROP = "DROP TABLE states"
 
 
 @pytest.mark.parametrize(
-    ("statements", "what"),
+    ("statements", "what", "is_read"),
     [
-        ((ADDED,), "state TEXT, since INTEGER, note;"),
-        (("ALTER TABLE states RENAME COLUMN since TO at",), "at INTEGER;"),
-        (("DROP TABLE states", _schema.TABLE.replace(" WITHOUT ROWID", "")), "(key)"),
-        (("DROP TABLE states", _schema.TABLE.replace("(sender, module)", "(sender)")), "(key)"),
-        (
-            ("DROP TABLE states", _schema.TABLE.replace("sender,", "sender COLLATE NOCASE,")),
-            "nocase",
-        ),
-        (("DROP TABLE states",), "there is no table of states"),
-        (("DROP TABLE states", "CREATE VIEW states AS SELECT 1"), "the states are a view"),
+        (("ALTER TABLE states ADD COLUMN note",), "state TEXT, since INTEGER, note;", True),
+        (("ALTER TABLE states RENAME COLUMN since TO at",), "at INTEGER;", False),
+        ((DROP, _schema.TABLE.replace(" WITHOUT ROWID", "")), "(key)", True),
+        ((DROP, _schema.TABLE.replace("(sender, module)", "(sender)")), "(key)", False),
+        ((DROP, _schema.TABLE.replace("sender,", "sender COLLATE NOCASE,")), "nocase", True),
+        ((DROP,), "there is no table of states", False),
+        ((DROP, "CREATE VIEW states AS SELECT 1"), "the states are a view", False),
     ],
 )
 def test_a_table_otherwise_than_it_was_made_is_found(
-    statements: tuple[str, ...], what: str, path: str
+    statements: tuple[str, ...], what: str, is_read: bool, path: str
 ) -> None:
     make_store(path)
     execute(path, *statements)
     finding = only(path)
     assert finding.subject == "schema"
     assert what in finding.problem
+    assert ("rows" in stages(path)) is is_read
 
 
 def test_a_table_that_was_only_written_down_otherwise_is_none(path: str) -> None:
@@ -199,6 +198,7 @@ def test_another_encoding_is_found(path: str) -> None:
     )
     os.chmod(path, 0o600)
     assert "UTF-16le" in only(path).problem
+    assert "rows" not in stages(path)
 
 
 @NEEDS_LINUX
@@ -253,9 +253,15 @@ def test_what_only_looks_like_a_mishap_for_a_moment_is_none(
     assert check(path) == []
 
 
-def test_what_newer_versions_of_sqlite_say_of_values_is_left_to_the_rows() -> None:
-    for message in ("TEXT value in states.since", "non-INTEGER value in states.since"):
-        assert _check_database._ABOUT_VALUES.match(message)
+def test_what_newer_versions_of_sqlite_say_of_values_is_left_to_the_rows(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_store(path)
+    messages = [("TEXT value in states.since",), ("NUMERIC value in states.state",)]
+    monkeypatch.setattr(_check_database, "patiently", lambda *_: messages)
+    assert check(path) == []
+    messages.append(("wrong # of entries in index\n of another",))
+    assert only(path).problem.endswith("finds a defect: wrong # of entries in index of another")
 
 
 def test_a_journal_that_would_be_written_into_the_database_is_found_and_not_used(
@@ -278,6 +284,10 @@ def test_a_journal_that_is_done_with_is_none(content: bytes, path: str) -> None:
     assert check(path) == []
 
 
+def check_there(store: SQLiteStorage) -> list[Finding]:
+    return check(store.path)
+
+
 @pytest.mark.parametrize("suffix", [".rescue", ".rescue-journal", ".versions.new"])
 class TestLeftovers:
     def test_where_nobody_uses_the_store_are_found_and_removed(
@@ -296,6 +306,7 @@ class TestLeftovers:
         first.get("m", "ann")
         Path(path + suffix).touch(mode=0o600)
         assert check(path) == []
+        assert first.call(check_there) == []
         os.utime(path + suffix, (0, 0))
         assert only(path).path == path + suffix
 

@@ -91,6 +91,11 @@ class TestPermissions:
         assert check(path) == []
 
     @NEEDS_ROOT
+    def test_shut_nothing_to_root(self, path: str) -> None:
+        os.chown(f"{path}.lock", NOBODY, 0)
+        assert check(path) == []
+
+    @NEEDS_ROOT
     def test_that_the_owner_has_taken_from_himself_are_found(self, path: str) -> None:
         for file in (os.path.dirname(path), path, f"{path}.lock", f"{path}.versions"):
             os.chown(file, NOBODY, NOBODY)

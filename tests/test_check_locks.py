@@ -209,6 +209,17 @@ class TestWriteLock:
 
 
 class TestTransactions:
+    def test_that_a_worker_is_stopped_in_are_found_once(self, path: str) -> None:
+        """He has the write lock, too."""
+
+        def hold(stopped: int, begin: int) -> None:
+            descriptor = os.open(f"{path}.lock", os.O_RDWR)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            run_sql(path, "BEGIN IMMEDIATE")(stopped, begin)
+
+        with at_work(hold):
+            assert only(path).subject == "lock"
+
     def test_that_another_program_keeps_open_is_found(self, path: str, first: Actor) -> None:
         first.get("m", "ann")
         with at_work(run_sql(path, "BEGIN IMMEDIATE")) as child:
@@ -274,6 +285,15 @@ class TestLog:
         found = check(path, progress=lambda *_: first.call(fill_the_log))
         assert [each.subject for each in found] == ["log"]
         assert "it grows" in found[0].problem
+
+    def test_that_starts_again_meanwhile_is_none(
+        self, path: str, first: Actor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first.get("m", "ann")
+        logs = iter([(b"1", 200_000), (b"1", 300_000), (b"2", 400_000)])
+        last = (b"2", 500_000)
+        monkeypatch.setattr(_check_locks, "_log_at", lambda _: next(logs, last))
+        assert check(path) == []
 
     def test_of_a_crash_is_none(self, path: str, first: Actor) -> None:
         first.call(fill_the_log)

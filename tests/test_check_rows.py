@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,10 @@ def test_what_a_key_becomes_is_a_literal_if_it_is_no_text(key: object) -> None:
     ],
 )
 def test_what_is_no_literal_as_it_is_written_is_told(column: bytes) -> None:
-    assert not is_literal(column)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert not is_literal(column)
+    assert warned == []
 
 
 def test_checking_writes_nothing_though_rows_are_wrong(path: str) -> None:

@@ -141,6 +141,7 @@ def _about_contents(
     onlooker: Onlooker, identity: Identity, progress: Progress
 ) -> Iterator[Finding]:
     path = onlooker.path
+    progress("integrity", 0, None)
     reader = onlooker if is_switched(path, identity) else Copy(path)
     try:
         defects = list(
