@@ -194,7 +194,7 @@ def test_ctrl_c_ends_a_long_integrity_check_at_once(
     assert check(path) == []
 
 
-def test_a_million_rows_are_told_of_as_they_are_read(path: str) -> None:
+def test_rows_are_told_of_as_they_are_read(path: str) -> None:
     with SQLiteStorage(path, synchronous="NORMAL") as store:
         for number in range(4001):
             store.set("m", f"sender {number}", "A1")

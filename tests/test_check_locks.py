@@ -46,7 +46,7 @@ def at_work(work: Callable[[int, int], object]) -> Iterator[Child[None]]:
         with forked(run) as child:
             os.close(begin)
             begin = -1
-            assert os.read(begun, 1) == b"."
+            assert os.read(begun, 1)
             try:
                 yield child
             finally:
@@ -128,7 +128,21 @@ class TestWriteLock:
             assert "; the last write was " in finding.problem
         assert check(path) == []
 
-    def test_that_the_child_of_its_dead_holder_keeps_is_found(self, path: str) -> None:
+    def test_that_the_child_of_its_holder_has_inherited_is_found_with_both(self, path: str) -> None:
+        def hold(stopped: int, begin: int) -> None:
+            descriptor = os.open(f"{path}.lock", os.O_RDWR)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with forked(os.read, stopped, 1) as heir:
+                os.write(begin, b"%d\n" % heir.pid)
+
+        with at_work(hold) as child:
+            finding = only(path)
+            assert f"end it and those who have inherited it: kill {child.pid} " in finding.remedy
+
+    def test_that_the_child_of_its_dead_holder_keeps_is_found(
+        self, path: str, first: Actor
+    ) -> None:
+        first.set("m", "ann", "A2")  # a worker has the file open too, and has nothing to do with it
         script = (
             "import fcntl, os, sys\n"
             "d = os.open(sys.argv[1], os.O_RDWR); fcntl.flock(d, fcntl.LOCK_EX)\n"
@@ -146,8 +160,8 @@ class TestWriteLock:
             heir = int(holder.stdout.readline())
             assert holder.wait(timeout=30) == 0
             finding = only(path)
-            assert f"process {holder.pid}, which has ended" in finding.problem
-            assert finding.remedy.endswith(f": kill {heir}")
+            assert f"process {holder.pid}, which has ended," in finding.problem
+            assert finding.remedy.endswith(f"if they are not at work: kill {heir}")
             holder.stdin.close()
             assert holder.stdout.read() == ""  # the heir has ended
         assert check(path) == []
@@ -323,8 +337,7 @@ def test_a_process_is_described_in_one_line(tmp_path: Any) -> None:
         child.stdout.readline()
         line = _processes.described(child.pid)
         assert line.isprintable()
-        assert "... , started" not in line
         assert len(line) < 160
         child.communicate()
-    assert _processes.described(child.pid) == f"process {child.pid}, which has ended"
+    assert _processes.described(child.pid) == f"process {child.pid}, which has ended,"
     assert _processes.described(os.getpid()) == f"this very process ({os.getpid()})"

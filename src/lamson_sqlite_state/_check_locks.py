@@ -68,7 +68,7 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
     seen: set[int] = set()
     for what, found in holders.items():
         is_flock = what == _WRITE_LOCK
-        file = _filesystem.identity(lock if is_flock else shm)
+        flocked = _filesystem.identity(lock) if is_flock else None
         for process, _ in sorted(found, key=lambda holder: holder[0]):
             if process in seen:
                 continue
@@ -77,7 +77,7 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
                 "lock" if is_flock else "transaction",
                 f"{described(process)} has {what} for at least "
                 f"{seconds:.1f} s, and every writer waits for it{_last_write(path)}",
-                way_out(process, file),
+                way_out(process, flocked),
                 lock if is_flock else path,
             )
 
@@ -110,7 +110,7 @@ def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
             "log",
             f"{size}: it cannot start again, as {described(process)} keeps a reading transaction "
             "open",
-            way_out(process, _filesystem.identity(shm)),
+            way_out(process),
             log,
         )
     if not readers and after[1] > before[1]:

@@ -11,7 +11,7 @@ from . import _sharing
 from ._filesystem import Identity
 from ._finding import shown
 
-__all__ = ["HeldLock", "described", "held_locks", "is_stopped", "users_of", "way_out"]
+__all__ = ["HeldLock", "described", "held_locks", "is_stopped", "sharers_of_flock", "way_out"]
 
 _LOCKS: Final = "/proc/locks"
 
@@ -93,13 +93,17 @@ def held_locks() -> list[HeldLock]:
     return found
 
 
-def users_of(identity: Identity) -> list[int]:
-    """Return the processes that have a file open, of those that may be asked."""
+def sharers_of_flock(identity: Identity) -> list[int]:
+    """Return all processes that have a descriptor to which an flock on this file belongs.
+
+    It is held until the last of them has closed it: a child that has inherited it holds it, too,
+    and goes on holding it when the process that took it has ended.
+    """
     try:
-        names = os.listdir("/proc")
+        processes = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
     except OSError:
         return []
-    return [int(n) for n in names if n.isdecimal() and _sharing.has_open(int(n), identity)]
+    return [each for each in processes if _has_flock(each, identity)]
 
 
 def is_stopped(process: int) -> bool:
@@ -119,32 +123,51 @@ def described(process: int) -> str:
         return f"this very process ({process})"
     state = _state(process)
     if not state:
-        return f"process {process}, which has ended"
+        return f"process {process}, which has ended,"
     words = [shown(_command_line(process)), *filter(None, [_age(process), _STATES.get(state, "")])]
     return f"process {process} ({', '.join(words)})"
 
 
-def way_out(process: int, file: Identity | None) -> str:
+def way_out(process: int, flocked: Identity | None = None) -> str:
     """Return what to do about a process that holds a lock for too long.
 
     Args:
         process: its id; 0 for one in another container.
-        file: that is locked, if it is known.
+        flocked: the file, if the lock is an flock.
     """
     if not process:
         return "look on the host, or in the other containers that have the directory mounted"
+    sharers = " ".join(map(str, sharers_of_flock(flocked))) if flocked else ""
     state = _state(process)
     if state == "T":
         return f"let it go on: kill -CONT {process}"
     if state == "t":
         return f"let it go on, or leave it, in the debugger: kill -CONT {process} does not help"
     if not state:
-        # An flock lives as long as any copy of its descriptor.
-        heirs = users_of(file) if file else []
-        return f"end those who have the file from it: kill {' '.join(map(str, heirs)) or '(none)'}"
+        if not sharers:
+            return "look again: nobody is seen to have it now"
+        return f"end those who have inherited it, if they are not at work: kill {sharers}"
     if state == "D":
         return "look at the disk: the kernel's messages (dmesg) tell what it waits for"
+    if sharers and sharers != str(process):
+        return f"if it is not at work, end it and those who have inherited it: kill {sharers}"
     return f"if it is not at work, end it: kill {process}"
+
+
+def _has_flock(process: int, identity: Identity) -> bool:
+    try:
+        numbers = os.listdir(f"/proc/{process}/fd")
+    except OSError:  # it has ended, or is somebody else's
+        return False
+    for number in numbers:
+        try:
+            found = os.stat(f"/proc/{process}/fd/{number}")
+        except OSError:  # closed meanwhile
+            continue
+        is_it = (found.st_dev, found.st_ino) == identity
+        if is_it and "FLOCK" in _read(process, f"fdinfo/{number}"):
+            return True
+    return False
 
 
 def _state(process: int) -> str:
