@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
-from lamson_sqlite_state._check import Finding, check
+from lamson_sqlite_state._checking import Finding, check
 
 __all__ = [
     "NEEDS_LINUX",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError, UnsafeFork, _check_database
-from lamson_sqlite_state._check import Finding, check
+from lamson_sqlite_state import SQLiteStorage, StorageError, UnsafeFork
+from lamson_sqlite_state._checking import Finding, _contents, check
 from lamson_sqlite_state._wal_reset import has_wal_reset_race
 
 from .actors import Actor
@@ -130,10 +130,10 @@ def test_a_process_that_uses_the_store_and_checks_it_keeps_its_locks(
 
 
 def test_a_missing_file_is_an_error_and_is_not_made(path: str, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="there is no store here: give the path"):
+    with pytest.raises(StorageError, match="no such file: give the path"):
         check(path)
     (tmp_path / "run").mkdir()
-    with pytest.raises(StorageError, match="there is no store here"):
+    with pytest.raises(StorageError, match="no such file"):
         check(path)
     assert os.listdir(tmp_path / "run") == []
 
@@ -145,7 +145,7 @@ def test_a_file_that_goes_while_it_is_checked_is_not_made_anew(path: str) -> Non
         if what == "locks":
             os.unlink(path)
 
-    with pytest.raises(StorageError, match="there is no store here"):
+    with pytest.raises(StorageError, match="no such file"):
         check(path, progress=delete)
     assert not os.path.exists(path)
 
@@ -177,7 +177,7 @@ def test_ctrl_c_ends_a_long_integrity_check_at_once(
     """A query that would take for ever stands for one of a huge database."""
     make_store(path)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-    monkeypatch.setattr(_check_database, "_INTEGRITY_CHECK", endless)
+    monkeypatch.setattr(_contents, "_INTEGRITY_CHECK", endless)
     struck: list[float] = []
     threads = threading.enumerate()
 

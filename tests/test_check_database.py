@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _check_database, _opening, _schema
-from lamson_sqlite_state._check import Finding, check
+from lamson_sqlite_state import SQLiteStorage, _opening, _schema
+from lamson_sqlite_state._checking import Finding, _contents, check
 from lamson_sqlite_state._sqlite_errors import NotNow
 
 from .actors import Actor
@@ -258,7 +258,7 @@ def test_what_newer_versions_of_sqlite_say_of_values_is_left_to_the_rows(
 ) -> None:
     make_store(path)
     messages = [("TEXT value in states.since",), ("NUMERIC value in states.state",)]
-    monkeypatch.setattr(_check_database, "patiently", lambda *_: messages)
+    monkeypatch.setattr(_contents, "patiently", lambda *_: messages)
     assert check(path) == []
     messages.append(("wrong # of entries in index\n of another",))
     assert only(path).problem.endswith("finds a defect: wrong # of entries in index of another")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _check_files, _filesystem
-from lamson_sqlite_state._check import check
+from lamson_sqlite_state import SQLiteStorage, _filesystem
+from lamson_sqlite_state._checking import _files, check
 
 from .actors import Actor
 from .checking import NEEDS_ROOT, carry_out, make_store, only
@@ -206,7 +206,7 @@ class TestFilesystem:
         assert finding.remedy == "put the store on a local disk"
 
     def test_with_little_space_is_found(self, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_check_files, "_SPARE_BYTES", 2**60)
+        monkeypatch.setattr(_files, "_SPARE_BYTES", 2**60)
         finding = only(path)
         assert (finding.subject, finding.path) == ("file system", os.path.dirname(path))
         assert "MiB are free" in finding.problem

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _check_locks, _processes
-from lamson_sqlite_state._check import check
+from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state._checking import _locks, _processes, check
 
 from .actors import Actor
 from .checking import NEEDS_LINUX, carry_out, make_store, only
@@ -170,7 +170,7 @@ class TestWriteLock:
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As from within a container, where /proc/locks does not show the locks of others."""
-        monkeypatch.setattr(_check_locks, "held_locks", list)
+        monkeypatch.setattr(_locks, "held_locks", list)
         assert check(path) == []
         with at_work(hold_the_lock(path)):
             finding = only(path)
@@ -247,7 +247,7 @@ class TestTransactions:
     def test_of_somebody_invisible_are_found(
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_check_locks, "held_locks", list)
+        monkeypatch.setattr(_locks, "held_locks", list)
         with at_work(run_sql(path, "BEGIN IMMEDIATE")) as child:
             finding = only(path)
             assert finding.subject == "transaction"
@@ -271,7 +271,7 @@ class TestTransactions:
 class TestLog:
     @pytest.fixture(autouse=True)
     def _is_soon_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_check_locks, "_LARGE_LOG_BYTES", 100_000)
+        monkeypatch.setattr(_locks, "_LARGE_LOG_BYTES", 100_000)
 
     def test_that_a_reader_keeps_from_starting_again_is_found(
         self, path: str, first: Actor
@@ -306,7 +306,7 @@ class TestLog:
         first.get("m", "ann")
         logs = iter([(b"1", 200_000), (b"1", 300_000), (b"2", 400_000)])
         last = (b"2", 500_000)
-        monkeypatch.setattr(_check_locks, "_log_at", lambda _: next(logs, last))
+        monkeypatch.setattr(_locks, "_log_at", lambda _: next(logs, last))
         assert check(path) == []
 
     def test_of_a_crash_is_none(self, path: str, first: Actor) -> None:

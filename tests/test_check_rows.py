@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from lamson_sqlite_state import SQLiteStorage, _check_rows
-from lamson_sqlite_state._check import check
+from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state._checking import _unreadable, check
 from lamson_sqlite_state._keys import column_value
 from lamson_sqlite_state._literals import is_literal
 
@@ -127,7 +127,7 @@ def test_every_row_is_looked_at_once_whatever_the_pages_end_with(
     page: int, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page may end with a key of any kind, and the next begins after it."""
-    monkeypatch.setattr(_check_rows, "_PAGE_ROWS", page)
+    monkeypatch.setattr(_unreadable, "_PAGE_ROWS", page)
     for sender in (-3, 2**62, 0.1, "", "\0", "a\0b", "é", "\U0001f600", b"\0", b"\xff\xfe"):
         for module in (0, "m", b"None"):
             insert(path, module, sender, "A1", 5)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from . import _filesystem, _rows, _schema, _sharing
 from ._existing import ExistingStorage
-from ._onlooker import patiently
+from ._queries import patiently
 from ._row import RawRow
 from ._rows import Progress, Where
 from ._schema import first_row

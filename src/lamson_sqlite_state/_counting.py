@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from . import _rows
 from ._open_file import LOOK_SECONDS
 from ._opening import WAL_LIMIT_BYTES
+from ._queries import fetch
 from ._row import key_of_column, row_of
 from ._rows import Progress, Where
 from ._selection import EVERY_ROW, Selection
@@ -196,7 +197,7 @@ def file_sizes(path: str) -> Files:
 def _count_chunk(states: States, where: Where) -> list[Any]:
     count = _COUNT.format(where=where.sql)
     return states.database.read(
-        _rows.fetch, (_MAKE, _EMPTY, count, _READ), ((), (), where.parameters, ())
+        fetch, (_MAKE, _EMPTY, count, _READ), ((), (), where.parameters, ())
     )
 
 

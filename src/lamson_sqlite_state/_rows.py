@@ -19,8 +19,8 @@ from operator import itemgetter
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias
 
 from ._coherence import stripe_of
+from ._queries import all_rows
 from ._row import RawRow
-from ._sharing import Connection
 from ._states import States
 from ._store import Store
 
@@ -37,7 +37,6 @@ __all__ = [
     "chunks",
     "count",
     "delete",
-    "fetch",
     "in_batches",
     "insert",
     "of_keys",
@@ -209,13 +208,13 @@ def pages(
 
 def run(states: States, sql: str, parameters: Parameters = ()) -> list[Any]:
     """Return the rows of a query. They must be few."""
-    return states.database.read(fetch, (sql,), (parameters,))
+    return states.database.read(all_rows, sql, parameters)
 
 
 def read(states: States, where: Where, suffix: str = _IN_ORDER) -> list[RawRow]:
     """Return the rows that a condition holds of. They must be few, or of one chunk."""
     sql = f"SELECT sender, module, state, since FROM states WHERE {where.sql} {suffix}"
-    found: list[RawRow] = states.database.read(fetch, (sql,), (where.parameters,))
+    found: list[RawRow] = states.database.read(all_rows, sql, where.parameters)
     return found
 
 
@@ -326,10 +325,3 @@ def _short_enough(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
         middle = len(rows) // 2
         yield from _short_enough(rows[:middle])
         yield from _short_enough(rows[middle:])
-
-
-def fetch(
-    connection: Connection, statements: Sequence[str], parameters: Sequence[Parameters]
-) -> list[Any]:
-    """Run statements and return the rows that they yield, in one call into C: see `first_row`."""
-    return list(chain.from_iterable(map(connection.execute, statements, parameters)))

@@ -8,21 +8,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
-__all__ = ["DONE", "INTERRUPTED", "NOTHING", "UNUSABLE", "USAGE", "main"]
+from ._exit_status import INTERRUPTED, PIPE_CLOSED, USAGE
 
-DONE: Final = 0
-NOTHING: Final = 1
-"""Nothing matched, or there was a finding."""
-USAGE: Final = 2
-"""The command, or a file that was given to it, is not as it should be."""
-UNUSABLE: Final = 3
-"""The store could not be used."""
-INTERRUPTED: Final = 130
-"""As a shell reports a SIGINT."""
-_PIPE_CLOSED: Final = 141
-"""As a shell reports a SIGPIPE."""
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +45,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (PipeClosed, BrokenPipeError):
         # Whoever read our output has seen enough. Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+        return PIPE_CLOSED
     return status
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from . import _rows, _schema
-from ._check import Finding, check
+from ._checking import Finding, check
 from ._copies import Backup, Restored, backup, restore
 from ._counting import Files, Limits, StateCount, Summary, count_states, summary
 from ._existing import ExistingStorage

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from ..cli import DONE, UNUSABLE, USAGE
+from .._exit_status import DONE, UNUSABLE, USAGE
 from ..errors import NotAShelf, StorageError
 from ..transfer import BadRow
 from . import _looking, _mending, _moving, _watching

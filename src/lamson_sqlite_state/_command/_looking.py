@@ -7,9 +7,9 @@ import click
 from rich.text import Text
 
 from .. import maintenance
+from .._exit_status import DONE, NOTHING
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
-from ..cli import DONE, NOTHING
 from ..maintenance import ExistingStorage, Order, Summary
 from ._arguments import KEY, chosen, filters
 from ._completing import modules

@@ -3,8 +3,8 @@
 import click
 
 from .. import maintenance
+from .._exit_status import DONE, NOTHING
 from .._row import shown_key, shown_state
-from ..cli import DONE, NOTHING
 from ..maintenance import Only
 from ._arguments import KEY, ONLY_KEY, STATE, chosen, filters
 from ._completing import modules, states

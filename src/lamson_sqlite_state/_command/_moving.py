@@ -9,7 +9,7 @@ from typing import IO, cast
 import click
 
 from .. import maintenance, transfer
-from ..cli import DONE, NOTHING
+from .._exit_status import DONE, NOTHING
 from ..transfer import Format, Imported, OnConflict
 from ._arguments import chosen, filters
 from ._printing import Printer, amount

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.text import Text
 
 from .. import maintenance
+from .._exit_status import DONE
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
-from ..cli import DONE
 from ..maintenance import Observation
 from ..storage import SQLiteStorage
 from ._printing import Printer, counts_as_objects, counts_table, local_time, rows_table

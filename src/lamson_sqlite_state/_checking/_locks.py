@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
-from . import _filesystem, _fork, _sharing
-from ._filesystem import Identity
+from .. import _filesystem, _fork, _sharing
+from .._filesystem import Identity
+from .._opening import WAL_LIMIT_BYTES
 from ._finding import Finding
-from ._opening import WAL_LIMIT_BYTES
 from ._processes import HeldLock, described, held_locks, is_stopped, way_out
 
 __all__ = ["WHOLE_DATABASE", "grown_log", "held"]

@@ -7,20 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from . import (
-    _check_access,
-    _check_database,
-    _check_files,
-    _check_locks,
-    _check_rows,
-    _check_side_files,
-    _filesystem,
-)
-from ._blame import is_ours
-from ._filesystem import Identity
-from ._finding import Finding, from_message
-from ._onlooker import Copy, Onlooker, is_switched, no_store
-from .errors import (
+from .. import _filesystem
+from .._blame import is_ours
+from .._filesystem import Identity
+from ..errors import (
     LockTimeout,
     NetworkFilesystem,
     NotAStateFile,
@@ -28,6 +18,9 @@ from .errors import (
     StorageError,
     UnsafeFork,
 )
+from . import _access, _contents, _files, _locks, _side_files, _unreadable
+from ._finding import Finding, from_message
+from ._onlooker import Copy, Onlooker, is_switched, no_store
 
 __all__ = ["Finding", "Progress", "check"]
 
@@ -91,18 +84,18 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
             yield from_message("integrity", error.message, path)
             return
     identity = found.st_dev, found.st_ino
-    is_in_use = _check_side_files.is_in_use(path, identity)
+    is_in_use = _side_files.is_in_use(path, identity)
     yield from _seen_twice(lambda: _about_files(path, has_users=is_in_use))
-    journals = list(_check_side_files.hot_journal(path))
+    journals = list(_side_files.hot_journal(path))
     yield from journals
     progress("locks", 0, None)
-    held = list(_check_locks.held(path, identity, lambda: progress("locks", 0, None)))
+    held = list(_locks.held(path, identity, lambda: progress("locks", 0, None)))
     yield from held
     if is_in_use:
-        yield from _check_locks.grown_log(path, lambda: progress("locks", 0, None))
+        yield from _locks.grown_log(path, lambda: progress("locks", 0, None))
     if journals or is_several_files:
         return  # opening it would do harm
-    if any(_check_locks.WHOLE_DATABASE in finding.problem for finding in held):
+    if any(_locks.WHOLE_DATABASE in finding.problem for finding in held):
         return  # and keeps readers out; nor has it to have an index that others could use
     if not found.st_size:
         yield Finding(
@@ -112,22 +105,22 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
             path,
         )
         return
-    lost = list(_check_side_files.lost(path, identity))
+    lost = list(_side_files.lost(path, identity))
     yield from lost
     if not lost:
         yield from _about_contents(onlooker, identity, progress)
 
 
 def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
-    files = _check_files.files_of(path)
-    yield from _check_files.of_place(path, files)
-    yield from _check_files.with_links(path, files)
-    yield from _check_files.misplaced(path, files)
-    yield from _check_access.shut_to_the_owner(path, files)
-    yield from _check_access.shut_to_the_group(path, files)
-    yield from _check_access.open_to_others(path, files)
-    yield from _check_side_files.spoilt_versions(path, files)
-    yield from _check_side_files.left_over(path, has_users=has_users)
+    files = _files.files_of(path)
+    yield from _files.of_place(path, files)
+    yield from _files.with_links(path, files)
+    yield from _files.misplaced(path, files)
+    yield from _access.shut_to_the_owner(path, files)
+    yield from _access.shut_to_the_group(path, files)
+    yield from _access.open_to_others(path, files)
+    yield from _side_files.spoilt_versions(path, files)
+    yield from _side_files.left_over(path, has_users=has_users)
 
 
 def _seen_twice(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -145,15 +138,13 @@ def _about_contents(
     progress("integrity", 0, None)
     reader = onlooker if is_switched(path, identity) else Copy(path)
     try:
-        defects = list(
-            _check_database.defects(reader, path, lambda: progress("integrity", 0, None))
-        )
+        defects = list(_contents.defects(reader, path, lambda: progress("integrity", 0, None)))
         yield from defects
         if defects:
             return  # what else is wrong follows from it
-        yield from _check_database.oddities(reader, path)
-        if _check_database.has_pages_in_order(reader):
-            yield from _check_rows.unreadable(
+        yield from _contents.oddities(reader, path)
+        if _contents.has_pages_in_order(reader):
+            yield from _unreadable.unreadable(
                 reader, path, _under_lock(path), lambda done, total: progress("rows", done, total)
             )
     except UnsafeFork:
@@ -164,7 +155,7 @@ def _about_contents(
         yield from_message("schema", error.message, path)
     except NotAStateFile as error:
         if isinstance(error.__cause__, sqlite3.Error) and "damaged" in error.message:
-            yield _check_database.damaged(path, error.message.partition(": ")[0])
+            yield _contents.damaged(path, error.message.partition(": ")[0])
         else:
             yield from_message("integrity", error.message, path)
     except LockTimeout as error:

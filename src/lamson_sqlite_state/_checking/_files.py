@@ -5,9 +5,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from . import _filesystem
+from .. import _filesystem
+from ..errors import NetworkFilesystem
 from ._finding import Finding, command, from_message, shown
-from .errors import NetworkFilesystem
 
 __all__ = ["Files", "files_of", "misplaced", "of_place", "with_links"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ._check_files import Files
+from ._files import Files
 from ._finding import Finding, command, shown
 
 __all__ = ["open_to_others", "shut_to_the_group", "shut_to_the_owner"]

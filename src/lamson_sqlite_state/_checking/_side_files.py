@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from . import _coherence, _filesystem, _fork, _opening, _sharing
-from ._check_files import Files
-from ._filesystem import Identity
+from .. import _coherence, _filesystem, _fork, _opening, _sharing
+from .._filesystem import Identity
+from .._sharing import DEADMAN_SWITCH, SHARED_LOCKS
+from .._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
+from ._files import Files
 from ._finding import Finding, command, shown
 from ._processes import described, held_locks
-from ._sharing import DEADMAN_SWITCH, SHARED_LOCKS
-from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
 
 __all__ = ["hot_journal", "is_in_use", "left_over", "lost", "spoilt_versions"]
 

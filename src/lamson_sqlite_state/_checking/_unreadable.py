@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from . import _schema
+from .. import _schema
+from .._literals import is_literal
+from .._queries import all_rows
 from ._finding import Finding, command, shown
-from ._literals import is_literal
-from ._onlooker import Reader, all_rows
+from ._onlooker import Reader
 
 __all__ = ["unreadable"]
 

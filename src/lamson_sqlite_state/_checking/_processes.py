@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from . import _sharing
-from ._filesystem import Identity
+from .. import _sharing
+from .._filesystem import Identity
 from ._finding import shown
 
 __all__ = ["HeldLock", "described", "held_locks", "is_stopped", "sharers_of_flock", "way_out"]

@@ -2,23 +2,21 @@
 
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from itertools import chain
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Final, Self, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from . import _filesystem, _schema, _sharing
-from ._database import Database
-from ._filesystem import Identity
-from ._sharing import SHARED_LOCKS, Connection
-from ._sqlite_errors import OPENING_SECONDS, NotNow, translated
-from ._states import States
-from ._store import Store
-from .errors import LockTimeout, NoStore, StorageError
+from .. import _filesystem, _schema, _sharing
+from .._database import Database
+from .._filesystem import Identity
+from .._sharing import SHARED_LOCKS, Connection
+from .._sqlite_errors import OPENING_SECONDS, NotNow, translated
+from .._states import States
+from .._store import Store
+from ..errors import LockTimeout, NoStore, StorageError
 
-__all__ = ["Copy", "Onlooker", "Reader", "all_rows", "is_switched", "no_store", "patiently"]
+__all__ = ["Copy", "Onlooker", "Reader", "is_switched", "no_store"]
 
 T = TypeVar("T")
 
@@ -137,46 +135,3 @@ def is_switched(path: str, identity: Identity) -> bool:
 def no_store(path: str) -> StorageError:
     """Return what to raise where there is no file."""
     return NoStore("no such file: give the path of a store", path)
-
-
-def all_rows(
-    connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()
-) -> list[Any]:
-    """Return all rows of a query, in one call into C: as `_schema.first_row`, for its reason."""
-    return list(chain.from_iterable(map(connection.execute, (sql,), (parameters,))))
-
-
-def patiently(connection: sqlite3.Connection, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
-    """Return all rows of a query that takes long; an exception in this thread ends it at once.
-
-    It runs in a thread of its own, as signals are handled only between two steps of Python: a
-    query of a second would keep Ctrl-C waiting that long. (A progress handler would be asked
-    meanwhile, but the driver swallows what is raised in it.)
-
-    Args:
-        connection: used by nobody else meanwhile.
-        sql: the query.
-        meanwhile: is called ten times a second.
-    """
-    rows: list[Any] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            rows.extend(all_rows(connection, sql))
-        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    try:
-        thread.start()
-        while thread.is_alive():
-            thread.join(_TICK_SECONDS)
-            meanwhile()
-    finally:
-        while thread.is_alive():
-            connection.interrupt()  # again, as it may only be about to start
-            thread.join(_TICK_SECONDS)
-    for error in errors:
-        raise error
-    return rows

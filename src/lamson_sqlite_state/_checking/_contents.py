@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from . import _schema
+from .. import _schema
+from .._queries import all_rows, patiently
 from ._finding import Finding, command, shown
-from ._onlooker import Reader, all_rows, patiently
+from ._onlooker import Reader
 
 __all__ = ["damaged", "defects", "has_pages_in_order", "oddities"]
 
