@@ -18,36 +18,57 @@ PACKAGE = Path(lamson_sqlite_state.__file__).parent
 README = (ROOT / "README.md").read_text()
 
 # From the top. A file imports only those below it.
-STAIRCASE = [
-    *[
-        "__init__",
-        "storage",
-        "_store",
-        "_states",
-        "_database",
-        "_open_file",
-        "_rescue",
-        "_opening",
-        "_sharing",
-    ],
-    *["_cache", "_coherence", "_write_lock", "_schema", "_sqlite_errors", "_fork", "_filesystem"],
-    *["_blame", "_keys", "interface", "errors"],
-]
+STAIRCASE = """
+    cli _command/ transfer maintenance _copies _counting _checking/ _selection _existing
+    __init__ storage _rows _store _states _database _open_file _opening _rescue _sharing
+    _cache _coherence _write_lock _schema _sqlite_errors _shelf/ _json_lines _csv_table _bad_row
+    _row _fork _filesystem _literals _keys interface _blame _queries _wal_reset _exit_status errors
+""".split()
+
+# And each in a folder only those below it there.
+FOLDERS = {
+    "_command": """
+        __init__ _group _watching _moving _mending _looking _arguments _completing _session _printing
+    """.split(),
+    "_checking": """
+        __init__ _side_files _locks _processes _unreadable _contents _access _files _onlooker
+        _finding
+    """.split(),
+    "_shelf": """
+        __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _record _literals
+    """.split(),
+}
 
 
-def imports_of(name: str) -> set[str]:
-    """Return which files of the package a file imports."""
+def imports_of(path: Path, level: int) -> set[str]:
+    """Return which names a file imports from so many folders above it (1: its own)."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == level:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {name.partition(".")[0] for name in names}
     return found
 
 
 def test_each_file_imports_only_those_below_it() -> None:
-    assert sorted(STAIRCASE) == sorted(path.stem for path in PACKAGE.glob("*.py"))
-    for step, name in enumerate(STAIRCASE):
-        assert imports_of(name) <= set(STAIRCASE[step + 1 :]), name
+    files = [path.stem for path in PACKAGE.glob("*.py")]
+    assert sorted(STAIRCASE) == sorted([*files, *(f"{folder}/" for folder in FOLDERS)])
+    steps = [step.rstrip("/") for step in STAIRCASE]
+    for number, step in enumerate(STAIRCASE):
+        is_folder = step.endswith("/")
+        paths = (PACKAGE / step).glob("*.py") if is_folder else [PACKAGE / f"{step}.py"]
+        for path in paths:
+            assert imports_of(path, 2 if is_folder else 1) <= set(steps[number + 1 :]), path
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_file_in_a_folder_imports_only_those_below_it(folder: str) -> None:
+    steps = FOLDERS[folder]
+    assert sorted(steps) == sorted(path.stem for path in (PACKAGE / folder).glob("*.py"))
+    for number, step in enumerate(steps):
+        path = PACKAGE / folder / f"{step}.py"
+        assert imports_of(path, 1) <= set(steps[number + 1 :]), path
+        assert not imports_of(path, 3), path
 
 
 def test_stress_folders_import_only_those_below_them() -> None:
@@ -63,17 +84,31 @@ def test_stress_folders_import_only_those_below_them() -> None:
 def test_only_filelock_is_needed_beside_the_standard_library() -> None:
     foreign = re.compile(r"^(?:from|import) (?!\.)(\w+)", re.MULTILINE)
     needed = {
-        module for path in PACKAGE.glob("*.py") for module in foreign.findall(path.read_text())
+        module
+        for path in PACKAGE.rglob("*.py")
+        if path.parent.name != "_command"
+        for module in foreign.findall(path.read_text())
     }
     assert needed - sys.stdlib_module_names == {"filelock"}
 
 
+def test_only_the_commands_need_click_and_rich() -> None:
+    foreign = re.compile(r"^(?:from|import) (?!\.)(\w+)", re.MULTILINE)
+    paths = (PACKAGE / "_command").glob("*.py")
+    needed = {module for path in paths for module in foreign.findall(path.read_text())}
+    assert needed - sys.stdlib_module_names == {"click", "rich"}
+
+
 def test_readme_names_every_file_of_the_package() -> None:
-    named = set(re.findall(r"^\| `(\w+)\.py` \|", README, re.MULTILINE))
-    assert named == set(STAIRCASE) - {"__init__"}
+    named = re.findall(r"^\| `(\w+(?:\.py|/))` \|", README, re.MULTILINE)
+    assert [name.removesuffix(".py") for name in named] == [
+        step for step in STAIRCASE if step != "__init__"
+    ]
 
 
-@pytest.mark.parametrize("readme", ["README.md", "stress/README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "readme", ["README.md", "docs/lamson-state.md", "stress/README.md", "benchmarks/README.md"]
+)
 def test_readme_links_lead_somewhere(readme: str) -> None:
     path = ROOT / readme
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
