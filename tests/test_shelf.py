@@ -90,7 +90,7 @@ class TestKeys:
         [
             (rb"['mod', 'a\x80\x9f\xa0\xad']", "a\x80\x9f\xa0\xad"),  # none is printable
             ("['mod', 'é\\xa0']".encode(), "é\xa0"),
-            (rb"['mod', 'a\\xe9']", r"a\xe9"),
+            (rb"['mod', 'a\\xe9\xa0']", "a\\xe9\xa0"),
             ("['mod', 'é\\xe9']".encode(), "éé"),  # nobody's repr, but no Python 2's either
         ],
     )
@@ -136,6 +136,14 @@ class TestKeys:
     def test_what_is_no_pair_is_refused(self, raw: bytes) -> None:
         with pytest.raises(Unreadable, match=NO_PAIR):
             pair(raw)
+
+    def test_a_key_with_more_than_a_key_can_need_is_not_parsed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Python's parser takes hundreds of bytes for each of a megabyte of numbers."""
+        monkeypatch.delattr("ast.parse")
+        with pytest.raises(Unreadable, match=NO_PAIR):
+            pair(b"['mod', (" + b"1, " * 1000 + b"1)]")
 
     def test_what_is_no_utf_8_is_refused(self, tmp_path: Path) -> None:
         found = shelf_of(tmp_path, b"['mod', '\xff']", STATE)

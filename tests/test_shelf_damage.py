@@ -133,12 +133,12 @@ def test_a_tree_that_contains_itself_is_damaged(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_shelf(tmp_path: Path) -> None:
-    """Twenty thousand entries with an index of 20 MiB."""
+    """Twenty thousand entries, each with a state of its own, and an index of 10 MiB."""
     with open(tmp_path / "dumb.dir", "w") as index, open(tmp_path / "dumb.dat", "wb") as values:
-        values.write(STATE.ljust(1 << 20))
         for i in range(20_000):
-            key = f"[b'app.handlers.{'long' * 250}', 'user{i}@example.com']"
-            index.write(f"{key!r}, (0, {len(STATE)})\n")
+            key = f"[b'app.handlers.{'long' * 120}', 'user{i}@example.com']"
+            value = pickle.dumps(f"STATE_{i}_{'long' * 40}")
+            index.write(f"{key!r}, {(values.tell(), values.write(value))}\n")
     tracemalloc.start()
     try:
         with Shelf(tmp_path / "dumb") as shelf:

@@ -238,12 +238,14 @@ class TestDumb:
         path = str(tmp_path / "dumb")
         write_dumb(path, ONE)
         with open(path + ".dir", "ab") as index:
-            index.write(b"'no place'\n\n'open, (0, 1)\n'\\q', (0, 1)\n'\\u20ac', (0, 1)\n")
+            index.write(
+                b"'no place'\n\n12, (0, 1)\n'open, (0, 1)\n'\\q', (0, 1)\n'\\u20ac', (0, 1)\n"
+            )
             index.write(b"'far', (512, 99999)\n'huge', (0, 99999999)\n'\\xe9', (0, 1)\n'cut', (0")
         found = read(path)
         assert [each for each in found if isinstance(each, Entry)] == ONE_ENTRY
         reasons = [each.reason for each in found if isinstance(each, Refused)]
-        assert reasons.count("its line of the index is damaged") == 6
+        assert reasons.count("its line of the index is damaged") == 7
         assert f"its value lies outside of {path}.dat" in reasons
         assert "its value has 99999999 bytes, more than the 1048576 that are read" in reasons
         assert "its key is not UTF-8" in reasons

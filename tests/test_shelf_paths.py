@@ -130,12 +130,15 @@ def test_a_directory_that_may_not_be_entered_is_an_error_with_the_remedy(tmp_pat
 
 class TestOneNameSeveralFiles:
     def test_a_store_of_this_package_beside_the_shelf_is_not_the_shelf(
-        self, tmp_path: Path
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Both were given the path run/states; a log beside the store does not matter."""
+        """Both were given the path run/states. The store's log is no reason to copy the store."""
+        monkeypatch.delattr("shutil.copyfile")
         write_dumb(str(tmp_path / "states"), ONE)
         with SQLiteStorage(tmp_path / "states") as store:
             store.set("m", "ann", "A1")
+            store.close()  # which moves the log into the file
+            store.set("m", "ann", "A2")
             before = snapshot(tmp_path)
             assert read(tmp_path / "states") == ONE_ENTRY
             assert snapshot(tmp_path) == before
@@ -200,19 +203,21 @@ class TestSqlite:
             assert os.listdir(tmp_path / "tmp") == []
 
     def test_a_transaction_that_a_crash_cut_short_does_not_count(self, tmp_path: Path) -> None:
+        """What it had written already is undone by the journal, which must be read with it."""
+        rows = [(f"[b'mod', '{i}']".encode(), pickle.dumps("X" * 500)) for i in range(200)]
         with closing(sqlite3.connect(tmp_path / "live", isolation_level=None)) as connection:
             connection.execute("CREATE TABLE Dict (key BLOB UNIQUE NOT NULL, value BLOB NOT NULL)")
-            connection.execute("INSERT INTO Dict VALUES (?, ?)", *ONE.items())
+            connection.executemany("INSERT INTO Dict VALUES (?, ?)", rows)
             connection.execute("PRAGMA cache_size = 1")
             connection.execute("BEGIN")
-            connection.executemany(
-                "INSERT INTO Dict VALUES (?, ?)",
-                [(f"[b'mod', '{i}']".encode(), pickle.dumps("X" * 500)) for i in range(500)],
-            )
+            connection.execute("UPDATE Dict SET value = ?", (pickle.dumps("Y" * 500),))
             for name in ("live", "live-journal"):
                 shutil.copy(tmp_path / name, tmp_path / name.replace("live", "states"))
             connection.execute("ROLLBACK")
-        assert read(tmp_path / "states") == ONE_ENTRY
+        assert b"Y" * 500 in (tmp_path / "states").read_bytes()
+        assert {each.state for each in read(tmp_path / "states") if isinstance(each, Entry)} == {
+            "X" * 500
+        }
 
     def test_a_shelf_that_is_written_to_meanwhile_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,17 @@ class TestValues:
         with pytest.raises(Unreadable, match=CUT_SHORT):
             state(start + b"abc.")
 
+    def test_a_length_below_zero_leads_nowhere(self) -> None:
+        """Back to the frame's length, where a byte looks like the pickle's end."""
+        frame = b"\x95" + struct.pack("<Q", ord("."))
+        with pytest.raises(Unreadable, match=CUT_SHORT):
+            state(frame + b"T" + struct.pack("<i", -13) + bytes(100))
+
+    def test_a_frame_without_its_bytes_is_refused(self) -> None:
+        with pytest.raises(Unreadable, match=CUT_SHORT):
+            state(b"\x80\4\x95" + struct.pack("<Q", 8) + b"X\1\0\0\0a.")
+        assert state(b"\x80\4\x95" + struct.pack("<Q", 7) + b"X\1\0\0\0a.") == "a"
+
     @pytest.mark.parametrize(
         "pickled",
         [

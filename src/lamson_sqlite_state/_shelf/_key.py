@@ -12,7 +12,6 @@ import ast
 import re
 from typing import Final
 
-from .._keys import column_value
 from ._literals import BYTES, STRING
 from ._record import Unreadable
 
@@ -61,8 +60,6 @@ def pair(raw: bytes) -> tuple[object, object]:
         if _is_python_2(text, tree):
             _decode_strings(tree)
         module, sender = ast.literal_eval(tree)
-        column_value(module)
-        column_value(sender)
         if "j" in between and repr([module, sender]) != text:
             raise ValueError("the repr of a complex number may be read as another (-0j)")
     except UnicodeError as error:

@@ -81,7 +81,7 @@ def state(pickled: bytes) -> str:
                 at += _REMEMBERED[operation]
             elif operation == _PUT and text is not None:
                 _, at = _line(pickled, at)
-            elif operation == _PROTO and at == 1:
+            elif operation == _PROTO:
                 if pickled[at] > _NEWEST_PROTOCOL:
                     raise Unreadable(f"its value is a pickle of protocol {pickled[at]}")
                 at += 1

@@ -20,7 +20,7 @@ _START: Final = b"SQLite format 3\0"
 _TABLES: Final = "SELECT count(*) FROM sqlite_master"
 _HAS_TABLE: Final = """
     SELECT count(*) FROM sqlite_master AS made, pragma_table_info('Dict') AS its
-    WHERE made.type = 'table' AND made.name = 'Dict' AND made.sql LIKE 'CREATE TABLE%'
+    WHERE made.name = 'Dict' AND made.sql LIKE 'CREATE TABLE%'
     AND its.name IN ('key', 'value')"""
 # sum(1) rather than count(*): SQLite counts in one step that nothing can interrupt.
 _COUNT: Final = "SELECT sum(1) FROM Dict"
