@@ -1,8 +1,8 @@
 """Reads what GNU dbm wrote, on whatever machine.
 
 A header names a directory of pointers to buckets; a bucket names where its keys lie, each with
-its value behind it. https://www.gnu.org.ua/software/gdbm/ documents the calls, not the file:
-what stands here was taken from files of gdbm 1.23 built for 64 and 32 bits.
+its value behind it. The manual at https://www.gnu.org.ua/software/gdbm/ says nothing of the file:
+these are the structures of gdbm 1.23, as its builds for 64 and 32 bits write them.
 """
 
 import struct
