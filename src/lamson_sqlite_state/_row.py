@@ -15,6 +15,7 @@ from .errors import NotAStateFile
 __all__ = [
     "RawRow",
     "Row",
+    "is_plain_address",
     "key_of_column",
     "key_of_text",
     "row_of",
@@ -32,8 +33,8 @@ _MAY_BE_LITERAL: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# An address, or a name: what is no literal at first sight.
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*@[A-Za-z0-9_.-]+\Z")
+is_plain_address: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*@[A-Za-z0-9_.-]+\Z").match
+"""Whether a text is no literal at first sight, and shown as it is: nearly every address."""
 
 
 class Row(NamedTuple):
@@ -100,7 +101,7 @@ def key_of_column(value: object, path: str) -> object:
 
 def key_of_text(text: str) -> tuple[object, bool]:
     """Return the key that a person means, and whether he gave it as a literal."""
-    if _PLAIN.match(text):
+    if is_plain_address(text):
         return text, False
     return _literal(text) or (text, False)
 
@@ -117,7 +118,7 @@ def shown_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
         if isinstance(value, bytes):
             return value.decode("ascii")
         key = value
-    if _PLAIN.match(key):
+    if is_plain_address(key):
         return key
     is_plain = bool(key) and key.isprintable() and key[0] != " " != key[-1] and not _literal(key)
     if is_plain and is_for_spreadsheets:
