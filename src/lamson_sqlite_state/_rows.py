@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias
+from weakref import WeakKeyDictionary
 
 from ._coherence import stripe_of
 from ._queries import all_rows
@@ -60,7 +61,14 @@ def _batch_rows() -> int:
 
 
 BATCH_ROWS: Final = _batch_rows()
-"""How many rows one statement changes: some milliseconds where they stand side by side."""
+"""How many rows one statement changes at most: some milliseconds where they stand side by side."""
+
+# How long a batch should take. Where rows stand far apart, or the machine is slow, it has fewer.
+_BATCH_SECONDS: Final = 0.004
+_LEAST_ROWS: Final = 50
+
+# How many rows a batch may have by now.
+_paces: Final[WeakKeyDictionary[Store, int]] = WeakKeyDictionary()
 
 # And of how many characters. A sender is as long as his mail's header makes him.
 _BATCH_CHARACTERS: Final = 200_000
@@ -147,7 +155,7 @@ class Chunk(NamedTuple):
         return where
 
 
-def chunks(store: Store, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+def chunks(store: Store, rows: int) -> Iterator[Chunk]:
     """Go through all senders. Those who come meanwhile may belong to a chunk or not.
 
     Args:
@@ -200,7 +208,7 @@ def pages(
         yield len(found), found
         return
     looked_at = 0
-    for chunk in chunks(store):
+    for chunk in chunks(store, CHUNK_ROWS):
         condition = chunk.where.and_(where.sql, *where.parameters)
         looked_at += chunk.rows
         yield looked_at, store._call(read, condition, suffix)
@@ -287,11 +295,21 @@ def in_batches(
         StorageError: the batches before have been written, this one was not (or it is unknown).
     """
     changed = 0
-    for some in batches(rows):
-        # Made before the lock is taken: nobody is to wait for arithmetic.
-        batch = work(some, *args, **kwargs)
-        changed += store._call(States.change, *batch)
-        time.sleep(_PAUSE_SECONDS)
+    for most in batches(rows):
+        start = 0
+        while start < len(most):
+            pace = _paces.get(store, BATCH_ROWS)
+            some = most[start : start + pace]
+            # Made before the lock is taken: nobody is to wait for arithmetic.
+            batch = work(some, *args, **kwargs)
+            done, seconds = store._call(_change, batch)
+            changed += done
+            start += len(some)
+            if seconds > 1.5 * _BATCH_SECONDS:
+                _paces[store] = max(_LEAST_ROWS, len(some) // 2)
+            elif seconds < _BATCH_SECONDS:
+                _paces[store] = min(2 * pace, BATCH_ROWS)
+            time.sleep(_PAUSE_SECONDS)
     return changed
 
 
@@ -299,6 +317,12 @@ def batches(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
     """Divide rows into as many as are changed, or asked for by their keys, at once."""
     for start in range(0, len(rows), BATCH_ROWS):
         yield from _short_enough(rows[start : start + BATCH_ROWS])
+
+
+def _change(states: States, batch: Batch) -> tuple[int, float]:
+    # Of the time, only what the lock was held for: a call that met another's raises NotNow.
+    start = time.monotonic()
+    return states.change(*batch), time.monotonic() - start
 
 
 def of_keys(rows: Sequence[RawRow]) -> Where:

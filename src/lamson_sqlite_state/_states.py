@@ -7,6 +7,7 @@ Not thread-safe: the store's RLock guards every call. Nothing here waits: a call
 another process at work raises `NotNow`, so that the store can let its lock go meanwhile.
 """
 
+import contextlib
 import operator
 import sqlite3
 import time
@@ -26,6 +27,10 @@ Parameters: TypeAlias = tuple[object, ...]
 
 CHECKPOINT_PAGES: Final = 1000
 _LAZY_CHECKPOINT_PAGES: Final = 4000
+
+# One batch of many fills a log so fast that workers would wait for its checkpoint, of up to 30 ms,
+# again and again: of so many pages it takes a few.
+_BULK_CHECKPOINT_PAGES: Final = 200
 
 _SELECT_STATE: Final = (_schema.SELECT_STATE,)
 
@@ -237,9 +242,14 @@ class States:
     ) -> int | None:
         if self.database.write_lock.holds > 1:
             self._leave_no_laziness(connection)
-        return self.database.versions.commit_to(
-            stripes, self.database.write_lock, connection, sql, parameters_at(now_ms)
-        )
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_BULK_CHECKPOINT_PAGES}")
+        try:
+            return self.database.versions.commit_to(
+                stripes, self.database.write_lock, connection, sql, parameters_at(now_ms)
+            )
+        finally:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # a signal handler has closed it
+                connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
     def _leave_no_laziness(self, connection: Connection) -> None:
         # We may be in a finalizer that runs in the middle of _run_lazily.

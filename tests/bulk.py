@@ -1,0 +1,102 @@
+"""Stores with many rows, what is in them, and what can be done to a bulk call in its middle."""
+
+import gc
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from types import FrameType
+from typing import Any, Final, ParamSpec, TypeVar
+
+import pytest
+
+import lamson_sqlite_state
+from lamson_sqlite_state import SQLiteStorage, _rows
+from lamson_sqlite_state._row import RawRow
+
+__all__ = ["OLD_MS", "after_first", "fill", "raw_rows", "senders", "stricken", "two_at_a_time"]
+
+PACKAGE: Final = os.path.dirname(lamson_sqlite_state.__file__)
+
+OLD_MS: Final = 1_600_000_000_000
+"""A time years ago (Unix time in ms)."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def senders(
+    count: int, state: str = "OLD", module: str = "app", domain: str = "example.com"
+) -> list[RawRow]:
+    """Return a row for each of so many senders, in the order of their keys."""
+    return [(f"{number:06}@{domain}", module, state, OLD_MS) for number in range(count)]
+
+
+def fill(path: str, rows: Iterable[RawRow]) -> None:
+    """Make a store with these rows, closed again."""
+    with SQLiteStorage(path, synchronous="NORMAL") as store:
+        store.clear()
+        _rows.in_batches(store, _rows.insert, list(rows), "DO NOTHING")
+
+
+def raw_rows(path: str) -> list[RawRow]:
+    """Return all rows of a sound file, in the order of their keys."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return connection.execute(
+            "SELECT sender, module, state, since FROM states ORDER BY sender, module"
+        ).fetchall()
+
+
+def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a chunk be four rows, and a batch two."""
+    monkeypatch.setattr(_rows, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(_rows, "BATCH_ROWS", 2)
+
+
+def after_first(function: Callable[P, T], deed: Callable[[], object]) -> Callable[P, T]:
+    """Return the function with something done after its first call, before it returns."""
+    calls = [0]
+
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        returned = function(*args, **kwargs)
+        calls[0] += 1
+        if calls[0] == 1:
+            deed()
+        return returned
+
+    return wrapped
+
+
+def stricken(call: Callable[[], object], at: int, number: int) -> int:
+    """Make a call and send this process a signal at so many bytecodes of the package's.
+
+    Returns:
+        How many there were before the call was done.
+    """
+    steps = 0
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal steps
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            steps += 1
+            if steps == at:
+                signal.raise_signal(number)
+        return trace
+
+    before = sys.gettrace()
+    # What is raised in a finalizer of the garbage collector's is lost.
+    gc.collect()
+    gc.disable()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+        gc.enable()
+    return steps
