@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -15,9 +16,11 @@ from lamson_sqlite_state._checking import Finding, _contents, check
 from lamson_sqlite_state._wal_reset import has_wal_reset_race
 
 from .actors import Actor
-from .checking import NEEDS_LINUX, make_store, only, states_of_files
-from .children import forked
+from .checking import NEEDS_LINUX, NEEDS_ROOT, make_store, only, states_of_files
+from .children import forked, in_child
 from .state_files import states
+
+NOBODY = 65534
 
 
 def write_until_told(path: str, number: int, stop: int, started: int) -> int:
@@ -179,10 +182,12 @@ def test_ctrl_c_ends_a_long_integrity_check_at_once(
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     monkeypatch.setattr(_contents, "_INTEGRITY_CHECK", endless)
     struck: list[float] = []
+    told: list[str] = []
     threads = threading.enumerate()
 
     def strike(what: str, _done: int, _total: int | None) -> None:
-        if what == "integrity" and not struck:
+        told.append(what)
+        if told.count("integrity") == 3:  # the query is under way
             struck.append(time.monotonic())
             signal.raise_signal(signal.SIGINT)
 
@@ -192,6 +197,54 @@ def test_ctrl_c_ends_a_long_integrity_check_at_once(
     assert threading.enumerate() == threads
     monkeypatch.undo()
     assert check(path) == []
+
+
+def test_a_fork_in_the_middle_of_a_query_waits_for_it_and_the_check_goes_on(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection crosses a fork; what was closed under the query is opened again."""
+    make_store(path)
+    slow = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000)"
+        " SELECT 'ok' FROM n WHERE i = 2000000"
+    )
+    monkeypatch.setattr(_contents, "_INTEGRITY_CHECK", slow)
+
+    def check_and_fork() -> int:
+        told: list[str] = []
+
+        def fork_now_and_then(what: str, _done: int, _total: int | None) -> None:
+            told.append(what)
+            if told.count("integrity") in (2, 4, 6):
+                in_child(os.getpid)
+
+        assert check(path, progress=fork_now_and_then) == []
+        return told.count("integrity")
+
+    # In a child, as a connection that is closed under its query is a crash.
+    assert in_child(check_and_fork) >= 6
+
+
+@NEEDS_ROOT
+def test_a_user_who_may_not_read_the_store_is_told_so() -> None:
+    def check_as_nobody(path: str) -> tuple[list[Finding], str]:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        found = check(path)
+        with pytest.raises(StorageError) as caught:
+            check(os.path.join(os.path.dirname(path), "private", "states"))
+        return found, str(caught.value)
+
+    # Not pytest's own directory, which is root's alone.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        os.mkdir(os.path.join(directory, "private"), 0o700)
+        path = os.path.join(directory, "states")
+        make_store(path)
+        found, error = in_child(check_as_nobody, path)
+    assert [each.subject for each in found] == ["SQLite"]
+    assert "could not be looked at: Permission denied" in found[0].problem
+    assert "Permission denied" in error
 
 
 def test_rows_are_told_of_as_they_are_read(path: str) -> None:

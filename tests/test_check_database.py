@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, _opening, _schema
-from lamson_sqlite_state._checking import Finding, _contents, check
+from lamson_sqlite_state._checking import Finding, check
+from lamson_sqlite_state._checking._onlooker import Onlooker
 from lamson_sqlite_state._sqlite_errors import NotNow
 
 from .actors import Actor
@@ -97,6 +98,16 @@ def test_damage_is_mended_by_its_remedy_as_far_as_can_be(path: str) -> None:
     with closing(sqlite3.connect(f"{path}.recovered")) as connection:
         (count,) = connection.execute("SELECT count(*) FROM states").fetchone()
     assert 100 < count < 500
+
+
+def test_damage_of_a_copy_that_nobody_has_opened_is_found(path: str) -> None:
+    make_store(path, **{f"sender{number}": "POSTING" for number in range(500)})
+    execute(path, "PRAGMA journal_mode = DELETE")
+    content = bytearray(Path(path).read_bytes())
+    content[100:108] = bytes(8)  # what the table of tables begins with
+    Path(path).write_bytes(content)
+    assert "the database is damaged" in only(path).problem
+    assert not os.path.exists(f"{path}-wal")
 
 
 def test_damage_of_the_schema_itself_is_found(path: str) -> None:
@@ -258,7 +269,7 @@ def test_what_newer_versions_of_sqlite_say_of_values_is_left_to_the_rows(
 ) -> None:
     make_store(path)
     messages = [("TEXT value in states.since",), ("NUMERIC value in states.state",)]
-    monkeypatch.setattr(_contents, "patiently", lambda *_: messages)
+    monkeypatch.setattr(Onlooker, "read_patiently", lambda *_: messages)
     assert check(path) == []
     messages.append(("wrong # of entries in index\n of another",))
     assert only(path).problem.endswith("finds a defect: wrong # of entries in index of another")

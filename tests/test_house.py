@@ -28,14 +28,16 @@ STAIRCASE = """
 # And each in a folder only those below it there.
 FOLDERS = {
     "_command": """
-        __init__ _group _watching _moving _mending _looking _arguments _completing _session _printing
+        __init__ _group _watching _moving _mending _looking _arguments _completing _session
+        _printing
     """.split(),
     "_checking": """
         __init__ _side_files _locks _processes _unreadable _contents _access _files _onlooker
         _finding
     """.split(),
     "_shelf": """
-        __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _record _literals
+        __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _record
+        _literals
     """.split(),
 }
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from . import _filesystem, _rows, _schema, _sharing
 from ._existing import ExistingStorage
-from ._queries import patiently
+from ._queries import LongQuery
 from ._row import RawRow
 from ._rows import Progress, Where
 from ._schema import first_row
@@ -244,7 +244,7 @@ def _refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
     _schema.is_sound(copy, path)
     if not _schema.is_ours(copy):
         raise NoStore("this is an empty database: give the path of a copy", path)
-    ((problem,),) = patiently(copy, "PRAGMA integrity_check(1)", lambda: None)
+    ((problem,),) = LongQuery(copy, "PRAGMA integrity_check(1)").rows()
     if problem != "ok":
         raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
-__all__ = ["all_rows", "fetch", "patiently"]
+__all__ = ["LongQuery", "all_rows", "fetch"]
 
 _TICK_SECONDS: Final = 0.1
 
@@ -27,37 +27,54 @@ def all_rows(
     return fetch(connection, (sql,), (parameters,))
 
 
-def patiently(connection: sqlite3.Connection, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
-    """Return all rows of a query that takes long; an exception in this thread ends it at once.
+class LongQuery:
+    """A query that takes long, in a thread of its own.
 
-    It runs in a thread of its own, as signals are handled only between two steps of Python: a
-    query of a second would keep Ctrl-C waiting that long. (A progress handler would be asked
-    meanwhile, but the driver swallows what is raised in it.)
+    Signals are handled only between two steps of Python, so a query of a second would keep Ctrl-C
+    waiting that long. (A progress handler would be asked meanwhile, but the driver swallows what
+    is raised in it.)
 
     Args:
-        connection: used by nobody else meanwhile.
+        connection: used by nobody else meanwhile, and closed by nobody who has not called `stop`.
         sql: the query.
-        meanwhile: is called ten times a second.
     """
-    rows: list[Any] = []
-    errors: list[BaseException] = []
 
-    def run() -> None:
+    def __init__(self, connection: sqlite3.Connection, sql: str) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._rows: list[Any] = []
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def rows(self, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        """Return all rows, once they are there. An exception in this thread ends the query.
+
+        Args:
+            meanwhile: is called ten times a second, and may raise.
+
+        Raises:
+            sqlite3.ProgrammingError: the connection was closed meanwhile.
+        """
         try:
-            rows.extend(all_rows(connection, sql))
-        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            errors.append(error)
+            self._thread.start()
+            while self._thread.is_alive():
+                self._thread.join(_TICK_SECONDS)
+                meanwhile()
+        finally:
+            self.stop()
+        for error in self._errors:
+            _ = self._connection.total_changes  # closed by a fork: that is what to raise
+            raise error
+        return self._rows
 
-    thread = threading.Thread(target=run, daemon=True)
-    try:
-        thread.start()
-        while thread.is_alive():
-            thread.join(_TICK_SECONDS)
-            meanwhile()
-    finally:
-        while thread.is_alive():
-            connection.interrupt()  # again, as it may only be about to start
-            thread.join(_TICK_SECONDS)
-    for error in errors:
-        raise error
-    return rows
+    def stop(self) -> None:
+        """Return once the thread has ended."""
+        while self._thread.is_alive():
+            self._connection.interrupt()  # again, as it may only be about to start
+            self._thread.join(_TICK_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._rows.extend(all_rows(self._connection, self._sql))
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
+            self._errors.append(error)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from .. import _schema
-from .._queries import all_rows, patiently
+from .._queries import all_rows
 from ._finding import Finding, command, shown
 from ._onlooker import Reader
 
@@ -52,11 +52,8 @@ def defects(reader: Reader, path: str, meanwhile: Callable[[], None]) -> Iterato
         NotAStateFile: there is too much of it to check, or it is no store.
         StorageError: the file cannot be read.
     """
-
-    def ask(connection: sqlite3.Connection) -> list[tuple[str]]:
-        return patiently(connection, _INTEGRITY_CHECK, meanwhile)
-
-    messages = [" ".join(message.split()) for (message,) in reader.read(ask)]
+    found = reader.read_patiently(_INTEGRITY_CHECK, meanwhile)
+    messages = [" ".join(message.split()) for (message,) in found]
     messages = [m for m in messages if m != "ok" and not _ABOUT_VALUES.match(m)]
     if messages:
         count = f"{len(messages)} defects" if len(messages) > 1 else "a defect"

@@ -4,12 +4,13 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from .. import _filesystem, _schema, _sharing
 from .._database import Database
 from .._filesystem import Identity
+from .._queries import LongQuery
 from .._sharing import SHARED_LOCKS, Connection
 from .._sqlite_errors import OPENING_SECONDS, NotNow, translated
 from .._states import States
@@ -24,8 +25,6 @@ Work: TypeAlias = Callable[[sqlite3.Connection], T]
 
 _TIMEOUT_SECONDS: Final = 1.0
 
-_TICK_SECONDS: Final = 0.1
-
 # Where a database's header says whether it is written through a log: 2, or 1 where it is not.
 _WRITE_VERSION: Final = 18
 
@@ -38,6 +37,7 @@ class Onlooker(Store):
     """
 
     def __init__(self, path: str) -> None:
+        self._query: LongQuery | None = None
         super().__init__(path, timeout=_TIMEOUT_SECONDS, cache_size=0)
 
     def read(self, work: "Work[T]") -> T:
@@ -50,6 +50,35 @@ class Onlooker(Store):
             StorageError: the file cannot be read.
         """
         return self._call(lambda states: states.database.read(work))
+
+    def read_patiently(self, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
+        """Return all rows of a query that takes long; an exception in this thread ends it.
+
+        Args:
+            sql: the query.
+            meanwhile: is called ten times a second, and may raise.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+
+        def ask(connection: sqlite3.Connection) -> list[Any]:
+            self._query = LongQuery(connection, sql)
+            return self._query.rows(meanwhile)
+
+        return self.read(ask)
+
+    def close(self) -> None:
+        """Do as `Store.close`, after the end of a query that was left behind by an exception."""
+        if self._query is not None:
+            self._query.stop()
+        super().close()
+
+    def close_for_fork(self) -> None:
+        """End a query that another thread of ours is at: closed under it, it would crash."""
+        if self._query is not None:
+            self._query.stop()
+        super().close_for_fork()
 
     def _resolved(self) -> States:
         database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
@@ -112,11 +141,9 @@ class Copy:
                     ours = LockTimeout(f"{ours.culprit}: end that program", self._path)
                 raise ours from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        pass
+    def read_patiently(self, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
+        """Do as `Onlooker.read_patiently`."""
+        return self.read(lambda connection: LongQuery(connection, sql).rows(meanwhile))
 
 
 Reader: TypeAlias = Onlooker | Copy
