@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sqlite3
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -167,6 +168,37 @@ def test_exception_out_of_a_handler_leaves_no_lock_behind(path: str) -> None:
         assert survived == INTERRUPTIONS
         store.set("m", "main", "LAST")
     assert states(path).items() >= {("main", "LAST"), ("other", f"{INTERRUPTIONS - 1}")}
+
+
+@pytest.mark.parametrize("call", ["set", "clear"])
+def test_exception_at_the_doorstep_of_any_function_leaves_no_lock_behind(
+    call: str, path: str
+) -> None:
+    """CPython looks for signals as a function begins, also as one that is to clean up does."""
+    doorsteps: list[str] = []
+    at = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and "lamson_sqlite_state" in frame.f_code.co_filename:
+            doorsteps.append(frame.f_code.co_name)
+            if len(doorsteps) == at:
+                raise Interrupted
+
+    with SQLiteStorage(path) as store, SQLiteStorage(path, timeout=0) as other:
+        while at <= len(doorsteps):
+            other.set("m", "ann", f"A{at}")
+            store.set("m", "open", f"A{at}")
+            doorsteps.clear()
+            at += 1
+            sys.settrace(trace)
+            try:
+                store.set("m", "ann", f"B{at}") if call == "set" else store.clear()
+            except Interrupted:
+                pass
+            finally:
+                sys.settrace(None)
+            other.set("m", "bob", f"A{at}")
+    assert "unlock" in doorsteps
 
 
 def test_timeout_error_of_a_handler_arrives_as_it_was_raised(path: str) -> None:

@@ -113,7 +113,8 @@ class Database(OpenFile):
             NotNow: see there; nothing was done.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
-        self.write_lock.holds += 1
+        write_lock = self.write_lock
+        write_lock.holds += 1
         try:
             while True:
                 connection = self.locked_connection()
@@ -126,18 +127,15 @@ class Database(OpenFile):
         except (sqlite3.Error, OSError) as error:
             self.raise_ours(error, is_writing=True)
         finally:
-            self.let_go()
-
-    def let_go(self) -> None:
-        """End a hold on the write lock."""
-        write_lock = self.write_lock
-        write_lock.holds -= 1
-        if not write_lock.holds:
-            try:
-                write_lock.unlock()
-            except BaseException:  # a KeyboardInterrupt at its doorstep
-                write_lock.unlock()
-                raise
+            # Written out, as in `States.write`: a KeyboardInterrupt at the doorstep of a function
+            # that does this would leave the hold for good.
+            write_lock.holds -= 1
+            if not write_lock.holds:
+                try:
+                    write_lock.unlock()
+                except BaseException:  # a KeyboardInterrupt at its doorstep
+                    write_lock.unlock()
+                    raise
 
     def locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held.

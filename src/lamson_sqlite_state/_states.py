@@ -183,7 +183,14 @@ class States:
         except (sqlite3.Error, OSError) as error:
             database.raise_ours(error, is_writing=True)
         finally:
-            database.let_go()
+            # No function's to do: see `Database.locked`.
+            lock.holds -= 1
+            if not lock.holds:
+                try:
+                    lock.unlock()
+                except BaseException:  # a KeyboardInterrupt at its doorstep
+                    lock.unlock()
+                    raise
 
     def clear(self) -> int:
         """Delete all rows.
