@@ -27,11 +27,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def senders(
-    count: int, state: str = "OLD", module: str = "app", domain: str = "example.com"
-) -> list[RawRow]:
+def senders(count: int, state: str = "OLD", module: str = "app", prefix: str = "") -> list[RawRow]:
     """Return a row for each of so many senders, in the order of their keys."""
-    return [(f"{number:06}@{domain}", module, state, OLD_MS) for number in range(count)]
+    return [(f"{prefix}{number:06}@example.com", module, state, OLD_MS) for number in range(count)]
 
 
 def fill(path: str, rows: Iterable[RawRow]) -> None:

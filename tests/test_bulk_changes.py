@@ -135,11 +135,11 @@ class TestMeanwhile:
 class TestRename:
     def test_changes_one_state_of_one_module_and_no_time(self, path: str) -> None:
         others = [*senders(5, "OTHER"), *senders(5, "OLD", "other")]
-        fill(path, [*senders(5, domain="x"), *others])
+        fill(path, [*senders(5, prefix="x"), *others])
         with ExistingStorage(path) as store:
             assert rename_state(store, "app", "OLD", "NEW") == 5
             assert rename_state(store, "app", "OLD", "NEW") == 0
-        assert raw_rows(path) == sorted([*senders(5, "NEW", domain="x"), *others])
+        assert raw_rows(path) == sorted([*senders(5, "NEW", prefix="x"), *others])
 
     def test_takes_keys_that_are_no_text(self, path: str) -> None:
         fill(path, [])
