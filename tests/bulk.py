@@ -75,20 +75,21 @@ def stricken(call: Callable[[], object], at: int, number: int) -> int:
         How many there were before the call was done.
     """
     steps = 0
+    is_over = False
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal steps
+        nonlocal steps, is_over
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
             steps += 1
-            if steps == at:
+            if steps >= at and not is_over and not _is_in_a_finalizer(frame):
+                is_over = True
                 signal.raise_signal(number)
         return trace
 
     before = sys.gettrace()
-    # What is raised in a finalizer of the garbage collector's is lost.
     gc.collect()
     gc.disable()
     sys.settrace(trace)
@@ -98,3 +99,10 @@ def stricken(call: Callable[[], object], at: int, number: int) -> int:
         sys.settrace(before)
         gc.enable()
     return steps
+
+
+def _is_in_a_finalizer(frame: FrameType | None) -> bool:
+    """What is raised in one is lost."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None

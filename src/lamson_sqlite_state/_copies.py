@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from . import _filesystem, _rows, _schema, _sharing
+from ._blame import is_ours
 from ._existing import ExistingStorage
 from ._queries import LongQuery
 from ._row import RawRow
@@ -113,11 +114,11 @@ def backup(
             size_bytes = os.path.getsize(unfinished)
             _refuse_destination(store.path, target, overwrite=overwrite)  # it may be in use by now
             _give_name(unfinished, target, overwrite=overwrite)
-        except StorageError:
-            raise
-        except FileExistsError as error:  # put there meanwhile
-            raise _exists(target) from error
         except OSError as error:
+            if isinstance(error, StorageError) or not is_ours(error):  # but of `progress`
+                raise
+            if isinstance(error, FileExistsError):  # it was put there meanwhile
+                raise _exists(target) from error
             raise _filesystem.storage_error(error, target) from error
         finally:
             for suffix in ("", "-journal", "-wal", "-shm"):
@@ -246,6 +247,7 @@ def _refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
         raise NoStore("this is an empty database: give the path of a copy", path)
     ((problem,),) = LongQuery(copy, "PRAGMA integrity_check(1)").rows()
     if problem != "ok":
+        problem = " ".join(problem.split())  # it may have lines
         raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)
 
 

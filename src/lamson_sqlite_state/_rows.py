@@ -65,7 +65,7 @@ BATCH_ROWS: Final = _batch_rows()
 
 # How long a batch should take. Where rows stand far apart, or the machine is slow, it has fewer.
 _BATCH_SECONDS: Final = 0.004
-_LEAST_ROWS: Final = 50
+_LEAST_ROWS: Final = 100
 
 # How many rows a batch may have by now.
 _paces: Final[WeakKeyDictionary[Store, int]] = WeakKeyDictionary()

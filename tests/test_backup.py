@@ -1,0 +1,316 @@
+"""A backup: one whole file, of one instant, that gets its name last."""
+
+import errno
+import os
+import random
+import signal
+import sqlite3
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage, StorageError, _copies
+from lamson_sqlite_state.errors import NoStore, NotAStateFile
+from lamson_sqlite_state.maintenance import Backup, ExistingStorage, backup
+
+from .actors import Actor
+from .bulk import fill, raw_rows, senders, stricken
+from .checking import NEEDS_ROOT
+from .children import forked, in_child
+from .test_other_users import refuse
+from .test_shortages import small_disk
+
+
+@pytest.fixture
+def store(path: str) -> Iterator[SQLiteStorage]:
+    fill(path, senders(20))
+    with ExistingStorage(path) as store:
+        yield store
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    """A path for the copy, in an empty directory."""
+    (tmp_path / "copies").mkdir()
+    return str(tmp_path / "copies" / "copy")
+
+
+def beside(target: str) -> list[str]:
+    return sorted(os.listdir(os.path.dirname(target)))
+
+
+class TestCopy:
+    def test_is_one_whole_file_that_opens_as_a_store(
+        self, store: SQLiteStorage, target: str
+    ) -> None:
+        store.set("app", "ann", "IN THE LOG")
+        assert backup(store, target) == Backup(target, 21, os.path.getsize(target))
+        assert beside(target) == ["copy"]
+        assert raw_rows(target) == raw_rows(store.path)
+        assert beside(target) == ["copy"]
+        with SQLiteStorage(target) as copy:
+            assert copy.get("app", "ann") == "IN THE LOG"
+            copy.set("app", "ann", "A2")
+        assert store.get("app", "ann") == "IN THE LOG"
+
+    def test_may_be_read_without_being_written_to(self, store: SQLiteStorage, target: str) -> None:
+        """It is in no write-ahead mode, in which a reader makes files beside it."""
+        backup(store, target)
+        with closing(sqlite3.connect(f"file:{target}?mode=ro", uri=True)) as reader:
+            assert reader.execute("SELECT count(*) FROM states").fetchone() == (20,)
+            assert beside(target) == ["copy"]
+
+    def test_is_of_one_instant_while_others_write(
+        self, path: str, target: str, first: Actor
+    ) -> None:
+        """A writer keeps the pairs of a sender equal, and copies of all sizes never differ."""
+        fill(path, [*senders(3000, module="a"), *senders(3000, module="b")])
+        with ExistingStorage(path) as store:
+            first.begin(keep_equal, f"{path}.enough")
+            seen = set()
+            for number in range(20):
+                backup(store, f"{target}{number}")
+                found = {row[:2]: row[2] for row in raw_rows(f"{target}{number}")}
+                for sender in ENDS:
+                    assert found[sender, "a"] == found[sender, "b"]
+                # The one sender is set after the other.
+                steps = [int(found[key, "a"].strip("OLDS") or -1) for key in ENDS]
+                assert steps[0] - 1 <= steps[1] <= steps[0]
+                seen.add(steps[0])
+            Path(f"{path}.enough").touch()
+            first.result()
+        assert len(seen) > 5
+
+    def test_is_of_one_instant_though_it_takes_many_steps(
+        self, store: SQLiteStorage, target: str, first: Actor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        before = raw_rows(store.path)
+        steps: list[tuple[int, int | None]] = []
+
+        def meddle(done: int, of: int | None) -> None:
+            first.set("app", "000000@example.com", f"STEP {done}")
+            first.set("app", f"new {done}", "S")
+            steps.append((done, of))
+
+        assert backup(store, target, progress=meddle).pairs == 20
+        assert len(steps) > 1
+        assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+        assert steps[-1] == (len(steps), len(steps))
+        assert raw_rows(target) == before
+
+    def test_is_of_the_old_file_where_it_is_replaced_meanwhile(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        fill(f"{store.path}.new", senders(5, "NEW"))
+
+        def replace(done: int, _of: int | None) -> None:
+            if done == 1:
+                os.rename(f"{store.path}.new", store.path)
+
+        assert backup(store, target, progress=replace).pairs == 20
+        assert raw_rows(target) == senders(20)
+        assert store.get("app", "000000@example.com") in ("NEW", "OLD")  # within 10 ms
+
+    def test_is_whole_where_the_store_is_deleted_meanwhile(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+
+        def delete(done: int, _of: int | None) -> None:
+            if done == 1:
+                os.unlink(store.path)
+
+        assert backup(store, target, progress=delete).pairs == 20
+        assert raw_rows(target) == senders(20)
+        with pytest.raises(NoStore):
+            backup(store, target, overwrite=True)
+        assert raw_rows(target) == senders(20)
+        assert not os.path.exists(store.path)
+
+    def test_has_the_mode_of_the_store_whatever_the_umask(
+        self, store: SQLiteStorage, target: str
+    ) -> None:
+        for mode in (0o600, 0o640, 0o660):
+            os.chmod(store.path, mode)
+            before = os.umask(0o027)
+            try:
+                backup(store, target, overwrite=True)
+            finally:
+                os.umask(before)
+            assert stat.S_IMODE(os.stat(target).st_mode) == mode
+
+    @NEEDS_ROOT
+    def test_has_the_owner_of_the_store(self, store: SQLiteStorage, target: str) -> None:
+        os.chown(store.path, 1234, 5678)
+        backup(store, target)
+        found = os.stat(target)
+        assert (found.st_uid, found.st_gid) == (1234, 5678)
+
+    def test_is_readable_by_nobody_else_at_any_moment(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        modes: set[int] = set()
+
+        def look(_done: int, _of: int | None) -> None:
+            for entry in os.scandir(os.path.dirname(target)):
+                modes.add(stat.S_IMODE(entry.stat().st_mode))
+
+        before = os.umask(0)
+        try:
+            backup(store, target, progress=look)
+        finally:
+            os.umask(before)
+        assert modes == {0o600}
+
+    def test_of_a_large_path_is_made(self, store: SQLiteStorage, target: str) -> None:
+        for name in ("x" * 255, "ä" * 127, "a b%?#'", os.fsdecode(b"\xff")):
+            long = os.path.join(os.path.dirname(target), name)
+            assert backup(store, long).path == long
+            assert raw_rows(long) == senders(20)
+
+    def test_works_on_a_store_whose_own_instance_is_in_use(
+        self, store: SQLiteStorage, target: str
+    ) -> None:
+        """What a signal handler does to the caller's store in the middle harms nobody."""
+
+        def handler(_done: int, _of: int | None) -> None:
+            store.set("app", "ann", "HANDLER")
+            store.close()
+
+        assert backup(store, target, progress=handler).pairs == 20
+        assert store.get("app", "ann") == "HANDLER"
+
+
+ENDS = ("000000@example.com", "002999@example.com")
+
+
+def keep_equal(store: SQLiteStorage, enough: str) -> None:
+    for step in range(1_000_000):
+        for sender in ENDS:
+            store.set_all(sender, f"S{step}")
+        if os.path.exists(enough):
+            break
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("overwrite", [False, True])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_leaves_what_was_there_before_or_the_whole_copy(
+        self, store: SQLiteStorage, target: str, number: int, overwrite: bool
+    ) -> None:
+        """At any instruction; and Ctrl-C leaves nothing else, nor keeps anybody waiting."""
+
+        def make() -> Backup:
+            return backup(store, target, overwrite=overwrite)
+
+        old = [("old", "m", "S", 1)] if overwrite else None
+        steps = in_child(stricken, lambda: backup(store, f"{target}.first"), sys.maxsize, 0)
+        os.unlink(f"{target}.first")
+        for step in [*sorted(random.sample(range(1, steps), 25)), sys.maxsize]:
+            for name in beside(target):
+                os.unlink(os.path.join(os.path.dirname(target), name))
+            if overwrite:
+                put_copy(target)
+            if number == signal.SIGINT:
+                with suppress(KeyboardInterrupt):
+                    stricken(make, step, number)
+                assert beside(target) in ([], ["copy"])
+            else:
+                with forked(stricken, make, step, number) as child:
+                    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+                    child.kill()
+                for name in beside(target):
+                    assert name == "copy" or ".unfinished" in name
+            if os.path.exists(target):
+                assert raw_rows(target) in ([senders(20)] if old is None else [old, senders(20)])
+            else:
+                assert old is None
+            with SQLiteStorage(store.path, timeout=0) as other:
+                other.get("app", "000000@example.com")
+        assert raw_rows(target) == senders(20)
+
+    def test_by_what_progress_raises_leaves_nothing(
+        self, store: SQLiteStorage, target: str
+    ) -> None:
+        def stop(_done: int, _of: int | None) -> None:
+            raise BrokenPipeError
+
+        with pytest.raises(BrokenPipeError):
+            backup(store, target, progress=stop)
+        assert beside(target) == []
+        backup(store, target)
+
+
+def put_copy(target: str) -> None:
+    fill(target, [("old", "m", "S", 1)])
+    for suffix in (".lock", ".versions"):
+        os.unlink(target + suffix)
+
+
+class TestVerification:
+    def test_refuses_a_copy_of_a_damaged_store(self, store: SQLiteStorage, target: str) -> None:
+        """A page that nobody reads is copied as it is."""
+        store.close()
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as tool:
+            tool.execute("PRAGMA writable_schema = ON")
+            tool.execute(
+                "INSERT INTO sqlite_master"
+                " VALUES ('table', 'lost', 'lost', 2, 'CREATE TABLE lost (x)')"
+            )
+        with pytest.raises(NotAStateFile, match="damaged"):
+            backup(store, target)
+        assert beside(target) == []
+
+    def test_refuses_a_copy_with_another_number_of_pairs(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = _copies._copy
+        monkeypatch.setattr(_copies, "_copy", lambda *arguments: copy(*arguments) + 1)
+        with pytest.raises(NotAStateFile, match="not as many"):
+            backup(store, target)
+        assert beside(target) == []
+
+
+class TestShortOfRoom:
+    def test_a_full_disk_leaves_what_was_there_and_no_remains(
+        self, path: str, tmp_path: Path
+    ) -> None:
+        fill(path, senders(30_000))
+        with ExistingStorage(path) as store, small_disk(tmp_path / "disk", "1m"):
+            target = str(tmp_path / "disk" / "copy")
+            put_copy(target)
+            with pytest.raises(StorageError, match="disk is full"):
+                backup(store, target, overwrite=True)
+            assert beside(target) == ["copy"]
+            assert raw_rows(target) == [("old", "m", "S", 1)]
+            assert store.get("app", "000000@example.com") == "OLD"
+
+    @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+    def test_a_file_system_without_links_has_the_copy_all_the_same(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch, code: int
+    ) -> None:
+        monkeypatch.setattr(os, "link", refuse(code))
+        backup(store, target)
+        assert beside(target) == ["copy"]
+        assert raw_rows(target) == senders(20)
+        with pytest.raises(StorageError, match="there already"):
+            backup(store, target)
+        monkeypatch.setattr(os, "replace", refuse(errno.EIO))
+        with pytest.raises(StorageError, match="Input/output"):
+            backup(store, f"{target}.2")
+        assert beside(target) == ["copy"]
+
+    def test_a_directory_that_cannot_be_written_is_an_error_in_one_line(
+        self, store: SQLiteStorage, target: str
+    ) -> None:
+        for missing in (f"{target}/missing/copy", "/proc/copy"):
+            with pytest.raises(StorageError) as caught:
+                backup(store, missing)
+            assert str(caught.value).startswith(f"{missing}: ")
