@@ -148,11 +148,7 @@ class Database(OpenFile):
         versions = self.versions
         while True:
             if self._must_exist:
-                # Before the lock is taken, which would be made, and its directory.
-                self._existing()
-                if self.connection is None:
-                    with contextlib.suppress(NeedsWriteLock):
-                        self._open(is_locked=False)
+                self._refuse_missing()
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
             now = time.monotonic()  # before the look: it is from then on that it holds
@@ -192,6 +188,14 @@ class Database(OpenFile):
                 self.reopen_if_closed(connection)
             else:
                 return connection
+
+    def _refuse_missing(self) -> None:
+        # Before the lock makes its file, and the directory.
+        if self.connection is None:
+            with contextlib.suppress(NeedsWriteLock):  # a copy, which is to be given a log
+                self._open(is_locked=False)
+        elif _filesystem.identity(self.path) is None:
+            self._existing()
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
         (data_version,) = first_row(connection, "PRAGMA data_version")
