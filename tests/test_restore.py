@@ -5,10 +5,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _rows
+from lamson_sqlite_state import SQLiteStorage, _queries, _rows
 from lamson_sqlite_state._row import RawRow
 from lamson_sqlite_state.errors import NoStore
 from lamson_sqlite_state.maintenance import (
@@ -288,14 +289,14 @@ def test_between_two_senders_of_the_copy_there_may_be_a_crowd(
     fill(f"{path}.copy", [("a", "m", "S", OLD_MS), ("z", "m", "S", OLD_MS)])
     put(store, *senders(100, prefix="m"))
     most = [0]
-    fetch = _rows.fetch
+    all_rows = _queries.all_rows
 
-    def counted(connection: object, *arguments: object) -> list[object]:
-        found = fetch(connection, *arguments)  # type: ignore[arg-type]
+    def counted(connection: sqlite3.Connection, *arguments: Any) -> list[Any]:
+        found = all_rows(connection, *arguments)
         most[0] = max(most[0], len(found))
         return found
 
-    monkeypatch.setattr(_rows, "fetch", counted)
+    monkeypatch.setattr(_rows, "all_rows", counted)
     assert restore(store, f"{path}.copy") == Restored(2, 2, 100)
     assert most[0] <= 4
 

@@ -73,7 +73,8 @@ def read_json_lines(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
                 raise ValueError
             yield [_raw_row(each, now_ms) for each in found]
         except (ValueError, TypeError, RecursionError):
-            yield list(_one_by_one(lines, number, name, now_ms))
+            for row in _one_by_one(lines, number, name, now_ms):
+                yield [row]
         number += len(lines)
 
 

@@ -31,7 +31,7 @@ from ._row import RawRow, Row
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
 from ._shelf import Entry, Refused, Shelf
-from .errors import NotAShelf
+from .errors import NotAShelf, StorageError
 from .maintenance import rows
 from .storage import SQLiteStorage
 
@@ -247,11 +247,16 @@ def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnCon
 
 def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
     heap: list[RawRow] = []
-    for some in found:
-        heap += some
-        if len(heap) >= _SORTED_ROWS:
+    try:
+        for some in found:
+            heap += some
+            if len(heap) >= _SORTED_ROWS:
+                yield _in_key_order(heap)
+                heap = []
+    except StorageError:  # of what is read: what came before it is imported
+        if heap:
             yield _in_key_order(heap)
-            heap = []
+        raise
     if heap:
         yield _in_key_order(heap)
 
@@ -259,8 +264,6 @@ def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
 def _in_key_order(found: list[RawRow]) -> list[RawRow]:
     # Two rows of one pair stay in their order. To sort twice takes half the time of one key of two.
     try:
-        found.sort(key=operator.itemgetter(1))
-        found.sort(key=operator.itemgetter(0))
+        return sorted(sorted(found, key=operator.itemgetter(1)), key=operator.itemgetter(0))
     except TypeError:  # text beside keys that are no text, which come last
-        found.sort(key=lambda row: (isinstance(row[0], bytes), row[0], str(row[1])))
-    return found
+        return sorted(found, key=lambda row: (isinstance(row[0], bytes), row[0], str(row[1])))
