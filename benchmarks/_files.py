@@ -22,6 +22,8 @@ __all__ = [
     "open_store",
     "pair_of",
     "random_pairs",
+    "raw_row",
+    "scattered",
 ]
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
@@ -75,7 +77,7 @@ def new_store(path: str, rows: int = ROWS, *, is_in_order: bool = False) -> str:
 
     They come in no order, as senders do: a tree that grew at one end only has other pages.
     """
-    numbers = range(rows) if is_in_order else _scattered(rows)
+    numbers = range(rows) if is_in_order else scattered(rows)
     with SQLiteStorage(path) as store:
         store.get("", "")
         store.clear()
@@ -85,7 +87,7 @@ def new_store(path: str, rows: int = ROWS, *, is_in_order: bool = False) -> str:
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000000"):
             connection.execute(f"PRAGMA {setting}").fetchone()
         connection.execute("BEGIN")
-        connection.executemany(_schema.SET, map(_row, numbers))
+        connection.executemany(_schema.SET, map(raw_row, numbers))
         connection.execute("COMMIT")
     with SQLiteStorage(path) as store:
         store.get(*pair_of(0))
@@ -104,7 +106,7 @@ def measured_bytes(path: str) -> tuple[int, int]:
     return os.path.getsize(path), content
 
 
-def _scattered(rows: int) -> Iterator[int]:
+def scattered(rows: int) -> Iterator[int]:
     """Yield each number below ``rows`` once, in no order, without a list of them all."""
     bits = max(2, (rows - 1).bit_length())
     mask, half = (1 << bits) - 1, bits // 2
@@ -118,7 +120,8 @@ def _scattered(rows: int) -> Iterator[int]:
             yield mixed
 
 
-def _row(number: int) -> tuple[str, str, str, int]:
+def raw_row(number: int) -> tuple[str, str, str, int]:
+    """Return sender, module, state and since of a pair, in a store that is new."""
     module, sender = pair_of(number)
     return sender, module, _STATES[number % len(_STATES)], _SINCE + number
 

@@ -11,7 +11,7 @@ from ._contention import Crowd, Waiting
 from ._environment import Environment
 from ._rows import Row
 
-__all__ = ["COMMITTED", "RESULTS", "Results"]
+__all__ = ["COMMITTED", "RESULTS", "Results", "in_lines"]
 
 RESULTS: Final = os.path.join(os.path.dirname(__file__), "results")
 COMMITTED: Final = os.path.join(RESULTS, "full.json")
@@ -57,7 +57,7 @@ class Results:
         }
         with open(path, "w") as file:
             # A line for each list of numbers: readable, and a run's changes are too.
-            file.write(_in_lines(document))
+            file.write(in_lines(document))
             file.write("\n")
 
     @classmethod
@@ -90,17 +90,18 @@ class Results:
             return None
 
 
-def _in_lines(value: object, indent: str = "") -> str:
+def in_lines(value: object, indent: str = "") -> str:
+    """Return a document as JSON, with a line for each list of numbers."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict) and value:
         inner = ",\n".join(
-            f"{indent} {json.dumps(key)}: {_in_lines(each, indent + ' ')}"
+            f"{indent} {json.dumps(key)}: {in_lines(each, indent + ' ')}"
             for key, each in value.items()
         )
         return f"{{\n{inner}\n{indent}}}"
     if isinstance(value, list | tuple):
-        parts = [_in_lines(each, indent + " ") for each in value]
+        parts = [in_lines(each, indent + " ") for each in value]
         if any("\n" in part for part in parts):
             inner = ",\n".join(f"{indent} {part}" for part in parts)
             return f"[\n{inner}\n{indent}]"
