@@ -1,6 +1,7 @@
 """What the commands that look at states, and change them, do and print."""
 
 import json
+import os
 import re
 import sqlite3
 import time
@@ -239,3 +240,39 @@ class TestWatch:
         assert f"lamson-state: {path}: no such file" in terminal.text
         assert "Traceback" not in terminal.screen
         assert not Path(path).parent.exists()
+
+
+class TestCheck:
+    def test_finding_has_its_remedy_and_makes_the_status_1(
+        self, path: str, lamson_state: Call
+    ) -> None:
+        assert lamson_state("check") == (0, "", "")
+        assert json.loads(lamson_state("check", "--json").out) == []
+        os.chmod(path, 0o604)
+        ended = lamson_state("check")
+        assert ended.status == 1
+        (cells,) = ended.cells
+        assert cells[:2] == ["permissions", path]
+        assert "chmod" in cells[3]
+        (found,) = json.loads(lamson_state("check", "--json").out)
+        assert found == {
+            "subject": cells[0],
+            "path": cells[1],
+            "problem": cells[2],
+            "remedy": cells[3],
+        }
+
+    def test_remedy_can_be_copied_from_a_narrow_terminal(
+        self, path: str, lamson_state: Call
+    ) -> None:
+        os.chmod(path, 0o604)
+        ((_, _, _, remedy),) = lamson_state("check").cells
+        with on_terminal("--store", path, "check", COLUMNS="20") as terminal:
+            assert terminal.wait() == 1
+        assert f"    {remedy}\r\n" in terminal.text
+
+    def test_sound_store_is_said_to_be(self, path: str, lamson_state: Call) -> None:
+        assert lamson_state("check").out == ""
+        with on_terminal("--store", path, "check") as terminal:
+            assert terminal.wait() == 0
+        assert terminal.text == "All is well.\r\n"

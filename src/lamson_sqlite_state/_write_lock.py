@@ -64,7 +64,7 @@ class Patience:
         if left <= 0:
             raise LockTimeout(
                 f"waited {waited:.1f} s, but {culprit}; nothing was written: find that process "
-                "(fuser, lsof), or give a longer timeout",
+                "(lamson-state check, lsof), or give a longer timeout",
                 path,
             )
         if self._is_first:

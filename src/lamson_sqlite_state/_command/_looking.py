@@ -137,10 +137,14 @@ def check(session: Session, printer: Printer) -> int:
         printer.json([dataclasses.asdict(finding) for finding in findings])
     elif printer.is_table:
         for finding in findings:
-            printer.console.print(Text(f"{finding.subject}: ", style="bold red"), end="")
-            printer.console.print(Text(finding.problem))
-            printer.console.print(Text(f"    {finding.path}", style="dim"))
-            printer.console.print(Text(f"    {finding.remedy}"))
+            subject = (f"{finding.subject}: ", "bold red")
+            for line in (
+                Text.assemble(subject, finding.problem),
+                Text(f"    {finding.path}", style="dim"),
+                Text(f"    {finding.remedy}"),
+            ):
+                # The terminal breaks lines that are too long: what is copied from it is whole.
+                printer.console.print(line, soft_wrap=True)
         if not findings:
             printer.console.print("All is well.")
     else:
