@@ -2,14 +2,12 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError, _rows
-from lamson_sqlite_state._states import States
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
     Only,
@@ -241,73 +239,3 @@ def move_on(store: SQLiteStorage, number: int, enough: str) -> dict[str, str]:
         if os.path.exists(enough):
             break
     return acknowledged
-
-
-class TestBatches:
-    def test_are_of_few_characters_where_keys_are_long(
-        self, path: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A sender is as long as a mail's header makes him, and a batch keeps writers waiting."""
-        monkeypatch.undo()
-        rows = [(f"{number}{'x' * 90_000}", "m", "OLD", OLD_MS) for number in range(32)]
-        assert [len(batch) for batch in _rows.batches(rows)] == [2] * 16
-        fill(path, rows)
-        with ExistingStorage(path) as store:
-            assert rename_state(store, "m", "OLD", "NEW") == 32
-            assert prune(store, Selection(state="NEW")) == 32
-
-    def test_are_full_where_keys_are_short_and_lose_none(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.undo()
-        rows = senders(2 * _rows.BATCH_ROWS + 1)
-        found = list(_rows.batches(rows))
-        assert [len(batch) for batch in found] == [_rows.BATCH_ROWS] * 2 + [1]
-        assert [row for batch in found for row in batch] == rows
-
-    def test_have_no_more_parameters_than_sqlite_takes(
-        self, path: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.undo()
-
-        class Small(sqlite3.Connection):
-            def getlimit(self, category: int, /) -> int:
-                return 999 if category == sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER else 0
-
-        connect = sqlite3.connect
-        monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Small))
-        rows = _rows._batch_rows()
-        monkeypatch.undo()
-        monkeypatch.setattr(_rows, "BATCH_ROWS", rows)
-        fill(path, senders(1000))
-        with ExistingStorage(path) as store:
-            store.set("m", "ann", "A1")
-            assert store._database is not None
-            assert store._database.connection is not None
-            store._database.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
-            assert rename_state(store, "app", "OLD", "NEW") == 1000
-            assert prune(store, Selection(state="NEW", entered_before_ms=OLD_MS + 1)) == 1000
-
-    def test_let_whoever_waits_have_his_turn(
-        self, store: SQLiteStorage, first: Actor, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """One that begins to wait within a batch has written before the next one."""
-        monkeypatch.setattr(_rows, "_PAUSE_SECONDS", 0.2)
-        first.get("app", "waiting")
-        batches: list[bool] = []
-        change = States.change
-
-        def counted(states: States, *arguments: object) -> int:
-            if len(batches) == 1:
-                first.begin(SQLiteStorage.set, "app", "waiting", "WRITTEN")
-            if len(batches) == 2:
-                first.result()
-            batches.append(True)
-            return change(states, *arguments)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(States, "change", counted)
-        start = time.monotonic()
-        prune(store, OLD)
-        assert len(batches) == 5
-        assert time.monotonic() - start >= 5 * 0.2
-        assert store.get("app", "waiting") == "WRITTEN"

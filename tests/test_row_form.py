@@ -1,0 +1,153 @@
+"""One form of a row: what is shown of a key is what is accepted, and means that key alone."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamson_sqlite_state._csv_table import csv_lines, read_csv
+from lamson_sqlite_state._json_lines import json_lines, read_json_lines
+from lamson_sqlite_state._keys import column_value
+from lamson_sqlite_state._row import (
+    Row,
+    key_of_column,
+    key_of_text,
+    row_of,
+    shown_key,
+    shown_state,
+    state_of_text,
+)
+from lamson_sqlite_state.errors import NotAStateFile
+
+from .strategies import KEYS, STATES
+
+NASTY: list[Any] = [
+    *("", " ", "a ", " a", "'", '"', "\\", "None", "none", "True", "nan", "-nan", "inf", "-inf"),
+    *("infinity", "1", "-1", "+1", "1e5", "1_000", "0x1f", ".5", "1.", "1j", "(1)", "()", "(", ")"),
+    *("'a'", '"a"', "b'a'", "rb'a'", "B'a'", "u'a'", "f'a'", "'a' 'b'", "'a'\\", "...", "a@b.c"),
+    *("=1+1", "+1+1", "-1+1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=1", "\r=1", "\n", "a\nb"),
+    *("a,b", "a;b", "a\tb", "é", "e\u0301", "\xa0a", "\u202ea", "\ufeffa", "\ud800", "\udcff@b.c"),
+    *("a\0b", "\0", "😀", "１", "ｉｎｆ", "None ", "None\n", "a'b", "O'Neill@b.c", "'a'@b.c"),  # noqa: RUF001
+    *(None, True, False, 0, -0, 1, -1, 10**30, 0.0, -0.0, 1.5, float("inf"), -float("inf")),
+    *(float("nan"), 1e300, 5e-324, 1j, -1j, -0j, complex(-0.0, 1), complex("nan"), complex("inf")),
+    *(b"", b"a", b"'", b"\xff", (), (1,), ("a",), (None, b"x", ("\udcff", -0.0)), ("a", ("b",))),
+]
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether a store has one row of both; nan is not equal to itself."""
+    return column_value(one) == column_value(other)
+
+
+class TestKey:
+    @given(KEYS | st.sampled_from(NASTY))
+    def test_that_is_shown_is_accepted_as_itself(self, key: object) -> None:
+        for is_for_spreadsheets in (False, True):
+            shown = shown_key(key, is_for_spreadsheets=is_for_spreadsheets)
+            assert is_same(key_of_text(shown)[0], key)
+
+    @pytest.mark.parametrize("key", NASTY, ids=ascii)
+    def test_that_is_nasty_is_accepted_as_itself(self, key: object) -> None:
+        self.check(key)
+
+    def check(self, key: object) -> None:
+        for is_for_spreadsheets in (False, True):
+            shown = shown_key(key, is_for_spreadsheets=is_for_spreadsheets)
+            assert shown.isprintable()
+            assert shown == shown.strip() != ""
+            found, is_literal = key_of_text(shown)
+            assert is_same(found, key)
+            assert is_literal or shown == key
+            assert is_same(key_of_text(f" {shown} ")[0], key) or not is_literal
+
+    @given(KEYS, KEYS)
+    def test_that_is_another_is_never_shown_the_same(self, one: object, other: object) -> None:
+        if not is_same(one, other):
+            assert shown_key(one) != shown_key(other)
+
+    def test_that_is_another_nasty_one_is_never_shown_the_same(self) -> None:
+        values = {column_value(key) for key in NASTY}
+        assert len({shown_key(key) for key in NASTY}) == len(values)
+        assert len({shown_key(key, is_for_spreadsheets=True) for key in NASTY}) == len(values)
+
+    @pytest.mark.parametrize(
+        "key", ["ann@example.com", "app.handlers.sample", "Ann B. <a@b.c>", "ä@b.c", "a'b@c"]
+    )
+    def test_that_is_plain_text_is_shown_as_it_is(self, key: str) -> None:
+        assert shown_key(key) == key
+        assert key_of_text(key) == (key, False)
+
+    @pytest.mark.parametrize("key", ["=1+1", "+1+1", "-x", "@SUM(A1)", "=HYPERLINK()@b.c"])
+    def test_that_is_a_formula_stands_in_quotes_for_spreadsheets_only(self, key: str) -> None:
+        assert shown_key(key) == key
+        assert shown_key(key, is_for_spreadsheets=True) == repr(key)
+
+    @given(st.text())
+    def test_is_something_for_every_text(self, text: str) -> None:
+        key, is_literal = key_of_text(text)
+        column_value(key)
+        assert is_literal or key == text
+
+    @given(KEYS)
+    def test_comes_back_out_of_its_column(self, key: object) -> None:
+        assert is_same(key_of_column(column_value(key), "path"), key)
+
+    @pytest.mark.parametrize("value", [b"no literal", b"[1]", b"'a' ", b"\xff", b"", 1, None, 1.5])
+    def test_that_no_store_has_written_is_an_error(self, value: object) -> None:
+        with pytest.raises(NotAStateFile, match="lamson-state check"):
+            key_of_column(value, "path")
+
+
+class TestState:
+    @given(STATES | st.sampled_from([each for each in NASTY if type(each) is str]))
+    def test_that_is_shown_is_accepted_as_itself(self, state: str) -> None:
+        shown = shown_state(state)
+        assert state_of_text(shown) == state
+        assert shown.isprintable()
+        assert shown
+
+    @given(STATES, STATES)
+    def test_that_is_another_is_never_shown_the_same(self, one: str, other: str) -> None:
+        assert (shown_state(one) == shown_state(other)) is (one == other)
+
+
+ROWS = st.builds(
+    Row,
+    KEYS | st.sampled_from(NASTY),
+    KEYS | st.sampled_from(NASTY),
+    STATES,
+    st.integers(0, 4_000_000_000_000),
+)
+
+
+class TestRow:
+    @given(ROWS)
+    def test_is_read_as_it_was_written(self, row: Row) -> None:
+        assert row_of(row.raw, "path").raw == row.raw
+
+    @given(st.lists(ROWS, max_size=5))
+    def test_survives_json_lines(self, rows: list[Row]) -> None:
+        file = io.BytesIO("".join(json_lines(rows)).encode())
+        found = [row for some in read_json_lines(file, "file") for row in some]
+        assert found == [row.raw for row in rows]
+
+    @given(st.lists(ROWS, max_size=5))
+    def test_survives_csv(self, rows: list[Row]) -> None:
+        text = "".join(csv_lines(rows))
+        found = [row for some in read_csv(io.BytesIO(text.encode()), "file") for row in some]
+        assert found == [row.raw for row in rows]
+        for cells in list(csv.reader(io.StringIO(text, newline="")))[1:]:
+            for cell, key in zip(cells[:2], rows[0], strict=False):
+                if isinstance(key, str):
+                    assert cell[:1] not in tuple("=+@\t\r")
+
+    @pytest.mark.parametrize(
+        "raw",
+        [("a", "m", b"S", 1), ("a", "m", "S", "1"), ("a", "m", "S", 1.5), ("a", b"x y", "S", 1)],
+    )
+    def test_that_no_store_has_written_is_an_error(self, raw: Any) -> None:
+        with pytest.raises(NotAStateFile, match=r"path: .*lamson-state check"):
+            row_of(raw, "path")
