@@ -69,24 +69,20 @@ def test_batches_let_whoever_waits_have_his_turn(
     batches: list[bool] = []
     change = States.change
 
-    steps: list[object] = []
-
     def counted(states: States, *arguments: object) -> int:
-        # Called again where the other one has the lock.
-        if len(batches) == 1 and not steps:
-            steps.append(first.begin(SQLiteStorage.set, "app", "waiting", "WRITTEN"))
-        if len(batches) == 2 and len(steps) == 1:
-            steps.append(first.result())
-        changed = change(states, *arguments)  # type: ignore[arg-type]
+        if len(batches) == 1:
+            first.begin(SQLiteStorage.set, "app", "waiting", "WRITTEN")
+        if len(batches) == 2:
+            first.result()
         batches.append(True)
-        return changed
+        return change(states, *arguments)  # type: ignore[arg-type]
 
     fill(path, senders(10))
     monkeypatch.setattr(States, "change", counted)
     start = time.monotonic()
     with ExistingStorage(path) as store:
         prune(store, Selection(state="OLD"))
-        assert len(batches) == 5
+        assert len(batches) >= 5
         assert time.monotonic() - start >= 5 * 0.2
         assert store.get("app", "waiting") == "WRITTEN"
 
