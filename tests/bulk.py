@@ -1,5 +1,6 @@
 """Stores with many rows, what is in them, and what can be done to a bulk call in its middle."""
 
+import dis
 import gc
 import os
 import signal
@@ -69,23 +70,30 @@ def after_first(function: Callable[P, T], deed: Callable[[], object]) -> Callabl
 
 
 def stricken(call: Callable[[], object], at: int, number: int) -> int:
-    """Make a call and send this process a signal at so many bytecodes of the package's.
+    """Make a call and send this process a signal, at so many places in the package's functions.
+
+    The places are those at which CPython looks for signals: as a function begins, after a call, and
+    before a jump back.
 
     Returns:
         How many there were before the call was done.
     """
     steps = 0
-    is_over = False
+    opcodes: dict[FrameType, str] = {}
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal steps, is_over
+        nonlocal steps
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes = True
+        is_place = event == "call"
         if event == "opcode":
+            opcode = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            is_place = opcodes.get(frame, "").startswith("CALL") or "JUMP_BACKWARD" in opcode
+            opcodes[frame] = opcode
+        if is_place:
             steps += 1
-            if steps >= at and not is_over and not _is_in_a_finalizer(frame):
-                is_over = True
+            if steps == at:
                 signal.raise_signal(number)
         return trace
 
