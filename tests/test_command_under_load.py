@@ -29,7 +29,8 @@ def work(store: SQLiteStorage, number: int, end: int) -> dict[str, str]:
             count += 1
             name = f"w{number}-{sender}@example.com"
             store.set("app.load", name, f"S{count}")
-            assert store.get("app.load", name) == f"S{count}"
+            # While the commands run, an import or a restore may have set another one since.
+            assert store.get("app.load", name) == f"S{count}" or not is_last
             last[name] = f"S{count}"
         if is_last:
             return last

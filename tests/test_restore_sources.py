@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[Callable[[str], object], type[StorageError], str]] = {
     "empty": (lambda path: os.truncate(path, 0), NoStore, "empty"),
     "damaged": (damage, NotAStateFile, "damaged"),
     "truncated": (truncate, NotAStateFile, "damaged"),
-    "no UTF-8": (spoil_text, StorageError, "decode"),
+    "no UTF-8": (spoil_text, NotAStateFile, "no UTF-8"),
     "no database": (lambda path: Path(path).write_bytes(b"text" * 1000), NotAStateFile, "SQLite"),
     "short": (lambda path: Path(path).write_bytes(b"text"), NotAStateFile, "SQLite"),
     "of another application": (

@@ -95,7 +95,6 @@ def backup(
         StorageError: there is no copy: the destination is there already, is the store itself, no
             regular file, or in use as a database; it cannot be written; or the copy is damaged.
     """
-    _rows.count(store)  # whether there is one is told before anything is made
     target = os.path.abspath(os.fsdecode(destination))
     _refuse_destination(store.path, target, overwrite=overwrite)
     # A store of its own: the caller's may be used by a signal handler in the middle of this.
