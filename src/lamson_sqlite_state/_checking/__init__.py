@@ -20,12 +20,14 @@ from ..errors import (
 )
 from . import _access, _contents, _files, _locks, _side_files, _unreadable
 from ._finding import Finding, from_message
-from ._onlooker import Copy, Onlooker, is_switched, no_store
+from ._onlooker import Copy, Onlooker, is_database, is_switched, no_store
 
 __all__ = ["Finding", "Progress", "check"]
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and how much there is, if it is known."""
+
+_NOT_OURS: Final = "give another path; if this was a store, restore a backup"
 
 # Files have the wrong owner for a moment after they were created.
 _SECOND_LOOK_SECONDS: Final = 0.02
@@ -84,6 +86,10 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
             yield from_message("integrity", error.message, path)
             return
     identity = found.st_dev, found.st_ino
+    if not is_database(path, identity):
+        # A path that was mistyped, perhaps: how other files are to be kept is not for us to say.
+        yield Finding("integrity", "this is not an SQLite database", _NOT_OURS, path)
+        return
     is_in_use = _side_files.is_in_use(path, identity)
     yield from _seen_twice(lambda: _about_files(path, has_users=is_in_use))
     journals = list(_side_files.hot_journal(path))

@@ -17,13 +17,15 @@ from .._states import States
 from .._store import Store
 from ..errors import LockTimeout, NoStore, StorageError
 
-__all__ = ["Copy", "Onlooker", "Reader", "is_switched", "no_store"]
+__all__ = ["Copy", "Onlooker", "Reader", "is_database", "is_switched", "no_store"]
 
 T = TypeVar("T")
 
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
 
 _TIMEOUT_SECONDS: Final = 1.0
+
+_MAGIC: Final = b"SQLite format 3\0"
 
 # Where a database's header says whether it is written through a log: 2, or 1 where it is not.
 _WRITE_VERSION: Final = 18
@@ -148,6 +150,15 @@ class Copy:
 
 Reader: TypeAlias = Onlooker | Copy
 """What a store can be read through."""
+
+
+def is_database(path: str, identity: Identity) -> bool:
+    """Whether a file begins as a database does, is empty, or cannot be asked."""
+    try:
+        header = _sharing.header_of(path, identity)
+    except OSError:
+        header = None
+    return not header or header.startswith(_MAGIC)
 
 
 def is_switched(path: str, identity: Identity) -> bool:
