@@ -22,7 +22,7 @@ from ._states import States
 from ._store import Store
 from .errors import LockTimeout, NoStore, NotAStateFile, StorageError
 
-__all__ = ["Backup", "Restored", "backup", "restore"]
+__all__ = ["Backup", "Restored", "backup", "is_of_store", "restore"]
 
 # Eight megabytes at a time, after each of which a Ctrl-C is heard.
 _STEP_PAGES: Final = 2_000
@@ -180,10 +180,16 @@ def restore(
     return Restored(pairs, written, removed)
 
 
-def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
+def is_of_store(path: str, store: str) -> bool:
+    """Whether a path leads to a store, or to a file that stands beside it and belongs to it."""
+    store = os.path.realpath(store)
     family = {store + suffix for suffix in ("", "-wal", "-shm", ".lock", ".versions")}
-    found = _filesystem.identity(target)
-    if os.path.realpath(target) in family or found == _filesystem.identity(store) is not None:
+    found = _filesystem.identity(path)
+    return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
+
+
+def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
+    if is_of_store(target, store):
         raise StorageError("this belongs to the store itself: give another path", target)
     if os.path.isdir(target):
         raise StorageError("this is a directory: give the path of a file in it", target)

@@ -203,11 +203,11 @@ def import_shelve(
     Raises:
         NotAShelf: it is no such file, or damaged. What was read before was imported.
     """
-    _rows.count(store)  # as above
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
     with Shelf(os.fsdecode(path)) as shelf:
+        _rows.count(store)  # as above, but no store is made for a shelf that is none
 
         def accepted() -> Iterator[list[RawRow]]:
             nonlocal refused_count

@@ -9,7 +9,9 @@ from typing import IO, cast
 import click
 
 from .. import maintenance, transfer
+from .._copies import is_of_store
 from .._exit_status import DONE, NOTHING
+from ..errors import StorageError
 from ..transfer import Format, Imported, OnConflict
 from ._arguments import chosen, filters
 from ._printing import Printer, amount
@@ -100,7 +102,7 @@ def export(
     session.other_file(target)
     with (
         session.store() as store,
-        _output(target, force=force) as file,
+        _output(target, force=force, store=session.path) as file,
         printer.progress("exporting", is_printing=target == "-") as progress,
     ):
         exported = transfer.export_rows(
@@ -219,32 +221,52 @@ def _format(path: str, form: str | None) -> Format:
 
 @contextmanager
 def _input(source: str) -> Iterator[IO[bytes]]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    with open(source, "rb") as file:
-        yield file
+    with _named("standard input" if source == "-" else source):
+        if source == "-":
+            yield sys.stdin.buffer
+            return
+        with open(source, "rb") as file:
+            yield file
 
 
 @contextmanager
-def _output(target: str, *, force: bool) -> Iterator[IO[bytes]]:
+def _named(file: str) -> Iterator[None]:
+    """Give the errors from reading or writing a file its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and not isinstance(error, StorageError):
+            error.filename = file
+        raise
+
+
+@contextmanager
+def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
     """Give a file that gets its name only once it is complete. Others cannot read it."""
     if target == "-":
         yield sys.stdout.buffer
         return
+    if is_of_store(target, store):
+        raise click.UsageError(f"{target} belongs to the store itself: give another file")
+    if os.path.isdir(target):
+        raise click.UsageError(f"{target} is a directory: give a file in it")
+    if os.path.exists(target) and not os.path.isfile(target):
+        with _named(target), open(target, "wb") as file:  # a pipe or a device, not to be replaced
+            yield file
+        return
     if os.path.lexists(target) and not force:
         raise click.UsageError(f"{target} is there already: give another file, or --force")
-    unfinished = f"{target}.{os.getpid()}.unfinished"
+    unfinished = f"{os.path.realpath(target)}.{os.getpid()}.unfinished"
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise click.UsageError(f"{target}: {error.strerror}") from error
     try:
-        with open(descriptor, "wb") as file:
+        with _named(target), open(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, target)
+        os.replace(unfinished, os.path.realpath(target))
     except BaseException:
         os.unlink(unfinished)
         raise
