@@ -78,11 +78,12 @@ class Terminal:
     """A process on a terminal of its own.
 
     Attributes:
+        pid: of the process.
         screen: all that it has written.
     """
 
     def __init__(self, pid: int, descriptor: int) -> None:
-        self._pid = pid
+        self.pid = pid
         self._descriptor = descriptor
         self._status: int | None = None
         self.screen = ""
@@ -115,7 +116,7 @@ class Terminal:
         while self._read():
             pass
         if self._status is None:
-            _, status = os.waitpid(self._pid, 0)
+            _, status = os.waitpid(self.pid, 0)
             self._status = os.waitstatus_to_exitcode(status)
         return self._status
 

@@ -11,6 +11,8 @@ from .._exit_status import DONE, UNUSABLE, USAGE
 from ..errors import NotAShelf, StorageError
 from ..transfer import BadRow
 from . import _looking, _mending, _moving, _watching
+from ._arguments import Seconds
+from ._printing import one_line
 from ._session import Interrupted, Session
 
 __all__ = ["lamson_state", "run"]
@@ -56,7 +58,7 @@ class _InOrder(click.Group):
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=30.0,
     show_default=True,
     help="How long to wait for workers that write.",
@@ -95,6 +97,7 @@ def run(arguments: Sequence[str] | None) -> int:
     Raises:
         KeyboardInterrupt: it was interrupted.
         PipeClosed: nobody reads its output any more.
+        OSError: its output could not be written.
     """
     session = Session()
     try:
@@ -109,14 +112,19 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = context.command_path if context else "lamson-state"
-        print(f"{where}: {' '.join(error.format_message().split())}", file=sys.stderr)
+        _say(where, " ".join(error.format_message().split()))
         return USAGE
     except StorageError as error:
-        print(f"lamson-state: {error}", file=sys.stderr)
+        _say("lamson-state", str(error))
         is_ours = error.path in session.other_files or isinstance(error, BadRow | NotAShelf)
         return USAGE if is_ours else UNUSABLE
     except OSError as error:
-        file = "" if error.filename is None else f"{error.filename}: "
-        print(f"lamson-state: {file}{error.strerror or error}", file=sys.stderr)
+        if error.filename is None:
+            raise  # of the output
+        _say("lamson-state", f"{error.filename}: {error.strerror or error}")
         return USAGE if error.filename in session.other_files else UNUSABLE
     return status if isinstance(status, int) else DONE
+
+
+def _say(where: str, problem: str) -> None:
+    print(f"{where}: {one_line(problem)}", file=sys.stderr)

@@ -27,6 +27,7 @@ __all__ = [
     "counts_as_objects",
     "counts_table",
     "local_time",
+    "one_line",
     "rows_table",
 ]
 
@@ -54,23 +55,25 @@ class Printer:
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
         self.is_table = sys.stdout.isatty() and not is_json
+        # A letter that a terminal lacks is printed with an escape that JSON does not know.
+        self._is_ascii = sys.stdout.isatty() and sys.stdout.encoding.lower() != "utf-8"
         self.console = Console(highlight=False, markup=False, emoji=False)
 
     def json(self, found: object) -> None:
         """Print anything as JSON."""
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print(json.dumps(found, ensure_ascii=self._is_ascii, indent=2))
 
     def lines(self, rows: Iterable[Sequence[object]]) -> None:
         """Print rows for scripts, their cells with tabs between them."""
         for row in rows:
-            print("\t".join(map(str, row)))
+            print("\t".join(one_line(str(cell)) for cell in row))
 
     def result(self, fields: Mapping[str, Any], sentence: str) -> None:
         """Print what a command has done: a sentence, or its numbers by name."""
         if self.is_json:
             self.json(fields)
         elif self.is_table:
-            self.console.print(sentence)
+            self.console.print(one_line(sentence))
         else:
             self.lines(fields.items())
 
@@ -99,7 +102,7 @@ class Printer:
 
     def note(self, text: str) -> None:
         """Say something to people, beside the results."""
-        print(f"lamson-state: {text}", file=sys.stderr)
+        print(f"lamson-state: {one_line(text)}", file=sys.stderr)
 
     @contextmanager
     def progress(
@@ -147,7 +150,7 @@ class Printer:
             return
         before = "[\n"
         for row in chain((first,), rows):
-            sys.stdout.write(f"{before}  {json.dumps(as_object(row), ensure_ascii=False)}")
+            sys.stdout.write(f"{before}  {json.dumps(as_object(row), ensure_ascii=self._is_ascii)}")
             before = ",\n"
         print("\n]")
 
@@ -197,6 +200,15 @@ def counts_as_objects(counts: Iterable[StateCount]) -> list[dict[str, object]]:
         }
         for each in counts
     ]
+
+
+def one_line(text: str) -> str:
+    """Return a text as it can be printed, without line ends and what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def age(ms: int) -> str:

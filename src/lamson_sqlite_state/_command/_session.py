@@ -52,6 +52,8 @@ class Session:
         """
         if not self.given_path:
             raise click.UsageError("which store? Give --store PATH, or set LAMSON_STATE_STORE")
+        if self.given_path == ":memory:":
+            raise click.UsageError("':memory:' names no file: give the path of a store")
         return self.given_path
 
     def store(self) -> ExistingStorage:

@@ -15,7 +15,8 @@ from .._json_lines import as_object
 from .._row import shown_key, shown_state
 from ..maintenance import Observation
 from ..storage import SQLiteStorage
-from ._printing import Printer, counts_as_objects, counts_table, local_time, rows_table
+from ._arguments import Seconds
+from ._printing import Printer, counts_as_objects, counts_table, local_time, one_line, rows_table
 from ._session import Session, with_session
 
 __all__ = ["watch"]
@@ -35,7 +36,7 @@ _FIRST_SECONDS: Final = 60.0
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1, max=86_400),
     default=1.0,
     show_default=True,
     help="How often to look; less often where looking takes long.",
@@ -46,7 +47,7 @@ def watch(session: Session, printer: Printer, *, once: bool, interval: float) ->
 
     Ctrl-C ends it. With --once, changes are those of the last minute.
     """
-    if not once and not printer.is_table:
+    if not once and (not printer.is_table or printer.console.is_dumb_terminal):
         raise click.UsageError("a live screen needs a terminal: give --once")
     with session.store() as store:
         look = _Look(store)
@@ -101,11 +102,12 @@ def _screen(look: _Look, height: int) -> Group:
     states = look.found.states
     # The newest get what the counts leave of the screen.
     room = max(0, height - len(states) - 10)
+    # A small screen shows what comes first.
     return Group(
-        Text(f"{look.path}    {local_time(time.time_ns() // 1_000_000)}", style="bold"),
-        counts_table(states),
+        Text(f"{one_line(look.path)}    {local_time(time.time_ns() // 1_000_000)}", style="bold"),
         Text(f"{sum(each.pairs for each in states):,} pairs"),
         Text(f"{look.per_second:,.1f} changes a second  {line}"),
+        counts_table(states),
         rows_table(look.found.newest[:room]),
     )
 
