@@ -16,6 +16,7 @@ already. Every function can raise a `StorageError`, as every call of a store.
 
 import itertools
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ def rows(
     """
     if limit is not None and limit < 0:
         raise ValueError(f"limit must be 0 or more rows, or None, not {limit!r}")
+    if limit is not None:
+        limit = min(limit, sys.maxsize)  # more is no number for SQLite
     path = store.path
     if order == "sender" and not is_reversed:
         found = _in_key_order(store, selection, progress)

@@ -1,5 +1,6 @@
 """What may be given to the commands: keys, patterns, ages."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -8,11 +9,24 @@ from typing import Any, Final, TypeVar
 import click
 
 from .._keys import checked_state
-from .._row import key_of_text
+from .._row import key_of_text, state_of_text
 from .._selection import Only, Selection
 from ._completing import modules, states
 
-__all__ = ["AGE", "KEY", "ONLY_KEY", "PATTERN", "STATE", "chosen", "filters"]
+__all__ = [
+    "AGE",
+    "KEY",
+    "NEW_STATE",
+    "ONLY_KEY",
+    "PATTERN",
+    "STATE",
+    "Seconds",
+    "chosen",
+    "filters",
+]
+
+# An age may lead back to any time that a row can have.
+_LONGEST_MS: Final = 10_000 * 366 * 86_400_000
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -55,13 +69,25 @@ class _OnlyKey(_Key):
 
 
 class _State(click.ParamType[str]):
+    """A state, as it is or as it is shown."""
+
     name = "state"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return checked_state(value)
+            return checked_state(state_of_text(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class _NewState(_State):
+    """A state to be set: one that a function can answer to."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        state = super().convert(value, param, ctx)
+        if not state:
+            self.fail("no function answers to an empty state: START is the first", param, ctx)
+        return state
 
 
 class _Age(click.ParamType[int]):
@@ -75,13 +101,29 @@ class _Age(click.ParamType[int]):
         parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value)
         if not parts or "".join(map("".join, parts)) != value:
             self.fail(f"{value!r} is no age: 30d, 12h, 90m, 2w or 1d12h", param, ctx)
-        return round(sum(float(number) * _UNITS[unit] for number, unit in parts) * 1000)
+        ms = sum(float(number) * _UNITS[unit] for number, unit in parts) * 1000
+        if ms > _LONGEST_MS:
+            self.fail(f"{value!r} is more than 10,000 years", param, ctx)
+        return round(ms)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, which is one: not nan."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 KEY: Final = _Key()
 ONLY_KEY: Final = _OnlyKey()
 PATTERN: Final = _Pattern()
 STATE: Final = _State()
+NEW_STATE: Final = _NewState()
 AGE: Final = _Age()
 
 

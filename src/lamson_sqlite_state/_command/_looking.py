@@ -13,7 +13,15 @@ from .._row import shown_key, shown_state
 from ..maintenance import ExistingStorage, Order, Summary
 from ._arguments import KEY, chosen, filters
 from ._completing import modules
-from ._printing import Printer, amount, counts_as_objects, counts_table, local_time, rows_table
+from ._printing import (
+    Printer,
+    amount,
+    counts_as_objects,
+    counts_table,
+    local_time,
+    one_line,
+    rows_table,
+)
 from ._session import Session, with_session
 
 __all__ = ["check", "get", "list_rows", "summary"]
@@ -139,8 +147,8 @@ def check(session: Session, printer: Printer) -> int:
         for finding in findings:
             subject = (f"{finding.subject}: ", "bold red")
             for line in (
-                Text.assemble(subject, finding.problem),
-                Text(f"    {finding.path}", style="dim"),
+                Text.assemble(subject, one_line(finding.problem)),
+                Text(f"    {one_line(finding.path)}", style="dim"),
                 Text(f"    {finding.remedy}"),
             ):
                 # The terminal breaks lines that are too long: what is copied from it is whole.
@@ -162,7 +170,7 @@ def _nothing_known(store: ExistingStorage, module: object, sender: object) -> st
 
 def _show(found: Summary, printer: Printer) -> None:
     console = printer.console
-    console.print(found.path)
+    console.print(one_line(found.path), soft_wrap=True)
     console.print(counts_table(found.states))
     oldest = "" if found.oldest_ms is None else f", the oldest since {local_time(found.oldest_ms)}"
     console.print(f"{found.pairs:,} pairs of {found.senders:,} senders{oldest}.")

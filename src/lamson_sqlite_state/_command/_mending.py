@@ -6,7 +6,7 @@ from .. import maintenance
 from .._exit_status import DONE, NOTHING
 from .._row import shown_key, shown_state
 from ..maintenance import Only
-from ._arguments import KEY, ONLY_KEY, STATE, chosen, filters
+from ._arguments import KEY, NEW_STATE, ONLY_KEY, STATE, chosen, filters
 from ._completing import modules, states
 from ._printing import Printer, counts_as_objects, counts_table
 from ._session import Session, with_session
@@ -17,7 +17,7 @@ __all__ = ["forget", "prune", "rename_state", "set_all", "set_state"]
 @click.command("set", short_help="Give one pair a state.")
 @click.argument("module", type=KEY, shell_complete=modules)
 @click.argument("sender", type=KEY)
-@click.argument("state", type=STATE, shell_complete=states)
+@click.argument("state", type=NEW_STATE, shell_complete=states)
 @with_session
 def set_state(
     session: Session, printer: Printer, module: object, sender: object, state: str
@@ -40,7 +40,7 @@ def set_state(
 
 @click.command("set-all", short_help="Give all pairs of a sender a state.")
 @click.argument("sender", type=KEY)
-@click.argument("state", type=STATE, shell_complete=states)
+@click.argument("state", type=NEW_STATE, shell_complete=states)
 @with_session
 def set_all(session: Session, printer: Printer, sender: object, state: str) -> int:
     """Give every pair that a sender has, in any module, a state."""
@@ -63,7 +63,7 @@ def forget(session: Session, printer: Printer, sender: object, module: Only | No
 @click.command("rename-state", short_help="Rename a state, as its handler was.")
 @click.argument("module", type=KEY, shell_complete=modules)
 @click.argument("old", type=STATE, shell_complete=states)
-@click.argument("new", type=STATE)
+@click.argument("new", type=NEW_STATE)
 @with_session
 def rename_state(session: Session, printer: Printer, module: object, old: str, new: str) -> int:
     """Give every pair of a module that is in state OLD the state NEW.
