@@ -118,7 +118,7 @@ def test_batches_have_fewer_rows_where_they_take_long_and_more_again_where_they_
 
 def test_the_log_is_checkpointed_in_small_pieces_and_later_as_ever(path: str) -> None:
     """One of a thousand pages would keep workers waiting for 30 ms, under the lock."""
-    fill(path, senders(30_000))
+    fill(path, senders(60_000))
     with ExistingStorage(path) as store:
         store.set("app", "ann", "A1")
         largest = 0

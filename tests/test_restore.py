@@ -11,6 +11,7 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage, _queries, _rows
 from lamson_sqlite_state._row import RawRow
+from lamson_sqlite_state._states import States
 from lamson_sqlite_state.errors import NoStore
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
@@ -156,6 +157,27 @@ class TestWorkersMeanwhile:
         assert found.pop(sender) == "WORKER"
         assert set(found.values()) == {"COPIED"}
         assert first.get("app", sender) == "WORKER"
+
+    def test_a_pair_that_they_change_at_the_last_moment_stays(
+        self, store: SQLiteStorage, copy: str, first: Actor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When the batch is ready and waits for the lock, which the worker still holds."""
+        put(store, *senders(10), *senders(2, prefix="z"))
+        change = States.change
+        left = ["z000001@example.com", "000001@example.com"]
+
+        def late(states: States, stripes: Any, sql: str, parameters_at: Any) -> int:
+            if len(left) == 2 or (left and sql.startswith("DELETE")):
+                pass_a_millisecond()
+                first.set("app", left.pop(), "WORKER")
+                pass_a_millisecond()
+            return change(states, stripes, sql, parameters_at)
+
+        monkeypatch.setattr(States, "change", late)
+        restore(store, copy)
+        found = {sender: state for sender, _, state, _ in raw_rows(store.path)}
+        assert found.pop("000001@example.com") == found.pop("z000001@example.com") == "WORKER"
+        assert set(found.values()) == {"COPIED"}
 
     def test_a_pair_that_they_make_stays(
         self, store: SQLiteStorage, copy: str, first: Actor, monkeypatch: pytest.MonkeyPatch

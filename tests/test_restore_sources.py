@@ -11,13 +11,19 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.errors import LockTimeout, NoStore, NotAStateFile, SchemaTooNew
-from lamson_sqlite_state.maintenance import ExistingStorage, Restored, backup, restore
+from lamson_sqlite_state.maintenance import ExistingStorage, Restored, backup, forget, restore
 
 from .actors import Actor
-from .bulk import OLD_MS, fill, raw_rows, senders
+from .bulk import OLD_MS, fill, raw_rows, senders, two_at_a_time
 from .checking import states_of_files
+from .children import in_child
 
 LIVE = senders(3, "LIVE")
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_at_a_time(monkeypatch)
 
 
 @pytest.fixture
@@ -99,10 +105,13 @@ class TestTakes:
             def meddle(_done: int, _of: int | None) -> None:
                 user.set("app", "000009@example.com", "NEW")
                 user.set_all("000000@example.com", "AFTER")
+                user.call(forget, "000001@example.com")
+                user.set("app", "000004@example.com", "AFTER")
 
             assert restore(store, copy, progress=meddle).pairs == 5
         assert {row[0] for row in raw_rows(store.path)} == {row[0] for row in senders(5)}
         assert store.get("app", "000000@example.com") == "BEFORE"
+        assert store.get("app", "000004@example.com") == "COPIED"
 
     def test_what_a_crash_has_left_in_a_log(self, store: SQLiteStorage, copy: str) -> None:
         with Actor(copy) as user:
@@ -260,16 +269,38 @@ class TestRefuses:
         assert raw_rows(store.path) == LIVE
 
     def test_to_run_what_was_planted_in_a_copy(self, store: SQLiteStorage, copy: str) -> None:
-        """A view with the name of the table, and a function in it."""
+        """A view with the name of the table, and in it what looks into more than that."""
         edit(
             copy,
             "ALTER TABLE states RENAME TO others",
-            "CREATE VIEW states AS SELECT module, load_extension('x') AS sender, state, since"
-            " FROM others",
+            "CREATE VIEW states AS SELECT 'm' AS module, name AS sender, 'S' AS state, 1 AS since"
+            " FROM pragma_module_list",
         )
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError, match="unsafe use of virtual table"):
             restore(store, copy)
         assert raw_rows(store.path) == LIVE
+
+
+def test_a_copy_that_this_process_has_locked_stays_locked(store: SQLiteStorage, copy: str) -> None:
+    """Closing any descriptor of a file drops all locks that the process has on it."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as here:
+        here.execute("BEGIN IMMEDIATE")
+        restore(store, copy)
+        assert in_child(is_locked, copy)
+        here.execute("ROLLBACK")
+        here.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(LockTimeout, match="another SQLite program"):
+            restore(store, copy)
+        assert in_child(is_locked, copy)
+
+
+def is_locked(path: str) -> bool:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            return "locked" in str(error)
+    return False
 
 
 def test_times_stay_as_they_are_in_a_copy(store: SQLiteStorage, copy: str) -> None:

@@ -35,8 +35,7 @@ _COPY_SECONDS: Final = 1.0
 # lock: what a worker has set a moment before is not.
 _UNCHANGED: Final = "NOT since BETWEEN ? AND ?"
 _ON_CONFLICT: Final = (
-    "DO UPDATE SET state = excluded.state, since = excluded.since"
-    f" WHERE (state <> excluded.state OR since <> excluded.since) AND {_UNCHANGED}"
+    f"DO UPDATE SET state = excluded.state, since = excluded.since WHERE {_UNCHANGED}"
 )
 
 
@@ -263,7 +262,7 @@ def _opened_copy(path: str) -> sqlite3.Connection:
         raise NoStore(f"{problem}: give the path of a copy", path)
     # Without a log nobody has it open. Then it need not be locked, and may be on a read-only disk.
     is_at_rest = not os.path.lexists(f"{path}-wal") and not os.path.lexists(f"{path}-journal")
-    # Closing it unlocked would drop the locks of any other connection here: see _sharing.
+    # But by this process it may be about to be written.
     is_at_rest = is_at_rest and not _sharing.has_open(os.getpid(), found[0])
     mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
     return _connect(path, mode)
