@@ -1,0 +1,104 @@
+"""A backup that cannot be made, or is not whole: what was there before stays."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage, StorageError, _copies
+from lamson_sqlite_state.errors import NotAStateFile
+from lamson_sqlite_state.maintenance import ExistingStorage, backup
+
+from .bulk import fill, raw_rows, senders
+from .test_other_users import refuse
+from .test_shortages import small_disk
+
+
+@pytest.fixture
+def store(path: str) -> Iterator[SQLiteStorage]:
+    fill(path, senders(20))
+    with ExistingStorage(path) as store:
+        yield store
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    """A path for the copy, in an empty directory."""
+    (tmp_path / "copies").mkdir()
+    return str(tmp_path / "copies" / "copy")
+
+
+def beside(target: str) -> list[str]:
+    return sorted(os.listdir(os.path.dirname(target)))
+
+
+def put_copy(target: str) -> None:
+    fill(target, [("old", "m", "S", 1)])
+    for suffix in (".lock", ".versions"):
+        os.unlink(target + suffix)
+
+
+class TestVerification:
+    def test_refuses_a_copy_of_a_damaged_store(self, store: SQLiteStorage, target: str) -> None:
+        """A page that nobody reads is copied as it is."""
+        store.close()
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as tool:
+            tool.execute("PRAGMA writable_schema = ON")
+            tool.execute(
+                "INSERT INTO sqlite_master"
+                " VALUES ('table', 'lost', 'lost', 2, 'CREATE TABLE lost (x)')"
+            )
+        with pytest.raises(NotAStateFile, match="damaged"):
+            backup(store, target)
+        assert beside(target) == []
+
+    def test_refuses_a_copy_with_another_number_of_pairs(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = _copies._copy
+        monkeypatch.setattr(_copies, "_copy", lambda *arguments: copy(*arguments) + 1)
+        with pytest.raises(NotAStateFile, match="not as many"):
+            backup(store, target)
+        assert beside(target) == []
+
+
+class TestShortOfRoom:
+    def test_a_full_disk_leaves_what_was_there_and_no_remains(
+        self, path: str, tmp_path: Path
+    ) -> None:
+        fill(path, senders(30_000))
+        with ExistingStorage(path) as store, small_disk(tmp_path / "disk", "1m"):
+            target = str(tmp_path / "disk" / "copy")
+            put_copy(target)
+            with pytest.raises(StorageError, match="disk is full"):
+                backup(store, target, overwrite=True)
+            assert beside(target) == ["copy"]
+            assert raw_rows(target) == [("old", "m", "S", 1)]
+            assert store.get("app", "000000@example.com") == "OLD"
+
+    @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+    def test_a_file_system_without_links_has_the_copy_all_the_same(
+        self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch, code: int
+    ) -> None:
+        monkeypatch.setattr(os, "link", refuse(code))
+        backup(store, target)
+        assert beside(target) == ["copy"]
+        assert raw_rows(target) == senders(20)
+        with pytest.raises(StorageError, match="there already"):
+            backup(store, target)
+        monkeypatch.setattr(os, "replace", refuse(errno.EIO))
+        with pytest.raises(StorageError, match="Input/output"):
+            backup(store, f"{target}.2")
+        assert beside(target) == ["copy"]
+
+    def test_a_directory_that_cannot_be_written_is_an_error_in_one_line(
+        self, store: SQLiteStorage, target: str
+    ) -> None:
+        for missing in (f"{target}/missing/copy", "/proc/copy"):
+            with pytest.raises(StorageError) as caught:
+                backup(store, missing)
+            assert str(caught.value).startswith(f"{missing}: ")
