@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _filesystem
+from lamson_sqlite_state import SQLiteStorage, _creating
 
 from .actors import Actor
 from .children import in_child, in_children
@@ -134,7 +134,7 @@ class TestRootOnTheStoreOfAnother:
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is never replaced: two who hold two locks would both write."""
-        create_like = _filesystem.create_like
+        create_like = _creating.create_like
         made: list[int] = []
 
         def be_overtaken(new: str, original: str, *, least_mode: int) -> int:
@@ -145,7 +145,7 @@ class TestRootOnTheStoreOfAnother:
             made.append(os.stat(f"{path}.lock").st_ino)
             return descriptor
 
-        monkeypatch.setattr(_filesystem, "create_like", be_overtaken)
+        monkeypatch.setattr(_creating, "create_like", be_overtaken)
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "ROOT")
             assert made == [os.stat(f"{path}.lock").st_ino]
@@ -219,6 +219,6 @@ def test_database_is_asked_only_for_a_lock_that_is_missing(
         store.set("m", "ann", "A2")
         before = os.stat(f"{path}.lock")
         store.close()
-        monkeypatch.setattr(_filesystem, "create_once_like", refuse(errno.EPERM))
+        monkeypatch.setattr(_creating, "create_once_like", refuse(errno.EPERM))
         store.set("m", "ann", "A3")
         assert os.stat(f"{path}.lock").st_ino == before.st_ino

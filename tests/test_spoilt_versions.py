@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence, _filesystem
+from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence, _creating
 
 from .actors import Actor
 from .cache_probes import (
@@ -207,7 +207,7 @@ class TestSpoiltFile:
             store.set("m", "ann", "A1")
             other.get("m", "ann")
             os.unlink(f"{path}.versions")
-            real = _filesystem.create_like
+            real = _creating.create_like
 
             def create_like(new: str, original: str, *, least_mode: int) -> int:
                 monkeypatch.undo()
@@ -217,7 +217,7 @@ class TestSpoiltFile:
                 assert other.get("m", "ann") == "B1"
                 return real(new, original, least_mode=least_mode)
 
-            monkeypatch.setattr(_filesystem, "create_like", create_like)
+            monkeypatch.setattr(_creating, "create_like", create_like)
             store.set("m", "ann", "A2")
             assert other.get("m", "ann") == "A2"
 

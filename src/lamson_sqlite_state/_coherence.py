@@ -33,7 +33,7 @@ from binascii import crc32
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from . import _filesystem
+from . import _creating, _filesystem
 from ._blame import is_ours
 from ._filesystem import Identity
 from ._write_lock import WriteLock
@@ -255,7 +255,7 @@ class Versions:
         content[0] = _LAYOUT
         # Or the first to come, root perhaps, would shut out the users that the store is for. The
         # owner may write in any case, as to the lock file (`WriteLock._create`).
-        descriptor = _filesystem.create_like(new, self._database_path, least_mode=0o600)
+        descriptor = _creating.create_like(new, self._database_path, least_mode=0o600)
         try:
             if os.write(descriptor, content) < _SIZE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)

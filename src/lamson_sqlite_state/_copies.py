@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from . import _filesystem, _rows, _schema, _sharing
+from . import _creating, _filesystem, _rows, _schema, _sharing
 from ._blame import is_ours
 from ._existing import ExistingStorage
 from ._queries import LongQuery
@@ -105,10 +105,10 @@ def backup(
             f"{os.path.basename(target)[:32]}.{os.urandom(8).hex()}.unfinished",
         )
         try:
-            os.close(_filesystem.create_like(unfinished, store.path))
+            os.close(_creating.create_like(unfinished, store.path))
             pairs = source._call(_copy, unfinished, progress)
             _verify(unfinished, pairs)
-            _filesystem.sync_file(unfinished)
+            _creating.sync_file(unfinished)
             size_bytes = os.path.getsize(unfinished)
             _refuse_destination(store.path, target, overwrite=overwrite)  # it may be in use by now
             _give_name(unfinished, target, overwrite=overwrite)
@@ -299,14 +299,14 @@ def _give_name(unfinished: str, target: str, *, overwrite: bool) -> None:
     if overwrite:
         os.replace(unfinished, target)
     # Unlike a renaming, a link does not replace a file that was put there meanwhile.
-    elif _filesystem.link_if_possible(unfinished, target):
+    elif _creating.link_if_possible(unfinished, target):
         os.unlink(unfinished)
     else:
         # Nor does a new file, where the file system has one name for each.
-        os.close(_filesystem.create_file(target, 0o600))
+        os.close(_creating.create_file(target, 0o600))
         try:
             os.replace(unfinished, target)
         except BaseException:
             os.unlink(target)
             raise
-    _filesystem.sync_directory(os.path.dirname(target))
+    _creating.sync_directory(os.path.dirname(target))

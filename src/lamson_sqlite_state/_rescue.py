@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 
-from . import _filesystem
+from . import _creating, _filesystem
 from ._schema import first_row
 from ._sharing import Connection, forget
 
@@ -60,7 +60,7 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     copy = f"{path}.rescue"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)
-    os.close(_filesystem.create_like(copy, path))
+    os.close(_creating.create_like(copy, path))
     target = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.backup(target)
@@ -74,4 +74,4 @@ def replace_by_copy(connection: Connection, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(side_file)
     os.rename(copy, path)
-    _filesystem.sync_directory(os.path.dirname(path))
+    _creating.sync_directory(os.path.dirname(path))

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from . import _filesystem, _fork
+from . import _creating, _filesystem, _fork
 from ._blame import is_ours
 from ._filesystem import Identity
 
@@ -181,7 +181,7 @@ def create(path: str, file_mode: int) -> None:
         FileExistsError: it is there already.
     """
     made_before = _made
-    descriptor = _filesystem.create_file(path, file_mode)
+    descriptor = _creating.create_file(path, file_mode)
     if made_before == _made:  # as in lock_holder
         os.close(descriptor)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from . import _filesystem, _fork
+from . import _creating, _filesystem, _fork
 from ._filesystem import Identity
 from .errors import LockTimeout
 
@@ -186,7 +186,7 @@ class WriteLock:
                     raise
 
     def _open(self) -> int:
-        _filesystem.create_parent(self.path)
+        _creating.create_parent(self.path)
         try:
             # No O_TRUNC, and no following of a link that somebody may have planted there.
             descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
@@ -206,10 +206,10 @@ class WriteLock:
 
     def _create(self) -> int:
         if _filesystem.identity(self._database_path) is None:
-            return _filesystem.create_file(self.path, self._file_mode)
+            return _creating.create_file(self.path, self._file_mode)
         # Or the first to come, root perhaps, would shut out the users that the store is for. The
         # owner may lock in any case: a database that is not to be written now may be later.
-        return _filesystem.create_once_like(self.path, self._database_path, least_mode=0o600)
+        return _creating.create_once_like(self.path, self._database_path, least_mode=0o600)
 
 
 def _close_leftovers() -> None:
