@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence, _filesystem
+from lamson_sqlite_state import SQLiteStorage, StorageError, _coherence, _creating, _filesystem
 
 from .actors import Actor
 from .state_files import let_readers_notice, rows
@@ -41,7 +41,7 @@ def test_deleted_store_is_made_anew_by_the_next_write_and_shared(
 @pytest.mark.parametrize(
     ("owner", "step"),
     [
-        (_filesystem, "create_parent"),
+        (_creating, "create_parent"),
         (_filesystem, "database_at"),
         (_coherence.Versions, "_map"),
     ],

@@ -22,7 +22,8 @@ STAIRCASE = """
     cli _command/ transfer maintenance _copies _counting _checking/ _selection _existing
     __init__ storage _rows _store _states _database _open_file _opening _rescue _sharing
     _cache _coherence _write_lock _schema _sqlite_errors _shelf/ _json_lines _csv_table _bad_row
-    _row _fork _filesystem _literals _keys interface _blame _queries _wal_reset _exit_status errors
+    _row _fork _filesystem _creating _literals _keys interface _blame _queries _wal_reset
+    _exit_status errors
 """.split()
 
 # And each in a folder only those below it there.

@@ -16,6 +16,7 @@ import pytest
 from lamson_sqlite_state import (
     SQLiteStorage,
     StorageError,
+    _creating,
     _filesystem,
     _fork,
     _opening,
@@ -110,7 +111,7 @@ PLACES = [
 
 PLACES_OF_OPENING = [
     *PLACES,
-    (_filesystem, "create_parent"),
+    (_creating, "create_parent"),
     (_filesystem, "database_at"),
     (_filesystem, "identity"),
     (_opening, "refuse_unsafe"),
