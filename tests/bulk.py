@@ -1,14 +1,16 @@
 """Stores with many rows, what is in them, and what can be done to a bulk call in its middle."""
 
 import dis
+import functools
 import gc
+import itertools
 import os
 import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final, ParamSpec, TypeVar
 
 import pytest
@@ -70,30 +72,26 @@ def after_first(function: Callable[P, T], deed: Callable[[], object]) -> Callabl
 
 
 def stricken(call: Callable[[], object], at: int, number: int) -> int:
-    """Make a call and send this process a signal, at so many places in the package's functions.
+    """Make a call and send this process a signal at so many places in the package's functions.
 
-    The places are those at which CPython looks for signals: as a function begins, after a call, and
-    before a jump back.
+    A place is one at which the interpreter looks for signals: where a function begins, and behind
+    a call and a loop.
 
     Returns:
         How many there were before the call was done.
     """
     steps = 0
-    opcodes: dict[FrameType, str] = {}
+    is_over = False
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal steps
+        nonlocal steps, is_over
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes = True
-        is_place = event == "call"
-        if event == "opcode":
-            opcode = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            is_place = opcodes.get(frame, "").startswith("CALL") or "JUMP_BACKWARD" in opcode
-            opcodes[frame] = opcode
-        if is_place:
+        if event == "opcode" and frame.f_lasti in _places(frame.f_code):
             steps += 1
-            if steps == at:
+            if steps >= at and not is_over and not _is_in_a_finalizer(frame):
+                is_over = True
                 signal.raise_signal(number)
         return trace
 
@@ -114,3 +112,13 @@ def _is_in_a_finalizer(frame: FrameType | None) -> bool:
     while frame is not None and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None
+
+
+@functools.cache
+def _places(code: CodeType) -> frozenset[int]:
+    """Return the offsets of the instructions before which a signal may be noticed."""
+    return frozenset(
+        after.offset
+        for before, after in itertools.pairwise(dis.get_instructions(code))
+        if before.opname.startswith(("RESUME", "CALL", "JUMP_BACKWARD"))
+    )

@@ -113,8 +113,8 @@ class Database(OpenFile):
             NotNow: see there; nothing was done.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
-        write_lock = self.write_lock
-        write_lock.holds += 1
+        holds = self.write_lock.holds
+        self.write_lock.holds = holds + 1
         try:
             while True:
                 connection = self.locked_connection()
@@ -127,15 +127,21 @@ class Database(OpenFile):
         except (sqlite3.Error, OSError) as error:
             self.raise_ours(error, is_writing=True)
         finally:
-            # Written out, as in `States.write`: a KeyboardInterrupt at the doorstep of a function
-            # that does this would leave the hold for good.
-            write_lock.holds -= 1
-            if not write_lock.holds:
-                try:
-                    write_lock.unlock()
-                except BaseException:  # a KeyboardInterrupt at its doorstep
-                    write_lock.unlock()
-                    raise
+            try:
+                self.let_go(holds)
+            except BaseException:  # a KeyboardInterrupt at its doorstep
+                self.let_go(holds)
+                raise
+
+    def let_go(self, holds: int) -> None:
+        """End a hold on the write lock; may be done twice.
+
+        Args:
+            holds: how many there were before this one.
+        """
+        self.write_lock.holds = holds
+        if not holds:
+            self.write_lock.unlock()
 
     def locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held.

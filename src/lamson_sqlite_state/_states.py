@@ -131,7 +131,8 @@ class States:
         """
         database, cache = self.database, self._cache
         lock, versions = database.write_lock, database.versions
-        lock.holds += 1
+        holds = lock.holds
+        lock.holds = holds + 1
         try:
             while True:
                 connection = database.connection
@@ -183,14 +184,11 @@ class States:
         except (sqlite3.Error, OSError) as error:
             database.raise_ours(error, is_writing=True)
         finally:
-            # No function's to do: see `Database.locked`.
-            lock.holds -= 1
-            if not lock.holds:
-                try:
-                    lock.unlock()
-                except BaseException:  # a KeyboardInterrupt at its doorstep
-                    lock.unlock()
-                    raise
+            try:
+                database.let_go(holds)
+            except BaseException:  # a KeyboardInterrupt at its doorstep
+                database.let_go(holds)
+                raise
 
     def clear(self) -> int:
         """Delete all rows.
