@@ -4,9 +4,11 @@ import os
 import stat
 from pathlib import Path
 
+import click
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, maintenance
+from lamson_sqlite_state._command._group import lamson_state
 from lamson_sqlite_state._row import shown_state
 from lamson_sqlite_state.maintenance import Selection, check
 
@@ -143,6 +145,15 @@ class TestMistypedPath:
         other.chmod(0o644)
         (found,) = check(other)
         assert (found.subject, found.path) == ("integrity", str(other))
+
+
+def test_a_path_is_judged_by_who_opens_it_and_not_by_click() -> None:
+    """Of a store that may not be read it says nothing of a remedy, and its exit status is 2."""
+    every = [lamson_state, *lamson_state.commands.values()]
+    types = [parameter.type for command in every for parameter in command.params]
+    paths = [each for each in types if isinstance(each, click.Path)]
+    assert len(paths) == 6
+    assert not any(each.readable or each.exists for each in paths)
 
 
 def test_remedy_on_a_terminal_can_be_copied(tmp_path: Path) -> None:

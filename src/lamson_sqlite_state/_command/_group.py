@@ -50,7 +50,7 @@ class _InOrder(click.Group):
 @click.option(
     "--store",
     metavar="PATH",
-    type=click.Path(),
+    type=click.Path(readable=False),  # else Click itself asks, and says it with another status
     envvar="LAMSON_STATE_STORE",
     show_envvar=True,
     help="The state file, as it was given to SQLiteStorage. It must be there.",

@@ -39,7 +39,7 @@ _FORMAT = click.option(
 
 
 @click.command("import-shelve", short_help="Take over a ShelveStorage.")
-@click.argument("shelf", metavar="PATH", type=click.Path())
+@click.argument("shelf", metavar="PATH", type=click.Path(readable=False))
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Write nothing; tell what would be.")
 @_ON_CONFLICT
 @_CREATE
@@ -79,7 +79,7 @@ def import_shelve(
 
 
 @click.command("export", short_help="Write pairs as JSON Lines or CSV.")
-@click.argument("target", metavar="[FILE]", type=click.Path(), default="-")
+@click.argument("target", metavar="[FILE]", type=click.Path(readable=False), default="-")
 @_FORMAT
 @filters
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
@@ -120,7 +120,7 @@ def export(
 
 
 @click.command("import", short_help="Read what export has written.")
-@click.argument("source", metavar="FILE", type=click.Path())
+@click.argument("source", metavar="FILE", type=click.Path(readable=False))
 @_FORMAT
 @_ON_CONFLICT
 @_CREATE
@@ -153,7 +153,7 @@ def import_rows(
 
 
 @click.command("backup", short_help="Copy the store while workers run.")
-@click.argument("destination", metavar="DEST", type=click.Path())
+@click.argument("destination", metavar="DEST", type=click.Path(readable=False))
 @click.option("--force", is_flag=True, help="Replace DEST if it is there.")
 @with_session
 def backup(session: Session, printer: Printer, destination: str, *, force: bool) -> int:
@@ -173,7 +173,7 @@ def backup(session: Session, printer: Printer, destination: str, *, force: bool)
 
 
 @click.command("restore", short_help="Give all pairs the states of a backup.")
-@click.argument("source", metavar="SRC", type=click.Path())
+@click.argument("source", metavar="SRC", type=click.Path(readable=False))
 @click.option("--yes", is_flag=True, help="Don't ask, where a person could be asked.")
 @with_session
 def restore(session: Session, printer: Printer, source: str, *, yes: bool) -> int:
