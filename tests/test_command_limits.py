@@ -1,7 +1,9 @@
 """What people may give to the command by mistake, and what it must not do then."""
 
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -172,3 +174,12 @@ def test_rows_take_any_limit(path: str) -> None:
         for is_reversed in (False, True):
             found = maintenance.rows(store, Selection(), is_reversed=is_reversed, limit=10**30)
             assert len(list(found)) == 1
+
+
+def test_watching_counts_no_change_that_is_still_to_come(path: str) -> None:
+    """A clock that was wrong would have its pairs counted at every look."""
+    with SQLiteStorage(path) as store:
+        assert maintenance.observe(store, 0).changed == 1
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE states SET since = since + 3600000")
+        assert maintenance.observe(store, 0).changed == 0

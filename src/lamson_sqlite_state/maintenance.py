@@ -17,6 +17,7 @@ already. Every function can raise a `StorageError`, as every call of a store.
 import itertools
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -198,7 +199,9 @@ def observe(store: SQLiteStorage, since_ms: int, *, newest: int = 10) -> Observa
         since_ms: since when changes are counted (Unix time in ms).
         newest: how many changes to show.
     """
-    recent = Selection(entered_after_ms=since_ms)
+    # What is set while this counts is the next look's, and what is from the future nobody's.
+    now_ms = time.time_ns() // 1_000_000
+    recent = Selection(entered_after_ms=since_ms, entered_before_ms=now_ms + 1)
     return Observation(
         states=count_states(store),
         changed=sum(each.pairs for each in count_states(store, recent)),
