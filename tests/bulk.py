@@ -16,7 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import pytest
 
 import lamson_sqlite_state
-from lamson_sqlite_state import SQLiteStorage, _rows
+from lamson_sqlite_state import SQLiteStorage, _batches, _rows
 from lamson_sqlite_state._row import RawRow
 
 __all__ = ["OLD_MS", "after_first", "fill", "raw_rows", "senders", "stricken", "two_at_a_time"]
@@ -39,7 +39,7 @@ def fill(path: str, rows: Iterable[RawRow]) -> None:
     """Make a store with these rows, closed again."""
     with SQLiteStorage(path, synchronous="NORMAL") as store:
         store.clear()
-        _rows.in_batches(store, _rows.insert, list(rows), "DO NOTHING")
+        _batches.in_batches(store, _batches.insert, list(rows), "DO NOTHING")
 
 
 def raw_rows(path: str) -> list[RawRow]:
@@ -54,7 +54,7 @@ def raw_rows(path: str) -> list[RawRow]:
 def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a chunk be four rows, and a batch two."""
     monkeypatch.setattr(_rows, "CHUNK_ROWS", 4)
-    monkeypatch.setattr(_rows, "BATCH_ROWS", 2)
+    monkeypatch.setattr(_batches, "BATCH_ROWS", 2)
 
 
 def after_first(function: Callable[P, T], deed: Callable[[], object]) -> Callable[P, T]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _rows, _states
+from lamson_sqlite_state import SQLiteStorage, _batches, _states
 from lamson_sqlite_state._row import RawRow
 from lamson_sqlite_state._states import States
 from lamson_sqlite_state.maintenance import ExistingStorage, Selection, prune, rename_state
@@ -21,7 +21,7 @@ def test_batches_are_of_few_characters_where_keys_are_long(
 ) -> None:
     """A sender is as long as a mail's header makes him, and a batch keeps writers waiting."""
     rows = [(f"{number}{'x' * 90_000}", "m", "OLD", OLD_MS) for number in range(32)]
-    assert [len(batch) for batch in _rows.batches(rows)] == [2] * 16
+    assert [len(batch) for batch in _batches.batches(rows)] == [2] * 16
     fill(path, rows)
     with ExistingStorage(path) as store:
         assert rename_state(store, "m", "OLD", "NEW") == 32
@@ -31,9 +31,9 @@ def test_batches_are_of_few_characters_where_keys_are_long(
 def test_batches_are_full_where_keys_are_short_and_lose_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows = senders(2 * _rows.BATCH_ROWS + 1)
-    found = list(_rows.batches(rows))
-    assert [len(batch) for batch in found] == [_rows.BATCH_ROWS] * 2 + [1]
+    rows = senders(2 * _batches.BATCH_ROWS + 1)
+    found = list(_batches.batches(rows))
+    assert [len(batch) for batch in found] == [_batches.BATCH_ROWS] * 2 + [1]
     assert [row for batch in found for row in batch] == rows
 
 
@@ -46,9 +46,9 @@ def test_batches_have_no_more_parameters_than_sqlite_takes(
 
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Small))
-    rows = _rows._batch_rows()
+    rows = _batches._batch_rows()
     monkeypatch.undo()
-    monkeypatch.setattr(_rows, "BATCH_ROWS", rows)
+    monkeypatch.setattr(_batches, "BATCH_ROWS", rows)
     fill(path, senders(1000))
     with ExistingStorage(path) as store:
         store.set("m", "ann", "A1")
@@ -64,7 +64,7 @@ def test_batches_let_whoever_waits_have_his_turn(
 ) -> None:
     """One that begins to wait within a batch has written before the next one."""
     two_at_a_time(monkeypatch)
-    monkeypatch.setattr(_rows, "_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(_batches, "_PAUSE_SECONDS", 0.2)
     first.get("app", "waiting")
     batches: list[bool] = []
     change = States.change
@@ -91,11 +91,11 @@ def sizes(store: SQLiteStorage, rows: Sequence[RawRow]) -> list[int]:
     """Change rows and return how many there were in each batch."""
     found: list[int] = []
 
-    def noted(some: Sequence[RawRow]) -> _rows.Batch:
+    def noted(some: Sequence[RawRow]) -> _batches.Batch:
         found.append(len(some))
-        return _rows.rename(some, "OLD", "OLD")
+        return _batches.rename(some, "OLD", "OLD")
 
-    assert _rows.in_batches(store, noted, rows) == len(rows)
+    assert _batches.in_batches(store, noted, rows) == len(rows)
     return found
 
 
@@ -103,14 +103,14 @@ def test_batches_have_fewer_rows_where_they_take_long_and_more_again_where_they_
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that stand far apart, or a slow disk, are to keep no worker waiting for longer."""
-    monkeypatch.setattr(_rows, "BATCH_ROWS", 1000)
+    monkeypatch.setattr(_batches, "BATCH_ROWS", 1000)
     rows = senders(3000)
     fill(path, rows)
     with ExistingStorage(path) as store:
-        monkeypatch.setattr(_rows, "_BATCH_SECONDS", 0.0)
+        monkeypatch.setattr(_batches, "_BATCH_SECONDS", 0.0)
         assert sizes(store, rows) == [1000, *[500, 250, 125, 100, 25], *[100] * 10]
         assert set(sizes(store, rows)) == {100}
-        monkeypatch.setattr(_rows, "_BATCH_SECONDS", 60.0)
+        monkeypatch.setattr(_batches, "_BATCH_SECONDS", 60.0)
         assert sizes(store, rows) == [100, 200, 400, 300, 1000, 1000]
         with ExistingStorage(path) as other:
             assert sizes(other, rows) == [1000] * 3

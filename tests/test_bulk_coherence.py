@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _rows
+from lamson_sqlite_state import SQLiteStorage, _batches
 from lamson_sqlite_state._states import States
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
@@ -31,8 +31,8 @@ SENDERS: Final = [row[0] for row in senders(6)]
 
 
 def insert(store: SQLiteStorage, _copy: str) -> int:
-    return _rows.in_batches(
-        store, _rows.insert, senders(6, "NEW"), "DO UPDATE SET state = excluded.state"
+    return _batches.in_batches(
+        store, _batches.insert, senders(6, "NEW"), "DO UPDATE SET state = excluded.state"
     )
 
 
@@ -165,7 +165,7 @@ class TestCutShort:
 
 def begin_again(store: SQLiteStorage) -> None:
     store.clear()
-    _rows.in_batches(store, _rows.insert, senders(6), "DO NOTHING")
+    _batches.in_batches(store, _batches.insert, senders(6), "DO NOTHING")
 
 
 def kill_at(path: str, work: Callable[[SQLiteStorage], object], step: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _counting, _rows
+from lamson_sqlite_state import SQLiteStorage, _batches, _counting, _rows
 from lamson_sqlite_state._wal_reset import has_wal_reset_race
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
@@ -195,7 +195,7 @@ def test_no_question_but_the_first_of_the_chunks_scans_the_table(
         store.set("app", "zoe", "OLD")
         store.get("app", "zoe")
         if batch > 2:
-            monkeypatch.setattr(_rows, "BATCH_ROWS", batch)
+            monkeypatch.setattr(_batches, "BATCH_ROWS", batch)
             monkeypatch.setattr(_rows, "CHUNK_ROWS", 30)
             monkeypatch.setattr(_counting, "_CHUNK_ROWS", 30)
         found = statements(store, lambda: WORK[what](store))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _queries, _rows
+from lamson_sqlite_state import SQLiteStorage, _batches, _queries, _rows
 from lamson_sqlite_state._row import RawRow
 from lamson_sqlite_state.errors import NoStore
 from lamson_sqlite_state.maintenance import (
@@ -45,7 +45,7 @@ def store(path: str) -> Iterator[SQLiteStorage]:
 
 
 def put(store: SQLiteStorage, *rows: RawRow) -> None:
-    _rows.in_batches(store, _rows.insert, rows, "DO NOTHING")
+    _batches.in_batches(store, _batches.insert, rows, "DO NOTHING")
 
 
 def pass_a_millisecond() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _rows
+from lamson_sqlite_state import SQLiteStorage, _batches, _rows
 from lamson_sqlite_state._row import RawRow
 from lamson_sqlite_state._states import States
 from lamson_sqlite_state.maintenance import (
@@ -39,7 +39,7 @@ def store(path: str) -> Iterator[SQLiteStorage]:
 
 
 def put(store: SQLiteStorage, *rows: RawRow) -> None:
-    _rows.in_batches(store, _rows.insert, rows, "DO NOTHING")
+    _batches.in_batches(store, _batches.insert, rows, "DO NOTHING")
 
 
 def pass_a_millisecond() -> None:

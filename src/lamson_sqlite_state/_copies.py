@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from . import _creating, _filesystem, _rows, _schema, _sharing
+from . import _batches, _creating, _filesystem, _rows, _schema, _sharing
 from ._blame import is_ours
 from ._existing import ExistingStorage
 from ._queries import LongQuery
@@ -159,22 +159,22 @@ def restore(
         of = pairs + _rows.count(store)
         written = removed = looked_at = 0
         for found in _copy_pages(copy):
-            for batch in _rows.batches(found):
-                there = set(store._call(_rows.read, _rows.of_keys(batch)))
+            for batch in _batches.batches(found):
+                there = set(store._call(_rows.read, _batches.of_keys(batch)))
                 changed = [row for row in batch if row not in there]
-                written += _rows.in_batches(
-                    store, _rows.insert, changed, _ON_CONFLICT, start_ms, _rows.NOW
+                written += _batches.in_batches(
+                    store, _batches.insert, changed, _ON_CONFLICT, start_ms, _batches.NOW
                 )
                 looked_at += len(batch)
                 progress(looked_at, of)
-        unchanged = Where(_UNCHANGED, (start_ms, _rows.NOW))
+        unchanged = Where(_UNCHANGED, (start_ms, _batches.NOW))
         for looked_at_here, found in _rows.pages(store):
-            for batch in _rows.batches(found):
-                keys = _rows.of_keys(batch)
+            for batch in _batches.batches(found):
+                keys = _batches.of_keys(batch)
                 query = f"SELECT sender, module FROM states WHERE {keys.sql}"
                 kept = set(copy.execute(query, keys.parameters))
                 extra = [row for row in batch if row[:2] not in kept]
-                removed += _rows.in_batches(store, _rows.delete, extra, unchanged)
+                removed += _batches.in_batches(store, _batches.delete, extra, unchanged)
             progress(min(looked_at + looked_at_here, of), of)
     return Restored(pairs, written, removed)
 

@@ -23,7 +23,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from . import _rows, _schema
+from . import _batches, _rows, _schema
 from ._checking import Finding, check
 from ._copies import Backup, Restored, backup, restore
 from ._counting import Files, Limits, StateCount, Summary, count_states, summary
@@ -170,7 +170,7 @@ def rename_state(
     selection = Selection(module=Only(module), state=old)
     changed = 0
     for looked_at, found in _rows.pages(store, selection.where):
-        changed += _rows.in_batches(store, _rows.rename, found, old, new)
+        changed += _batches.in_batches(store, _batches.rename, found, old, new)
         progress(looked_at, None)
     return changed
 
@@ -225,7 +225,7 @@ def prune(store: SQLiteStorage, selection: Selection, *, progress: Progress = _r
     where = selection.where
     removed = 0
     for looked_at, found in _rows.pages(store, where):
-        removed += _rows.in_batches(store, _rows.delete, found, where)
+        removed += _batches.in_batches(store, _batches.delete, found, where)
         progress(looked_at, None)
     return removed
 

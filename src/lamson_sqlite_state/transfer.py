@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Final, Literal, TypeAlias
 
-from . import _rows
+from . import _batches, _rows
 from ._bad_row import BadRow
 from ._cache import Key
 from ._csv_table import csv_lines, read_csv
@@ -172,7 +172,7 @@ def import_rows(
     _rows.count(store)  # whether there is one is told before anything is read
     read = written = 0
     for found in _sorted(_READERS[format](file, name or str(getattr(file, "name", "input")))):
-        written += _rows.in_batches(store, _rows.insert, found, _ON_CONFLICT[on_conflict])
+        written += _batches.in_batches(store, _batches.insert, found, _ON_CONFLICT[on_conflict])
         read += len(found)
         progress(read, None)
     return Imported(read, written)
@@ -226,7 +226,7 @@ def import_shelve(
                 written += _count_changes(store, found, on_conflict)
             else:
                 clause = _ON_SHELF_CONFLICT[on_conflict]
-                written += _rows.in_batches(store, _rows.insert, found, clause)
+                written += _batches.in_batches(store, _batches.insert, found, clause)
             read += len(found)
             progress(read + refused_count, shelf.count)
     return Imported(read, written, tuple(refused), refused_count)
@@ -234,9 +234,9 @@ def import_shelve(
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:
     there: dict[Key, str] = {}
-    for start in range(0, len(found), _rows.BATCH_ROWS):
-        batch = found[start : start + _rows.BATCH_ROWS]
-        for sender, module, state, _ in store._call(_rows.read, _rows.of_keys(batch)):
+    for start in range(0, len(found), _batches.BATCH_ROWS):
+        batch = found[start : start + _batches.BATCH_ROWS]
+        for sender, module, state, _ in store._call(_rows.read, _batches.of_keys(batch)):
             there[sender, module] = state
     changes = 0
     for sender, module, state, _ in found:

@@ -58,8 +58,7 @@ class Session:
 
     def store(self) -> ExistingStorage:
         """Return the store, which must be there."""
-        # Nothing is asked for twice, so nothing is worth keeping in memory.
-        return ExistingStorage(self.path, timeout=self.timeout_seconds, cache_size=0)
+        return ExistingStorage(self.path, timeout=self.timeout_seconds)
 
     @contextmanager
     def store_or_new(
@@ -78,7 +77,7 @@ class Session:
             with tempfile.TemporaryDirectory() as nowhere, SQLiteStorage(f"{nowhere}/s") as store:
                 yield store
         else:
-            with SQLiteStorage(self.path, timeout=self.timeout_seconds, cache_size=0) as store:
+            with SQLiteStorage(self.path, timeout=self.timeout_seconds) as store:
                 yield store
 
     def other_file(self, path: str) -> str:
