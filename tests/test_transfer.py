@@ -194,7 +194,10 @@ class TestImport:
             assert sum(1 for _ in rows(store)) == 2500
 
     @forms
-    def test_second_run_does_the_rest_after_a_ctrl_c(self, form: Format, path: str) -> None:
+    def test_second_run_does_the_rest_after_a_ctrl_c(
+        self, form: Format, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transfer, "_SORTED_ROWS", 10_000)
         found = [Row("m", f"s{number:05}", "A", number) for number in range(25_000)]
         write = json_lines if form == "jsonl" else csv_lines
         text = "".join(write(found)).encode()

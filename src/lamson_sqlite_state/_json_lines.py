@@ -6,6 +6,7 @@ Everything goes block by block, as files may be far larger than memory.
 import functools
 import json
 import operator
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring
@@ -138,9 +139,11 @@ def _raw_row(found: Any, now_ms: int) -> RawRow:
     if not (type(sender) is type(module) is type(state) is str and state.isascii()):
         state = checked_state(state)
         module, sender = _key_of_json(module, "module"), _key_of_json(sender, "sender")
-    elif not (module.isascii() and sender.isascii()):
+        return sender, module, state, since
+    if not (module.isascii() and sender.isascii()):
         module, sender = column_value(module), column_value(sender)
-    return sender, module, state, since
+    # They are few, and each row would else keep its own. Python forgets those that nobody has.
+    return sender, sys.intern(module) if type(module) is str else module, sys.intern(state), since
 
 
 def _wrong_fields(found: object) -> str:

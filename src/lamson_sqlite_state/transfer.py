@@ -76,9 +76,8 @@ _ON_SHELF_CONFLICT: Final[dict[OnConflict, str]] = {
 }
 
 # So many are put into the order of the table before they are written: rows that come in any order
-# would else touch a page each. Of a million that do, ten thousand at a time write three times as
-# many pages; a hundred thousand, half as many, but they may take 50 MiB.
-_SORTED_ROWS: Final = 10_000
+# would else touch a page each. Ten thousand at a time write twice as many pages.
+_SORTED_ROWS: Final = 50_000
 
 # How many lines are written at once, and how many refusals are kept for the report.
 _LINES: Final = 500
@@ -247,13 +246,14 @@ def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnCon
 
 
 def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
+    # It is always the same list. Else who reads it would keep it while the next one is filled.
     heap: list[RawRow] = []
     try:
         for some in found:
             heap += some
             if len(heap) >= _SORTED_ROWS:
                 yield _in_key_order(heap)
-                heap = []
+                heap.clear()
     except StorageError:  # of what is read: what came before it is imported
         if heap:
             yield _in_key_order(heap)
@@ -265,6 +265,7 @@ def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
 def _in_key_order(found: list[RawRow]) -> list[RawRow]:
     # Two rows of one pair stay in their order. To sort twice takes half the time of one key of two.
     try:
-        return sorted(sorted(found, key=operator.itemgetter(1)), key=operator.itemgetter(0))
+        found[:] = sorted(sorted(found, key=operator.itemgetter(1)), key=operator.itemgetter(0))
     except TypeError:  # text beside keys that are no text, which come last
-        return sorted(found, key=lambda row: (isinstance(row[0], bytes), row[0], str(row[1])))
+        found.sort(key=lambda row: (isinstance(row[0], bytes), row[0], str(row[1])))
+    return found
