@@ -142,7 +142,7 @@ def _raw_row(found: Any, now_ms: int) -> RawRow:
         return sender, module, state, since
     if not (module.isascii() and sender.isascii()):
         module, sender = column_value(module), column_value(sender)
-    # They are few, and each row would else keep its own. Python forgets those that nobody has.
+    # They are few, and each row would else keep a copy of its own.
     return sender, sys.intern(module) if type(module) is str else module, sys.intern(state), since
 
 
