@@ -5,7 +5,7 @@ from typing import Final
 
 from .errors import StorageError
 
-__all__ = ["LATEST_MS", "REQUIRED_FIELDS", "BadRow", "reason"]
+__all__ = ["LATEST_MS", "REQUIRED_FIELDS", "BadRow", "bad_row"]
 
 REQUIRED_FIELDS: Final = frozenset({"module", "sender", "state"})
 
@@ -16,16 +16,26 @@ LATEST_MS: Final = 253_402_300_799_999
 class BadRow(StorageError):
     """A file to be imported has something in it that is no row. The message names the line.
 
-    What stood before it may have been imported, and nothing behind it was.
+    What stood before it was imported, and nothing behind it was.
     """
 
 
-def reason(error: Exception) -> str:
-    """Return what an error from reading a row says, as a clause."""
+def bad_row(line: int, error: Exception, name: str) -> BadRow:
+    """Return what to raise ``from`` an error that came of reading a row.
+
+    Args:
+        line: its number, from 1.
+        error: what is wrong with it.
+        name: of the file.
+    """
+    reason = str(error)
     if isinstance(error, UnicodeDecodeError):
-        return "it is no UTF-8"
-    if isinstance(error, json.JSONDecodeError):
-        return f"it is no JSON ({error.msg}, column {error.colno})"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return str(error)
+        reason = "it is no UTF-8"
+    elif isinstance(error, json.JSONDecodeError):
+        reason = f"it is no JSON ({error.msg}, column {error.colno})"
+    elif isinstance(error, RecursionError):
+        reason = "it is nested too deeply"
+    return BadRow(
+        f"line {line}: {reason}: correct it, and import again (what stands before is imported)",
+        name,
+    )

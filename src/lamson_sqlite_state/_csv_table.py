@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import IO, Final, NamedTuple
 
-from ._bad_row import LATEST_MS, REQUIRED_FIELDS, BadRow, reason
+from ._bad_row import LATEST_MS, REQUIRED_FIELDS, bad_row
 from ._keys import checked_state, column_value
 from ._row import (
     RawRow,
@@ -114,7 +114,7 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     except (ValueError, TypeError, csv.Error) as error:  # an undecodable text is a ValueError
         if found:
             yield found
-        raise BadRow(f"line {max(1, reader.line_num)}: {reason(error)}", name) from error
+        raise bad_row(max(1, reader.line_num), error, name) from error
     finally:
         text.detach()
     if found:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring
 from typing import IO, Any, Final
 
-from ._bad_row import LATEST_MS, REQUIRED_FIELDS, BadRow, reason
+from ._bad_row import LATEST_MS, REQUIRED_FIELDS, BadRow, bad_row
 from ._keys import checked_state, column_value
 from ._row import RawRow, Row, key_of_text
 
@@ -108,7 +108,10 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[list[bytes]]:
     while block := read(_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
         if len(rest) > _LONGEST_LINE_BYTES:
-            raise BadRow("it has lines of more than 64 MiB: it is no file of JSON Lines", name)
+            raise BadRow(
+                "it has lines of more than 64 MiB, so it is no file of JSON Lines: give another one",
+                name,
+            )
         if lines:
             yield lines
     if rest:
@@ -122,7 +125,7 @@ def _one_by_one(lines: list[bytes], before: int, name: str, now_ms: int) -> Iter
             try:
                 yield _raw_row(json.loads(line), now_ms)
             except (ValueError, TypeError, RecursionError) as error:
-                raise BadRow(f"line {number}: {reason(error)}", name) from error
+                raise bad_row(number, error, name) from error
 
 
 def _raw_row(found: Any, now_ms: int) -> RawRow:
