@@ -48,6 +48,9 @@ bench-full: $(READY)  ## the same with all there is, up to ten million rows; rew
 	$(BIN)/python -m benchmarks --full $(ARGS)
 	$(BIN)/python -m benchmarks --redraw
 
+bench-operator: $(READY)  ## what lamson-state takes for a million rows, and what workers feel of it: 20 minutes
+	$(BIN)/python -m benchmarks.operator $(ARGS)
+
 stress: $(READY)  ## try the promises to destruction, a minute: load, all faults, power cuts (ARGS="--seed 7 --faults kill,stop")
 	$(BIN)/python stress/soak.py $(ARGS)
 
