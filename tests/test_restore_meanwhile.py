@@ -16,7 +16,7 @@ from lamson_sqlite_state.maintenance import (
 )
 
 from .actors import Actor
-from .bulk import after_first, fill, raw_rows, senders, two_at_a_time
+from .bulk import OLD_MS, after_first, fill, raw_rows, senders, two_at_a_time
 
 
 @pytest.fixture(autouse=True)
@@ -182,3 +182,16 @@ def move_on(store: SQLiteStorage, number: int, times: int) -> dict[str, tuple[st
         state = store.get("app", sender)
         acknowledged[sender] = state, time.time_ns() // 1_000_000
     return acknowledged
+
+
+def test_what_was_set_just_before_is_restored_however_short_the_time(
+    store: SQLiteStorage, path: str
+) -> None:
+    """A change of the same millisecond would be taken for one that came after."""
+    fill(f"{path}.b", [("ann", "m", "OLD", OLD_MS)])
+    for number in range(50):
+        store.set("m", "ann", f"NEW {number}")
+        store.set("m", f"newcomer {number}", "NEW")
+        done = restore(store, f"{path}.b")
+        assert store.get("m", "ann") == "OLD"
+        assert done.removed >= 1

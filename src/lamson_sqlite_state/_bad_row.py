@@ -35,7 +35,5 @@ def bad_row(line: int, error: Exception, name: str) -> BadRow:
         reason = f"it is no JSON ({error.msg}, column {error.colno})"
     elif isinstance(error, RecursionError):
         reason = "it is nested too deeply"
-    return BadRow(
-        f"line {line}: {reason}: correct it, and import again (what stands before is imported)",
-        name,
-    )
+    remedy = "correct it, and import again (what stands before it is imported)"
+    return BadRow(f"line {line}: {reason}: {remedy}", name)

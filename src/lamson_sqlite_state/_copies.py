@@ -149,7 +149,7 @@ def restore(
             or the store itself, or another program keeps it locked; nothing was written.
         StorageError: as every call; the batches before have been written.
     """
-    start_ms = time.time_ns() // 1_000_000
+    start_ms = _next_ms()
     path = os.path.realpath(os.fsdecode(source))
     if _filesystem.identity(path) == _filesystem.identity(store.path) is not None:
         raise StorageError("this is the store itself: give the path of a copy", path)
@@ -185,6 +185,18 @@ def is_of_store(path: str, store: str) -> bool:
     family = {store + suffix for suffix in ("", "-wal", "-shm", ".lock", ".versions")}
     found = _filesystem.identity(path)
     return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
+
+
+def _next_ms() -> int:
+    """Return the time (Unix time in ms) at the beginning of a millisecond.
+
+    What was written before this was called has an earlier one, what comes after it a later or
+    the same.
+    """
+    next_ms = time.time_ns() // 1_000_000 + 1
+    while time.time_ns() // 1_000_000 < next_ms:
+        time.sleep(0.0002)
+    return next_ms
 
 
 def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
