@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _copies
+from lamson_sqlite_state import SQLiteStorage, _backup
 from lamson_sqlite_state.errors import NoStore
 from lamson_sqlite_state.maintenance import Backup, ExistingStorage, backup
 
@@ -85,7 +85,7 @@ class TestCopy:
     def test_is_of_one_instant_though_it_takes_many_steps(
         self, store: SQLiteStorage, target: str, first: Actor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        monkeypatch.setattr(_backup, "_STEP_PAGES", 1)
         before = raw_rows(store.path)
         steps: list[tuple[int, int | None]] = []
 
@@ -103,7 +103,7 @@ class TestCopy:
     def test_is_of_the_old_file_where_it_is_replaced_meanwhile(
         self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        monkeypatch.setattr(_backup, "_STEP_PAGES", 1)
         fill(f"{store.path}.new", senders(5, "NEW"))
 
         def replace(done: int, _of: int | None) -> None:
@@ -117,7 +117,7 @@ class TestCopy:
     def test_is_whole_where_the_store_is_deleted_meanwhile(
         self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        monkeypatch.setattr(_backup, "_STEP_PAGES", 1)
 
         def delete(done: int, _of: int | None) -> None:
             if done == 1:
@@ -152,7 +152,7 @@ class TestCopy:
     def test_is_readable_by_nobody_else_at_any_moment(
         self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_copies, "_STEP_PAGES", 1)
+        monkeypatch.setattr(_backup, "_STEP_PAGES", 1)
         modes: set[int] = set()
 
         def look(_done: int, _of: int | None) -> None:

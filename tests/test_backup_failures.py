@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError, _copies
+from lamson_sqlite_state import SQLiteStorage, StorageError, _backup
 from lamson_sqlite_state.errors import NotAStateFile
 from lamson_sqlite_state.maintenance import ExistingStorage, backup
 
@@ -59,8 +59,8 @@ class TestVerification:
     def test_refuses_a_copy_with_another_number_of_pairs(
         self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        copy = _copies._copy
-        monkeypatch.setattr(_copies, "_copy", lambda *arguments: copy(*arguments) + 1)
+        copy = _backup._copy
+        monkeypatch.setattr(_backup, "_copy", lambda *arguments: copy(*arguments) + 1)
         with pytest.raises(NotAStateFile, match="not as many"):
             backup(store, target)
         assert beside(target) == []

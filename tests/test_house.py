@@ -19,7 +19,8 @@ README = (ROOT / "README.md").read_text()
 
 # From the top. A file imports only those below it.
 STAIRCASE = """
-    cli _command/ transfer maintenance _copies _counting _checking/ _selection _existing
+    cli _command/ transfer maintenance _backup _restore _copy_file _counting _checking/
+    _selection _existing
     __init__ storage _batches _rows _store _states _database _open_file _opening _rescue _sharing
     _cache _coherence _write_lock _schema _sqlite_errors _shelf/ _json_lines _csv_table _bad_row
     _row _fork _filesystem _creating _literals _keys interface _blame _queries _wal_reset

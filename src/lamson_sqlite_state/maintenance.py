@@ -24,11 +24,12 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from . import _batches, _rows, _schema
+from ._backup import Backup, backup
 from ._checking import Finding, check
-from ._copies import Backup, Restored, backup, restore
 from ._counting import Files, Limits, StateCount, Summary, count_states, summary
 from ._existing import ExistingStorage
 from ._keys import checked_state, row_key
+from ._restore import Restored, restore
 from ._row import RawRow, Row, row_of
 from ._rows import Progress
 from ._selection import EVERY_ROW, Only, Selection

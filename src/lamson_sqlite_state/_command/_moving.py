@@ -9,7 +9,7 @@ from typing import IO, cast
 import click
 
 from .. import maintenance, transfer
-from .._copies import is_of_store
+from .._backup import is_of_store
 from .._exit_status import DONE, NOTHING
 from ..errors import StorageError
 from ..transfer import Format, Imported, OnConflict

@@ -1,0 +1,171 @@
+"""A copy of a store while workers run."""
+
+import contextlib
+import os
+import sqlite3
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from . import _creating, _filesystem, _rows
+from ._blame import is_ours
+from ._copy_file import as_ours, connect, opened_copy, refuse_damaged
+from ._existing import ExistingStorage
+from ._rows import Progress
+from ._schema import first_row
+from ._sharing import Connection
+from ._states import States
+from ._store import Store
+from .errors import NotAStateFile, StorageError
+
+__all__ = ["Backup", "backup", "is_of_store"]
+
+# Eight megabytes at a time, after each of which a Ctrl-C is heard.
+_STEP_PAGES: Final = 2_000
+
+
+class Backup(NamedTuple):
+    """A verified copy.
+
+    Attributes:
+        path: where it is.
+        pairs: how many there are in it.
+        bytes: its size.
+    """
+
+    path: str
+    pairs: int
+    bytes: int
+
+
+def backup(
+    store: Store,
+    destination: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Progress = _rows.silent,
+) -> Backup:
+    """Copy a store to one file, as it is at one instant, and verify the copy.
+
+    SQLite's backup reads one snapshot of the store; workers read and write meanwhile. The copy has
+    no log beside it: it may be moved, and opened as a store. It has the owner and the mode of the
+    store. Only once it is verified and on the disk does it get its name: an interruption leaves
+    what was there before. (A crash may leave a file beside it whose name ends in ``.unfinished``.)
+
+    Another thread's ``os.fork`` waits for the end; a signal handler must not fork meanwhile.
+
+    Args:
+        store: which.
+        destination: the copy's path.
+        overwrite: whether a file that is there is replaced.
+        progress: told how many pages are copied.
+
+    Raises:
+        NoStore: there is no store to copy.
+        StorageError: there is no copy: the destination is there already, is the store itself, no
+            regular file, or in use as a database; it cannot be written; or the copy is damaged.
+    """
+    target = os.path.abspath(os.fsdecode(destination))
+    _refuse_destination(store.path, target, overwrite=overwrite)
+    # A store of its own: the caller's may be used by a signal handler in the middle of this.
+    with ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source:
+        source._call(_rows.run, "SELECT 1")  # or it is missing
+        # A name that nobody else takes, and not too long a one.
+        unfinished = os.path.join(
+            os.path.dirname(target),
+            f"{os.path.basename(target)[:32]}.{os.urandom(8).hex()}.unfinished",
+        )
+        try:
+            os.close(_creating.create_like(unfinished, store.path))
+            pairs = source._call(_copy, unfinished, progress)
+            _verify(unfinished, pairs)
+            _creating.sync_file(unfinished)
+            size_bytes = os.path.getsize(unfinished)
+            _refuse_destination(store.path, target, overwrite=overwrite)  # it may be in use by now
+            _give_name(unfinished, target, overwrite=overwrite)
+        except OSError as error:
+            if isinstance(error, StorageError) or not is_ours(error):  # but of `progress`
+                raise
+            if isinstance(error, FileExistsError):  # it was put there meanwhile
+                raise _exists(target) from error
+            raise _filesystem.storage_error(error, target) from error
+        finally:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(unfinished + suffix)
+    return Backup(target, pairs, size_bytes)
+
+
+def is_of_store(path: str, store: str) -> bool:
+    """Whether a path leads to a store, or to a file that stands beside it and belongs to it."""
+    store = os.path.realpath(store)
+    family = {store + suffix for suffix in ("", "-wal", "-shm", ".lock", ".versions")}
+    found = _filesystem.identity(path)
+    return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
+
+
+def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
+    if is_of_store(target, store):
+        raise StorageError("this belongs to the store itself: give another path", target)
+    if os.path.isdir(target):
+        raise StorageError("this is a directory: give the path of a file in it", target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise StorageError("this is no regular file: give another path", target)
+    for side_file in (f"{target}-wal", f"{target}-journal"):
+        if os.path.lexists(side_file):
+            # A log that is left there would be replayed into the copy.
+            raise StorageError(
+                f"{os.path.basename(side_file)} stands beside it, so it is a database in use, or "
+                "one that has crashed: give another path",
+                target,
+            )
+    if os.path.lexists(target) and not overwrite:
+        raise _exists(target)
+
+
+def _exists(target: str) -> StorageError:
+    return StorageError(
+        "the file is there already: give another path, or overwrite it (--force)", target
+    )
+
+
+def _copy(states: States, target: str, progress: Progress) -> int:
+    def work(connection: Connection) -> int:
+        def told(_status: int, remaining: int, total: int) -> None:
+            progress(total - remaining, total)
+
+        connection.execute("BEGIN")  # one snapshot for all steps, or each write would start it anew
+        try:
+            (pairs,) = first_row(connection, "SELECT count(*) FROM states")
+            with as_ours(target), closing(connect(target, "mode=rw")) as copy:
+                connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
+                first_row(copy, "PRAGMA journal_mode = DELETE")  # one file, with no log
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        return int(pairs)
+
+    return states.database.read(work)
+
+
+def _verify(path: str, pairs: int) -> None:
+    with as_ours(path), closing(opened_copy(path)) as copy:
+        refuse_damaged(copy, path)
+        if first_row(copy, "SELECT count(*) FROM states") != (pairs,):
+            raise NotAStateFile("the copy has not as many states as the store: try again", path)
+
+
+def _give_name(unfinished: str, target: str, *, overwrite: bool) -> None:
+    if overwrite:
+        os.replace(unfinished, target)
+    # Unlike a renaming, a link does not replace a file that was put there meanwhile.
+    elif _creating.link_if_possible(unfinished, target):
+        os.unlink(unfinished)
+    else:
+        # Nor does a new file, where the file system has one name for each.
+        os.close(_creating.create_file(target, 0o600))
+        try:
+            os.replace(unfinished, target)
+        except BaseException:
+            os.unlink(target)
+            raise
+    _creating.sync_directory(os.path.dirname(target))

@@ -1,0 +1,76 @@
+"""A copy of a store as a file: opened without changing anything beside it, and verified."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote
+
+from . import _filesystem, _rows, _schema, _sharing
+from ._queries import LongQuery
+from ._row import RawRow
+from ._sqlite_errors import NotNow, translated
+from .errors import LockTimeout, NoStore, NotAStateFile
+
+__all__ = ["as_ours", "connect", "copy_pages", "opened_copy", "refuse_damaged"]
+
+# For how long a copy may be locked by another program that writes to it.
+_COPY_SECONDS: Final = 1.0
+
+
+def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
+    """Do nothing where this is a whole store.
+
+    Raises:
+        NotAStateFile, NoStore, SchemaTooNew: it is not.
+    """
+    copy.execute("PRAGMA trusted_schema = OFF")  # anybody may have put triggers and views into it
+    copy.execute("BEGIN")  # all that is read is of one instant, should it be a store in use
+    _schema.is_sound(copy, path)
+    if not _schema.is_ours(copy):
+        raise NoStore("this is an empty database: give the path of a copy", path)
+    ((problem,),) = LongQuery(copy, "PRAGMA integrity_check(1)").rows()
+    if problem != "ok":
+        problem = " ".join(problem.split())  # it may have lines
+        raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)
+
+
+def opened_copy(path: str) -> sqlite3.Connection:
+    found = _filesystem.database_at(path)
+    if found is None or found[1] == 0:
+        problem = "no such file" if found is None else "this file is empty"
+        raise NoStore(f"{problem}: give the path of a copy", path)
+    # Without a log nobody has it open. Then it need not be locked, and may be on a read-only disk.
+    is_at_rest = not os.path.lexists(f"{path}-wal") and not os.path.lexists(f"{path}-journal")
+    # But by this process it may be about to be written.
+    is_at_rest = is_at_rest and not _sharing.has_open(os.getpid(), found[0])
+    mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
+    return connect(path, mode)
+
+
+def connect(path: str, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?{mode}",
+        uri=True,
+        timeout=_COPY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def copy_pages(copy: sqlite3.Connection) -> Iterator[list[RawRow]]:
+    cursor = copy.execute("SELECT sender, module, state, since FROM states ORDER BY sender, module")
+    while found := cursor.fetchmany(_rows.CHUNK_ROWS):
+        yield found
+
+
+@contextlib.contextmanager
+def as_ours(path: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        ours = translated(error, path, is_writing=False)
+        if isinstance(ours, NotNow):
+            ours = LockTimeout(f"{ours.culprit}: end that program", path)
+        raise ours from error

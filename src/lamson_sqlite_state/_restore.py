@@ -1,0 +1,102 @@
+"""The states of a copy, given to the live store under running workers."""
+
+import os
+import time
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from . import _batches, _filesystem, _rows
+from ._copy_file import as_ours, copy_pages, opened_copy, refuse_damaged
+from ._rows import Progress, Where
+from ._store import Store
+from .errors import StorageError
+
+__all__ = ["Restored", "restore"]
+
+# A pair that has changed since the beginning is left alone. A time in the future is no sign of
+# that: it comes from a clock that was wrong. Future is what is later than the writing, under the
+# lock: what a worker has set a moment before is not.
+_UNCHANGED: Final = "NOT since BETWEEN ? AND ?"
+_ON_CONFLICT: Final = (
+    f"DO UPDATE SET state = excluded.state, since = excluded.since WHERE {_UNCHANGED}"
+)
+
+
+class Restored(NamedTuple):
+    """What a restore has changed.
+
+    Attributes:
+        pairs: how many there are in the copy.
+        written: how many pairs were given their state, or the time of it, from the copy.
+        removed: how many pairs that are not in the copy were removed.
+    """
+
+    pairs: int
+    written: int
+    removed: int
+
+
+def restore(
+    store: Store,
+    source: str | os.PathLike[str],
+    *,
+    progress: Progress = _rows.silent,
+) -> Restored:
+    """Give all pairs the states of a copy, under running workers, who see it at once.
+
+    Done in batches, through SQLite. In the end it is as if all had been restored at the instant
+    that it began, and what workers have changed since then came after: such changes stay. (A first
+    ``get`` is one: it stores START.) In between, a reader may see one pair restored and another
+    not yet. If it is interrupted, run it again, and all is as if restored at the instant that this
+    run began.
+
+    Args:
+        store: the live one.
+        source: the copy; it is verified first, and not changed.
+        progress: told how many rows of both are looked at, and of how many.
+
+    Raises:
+        NoStore, NotAStateFile, StorageError: the copy is missing, damaged, newer than this package,
+            or the store itself, or another program keeps it locked; nothing was written.
+        StorageError: as every call; the batches before have been written.
+    """
+    start_ms = _next_ms()
+    path = os.path.realpath(os.fsdecode(source))
+    if _filesystem.identity(path) == _filesystem.identity(store.path) is not None:
+        raise StorageError("this is the store itself: give the path of a copy", path)
+    with as_ours(path), closing(opened_copy(path)) as copy:
+        refuse_damaged(copy, path)
+        pairs = sum(map(len, copy_pages(copy)))  # and all of them can be read
+        of = pairs + _rows.count(store)
+        written = removed = looked_at = 0
+        for found in copy_pages(copy):
+            for batch in _batches.batches(found):
+                there = set(store._call(_rows.read, _batches.of_keys(batch)))
+                changed = [row for row in batch if row not in there]
+                written += _batches.in_batches(
+                    store, _batches.insert, changed, _ON_CONFLICT, start_ms, _batches.NOW
+                )
+                looked_at += len(batch)
+                progress(looked_at, of)
+        unchanged = Where(_UNCHANGED, (start_ms, _batches.NOW))
+        for looked_at_here, found in _rows.pages(store):
+            for batch in _batches.batches(found):
+                keys = _batches.of_keys(batch)
+                query = f"SELECT sender, module FROM states WHERE {keys.sql}"
+                kept = set(copy.execute(query, keys.parameters))
+                extra = [row for row in batch if row[:2] not in kept]
+                removed += _batches.in_batches(store, _batches.delete, extra, unchanged)
+            progress(min(looked_at + looked_at_here, of), of)
+    return Restored(pairs, written, removed)
+
+
+def _next_ms() -> int:
+    """Return the time (Unix time in ms) at the beginning of a millisecond.
+
+    What was written before this was called has an earlier one, what comes after it a later or
+    the same.
+    """
+    next_ms = time.time_ns() // 1_000_000 + 1
+    while time.time_ns() // 1_000_000 < next_ms:
+        time.sleep(0.0002)
+    return next_ms
