@@ -1,10 +1,11 @@
 """``import-shelve``, ``export``, ``import``, ``backup`` and ``restore``."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, Any, Final, cast
 
 import click
 
@@ -19,8 +20,11 @@ from ._session import Session, with_session
 
 __all__ = ["backup", "export", "import_rows", "import_shelve", "restore"]
 
+# So much of a file is written to the disk at a time.
+_SYNC_BYTES: Final = 4 * 1024 * 1024
+
 # So many refusals are shown, and the rest counted.
-_SHOWN = 20
+_SHOWN: Final = 20
 
 _ON_CONFLICT = click.option(
     "--on-conflict",
@@ -240,6 +244,19 @@ def _named(file: str) -> Iterator[None]:
         raise
 
 
+class _Steady(io.FileIO):
+    """A file that is written to the disk as it grows, under a buffer that is as large as a step.
+
+    If all of it were left to the end, every write that a worker syncs meanwhile would wait for
+    the whole file: for 50 ms beside 100 MB.
+    """
+
+    def write(self, data: Any, /) -> int:
+        written = super().write(data)
+        os.fsync(self.fileno())
+        return written
+
+
 @contextmanager
 def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
     """Give a file that gets its name only once it is complete. Others cannot read it."""
@@ -262,7 +279,7 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise click.UsageError(f"{target}: {error.strerror}") from error
     try:
-        with _named(target), open(descriptor, "wb") as file:
+        with _named(target), io.BufferedWriter(_Steady(descriptor, "wb"), _SYNC_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
