@@ -53,7 +53,9 @@ def main(
         with tempfile.TemporaryDirectory(prefix="bench-", dir=directory) as scratch:
             found = _measured(scratch, rows, rounds, lambda what: click.echo(what, err=True))
     if target:
-        found.save(os.path.join(target, "operator.json"))
+        saved = os.path.join(target, "operator.json")
+        found.save(saved)
+        found = Found.load(saved)  # with as many digits as anybody else will have
         draw(found, os.path.join(target, "operator.png"))
         with open(os.path.join(target, "operator.md"), "w", encoding="utf-8") as file:
             file.write(page(found))

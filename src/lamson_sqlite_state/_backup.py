@@ -131,12 +131,23 @@ def _exists(target: str) -> StorageError:
 def _copy(states: States, target: str, progress: Progress) -> int:
     def work(connection: Connection) -> int:
         def told(_status: int, remaining: int, total: int) -> None:
+            # Or the whole file would be left to the end, and every write that a worker syncs then
+            # would wait for it.
+            try:
+                os.fsync(on_disk.fileno())
+            except OSError as error:
+                raise _filesystem.storage_error(error, target) from error
             progress(total - remaining, total)
 
         connection.execute("BEGIN")  # one snapshot for all steps, or each write would start it anew
         try:
             (pairs,) = first_row(connection, "SELECT count(*) FROM states")
-            with as_ours(target), closing(connect(target, "mode=rw")) as copy:
+            # Closing a file drops the locks of a connection to it: this one is closed after that.
+            with (
+                open(target, "rb") as on_disk,
+                as_ours(target),
+                closing(connect(target, "mode=rw")) as copy,
+            ):
                 connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
                 first_row(copy, "PRAGMA journal_mode = DELETE")  # one file, with no log
         finally:
