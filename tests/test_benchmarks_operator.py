@@ -84,6 +84,14 @@ def test_controls_have_no_limit() -> None:
     assert verdict(found(control)) == "All limits are kept."
 
 
+def test_busy_machine_is_told_of_beside_a_missed_limit_and_hides_none() -> None:
+    control = dataclasses.replace(figure(ms=99.0), is_control=True)
+    assert "the machine was busy" not in verdict(found(figure(ms=51.0)))
+    says = verdict(found(control, figure(ms=51.0)))
+    assert "prune: a set took more than 50 ms" in says
+    assert "the machine was busy" in says
+
+
 def test_picture_is_drawn_of_any_run(tmp_path: pathlib.Path) -> None:
     draw(found(figure(ms=99.0)), str(tmp_path / "a.png"))
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -64,7 +64,10 @@ def verdict(found: Found) -> str:
     """Say which limits were missed, in a sentence."""
     if not found.missed:
         return "All limits are kept."
-    return f"Limits missed: {'; '.join(found.missed)}."
+    says = f"Limits missed: {'; '.join(found.missed)}."
+    if any(figure.blocked for figure in found.figures if figure.is_control):
+        says += " But workers waited as long beside no command at all: the machine was busy."
+    return says
 
 
 def versions(found: Found) -> str:
