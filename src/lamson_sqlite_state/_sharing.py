@@ -47,6 +47,8 @@ DEADMAN_SWITCH: Final = (1, 128)
 
 _FLOCK: Final = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
 
+_FLOCK_BYTES: Final = struct.calcsize(_FLOCK)
+
 _CAN_ASK: Final = sys.platform == "linux" and struct.calcsize("l") == 8
 
 # How much of a log's and of an index's header is looked at: up to the salts.
@@ -223,13 +225,8 @@ def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | 
         return None
     if has_open(os.getpid(), identity):
         return None
-    length, start = locks
-    question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-    answer = _asked(path, lambda descriptor: fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
-    if answer is None:  # its last user has just closed it
-        return None
-    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
-    return None if kind == fcntl.F_UNLCK else int(process)
+    answer = _asked(path, lambda descriptor: _lock_on(descriptor, locks))
+    return None if answer is None else _holder(answer)  # None: its last user has just closed it
 
 
 def header_of(path: str, identity: Identity) -> bytes | None:
@@ -255,14 +252,32 @@ def is_log_in_use(wal: str, shm: str) -> bool:
         return False
     if not _CAN_ASK or has_open(os.getpid(), shm_identity):
         return True  # we may be in a signal handler that came while this was being asked
-    if lock_holder(shm, shm_identity, DEADMAN_SWITCH) is None:
+    # Opened once for both questions: every opening of a store asks them.
+    answer = _asked(
+        shm,
+        lambda descriptor: (
+            _lock_on(descriptor, DEADMAN_SWITCH) + os.pread(descriptor, _INDEX_BYTES, 0)
+        ),
+    )
+    if answer is None or _holder(answer[:_FLOCK_BYTES]) is None:
         return False
-    index = _asked(shm, lambda descriptor: os.pread(descriptor, _INDEX_BYTES, 0)) or b""
+    index = answer[_FLOCK_BYTES:]
     header = _asked(wal, lambda descriptor: os.pread(descriptor, _HEADER_BYTES, 0)) or b""
     if len(index) < _INDEX_BYTES:
         return False
     has_frames = any(index[16:20])
     return not has_frames or header[16:24] == index[32:40]
+
+
+def _lock_on(descriptor: int, locks: tuple[int, int]) -> bytes:
+    length, start = locks
+    question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+
+
+def _holder(answer: bytes) -> int | None:
+    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
+    return None if kind == fcntl.F_UNLCK else int(process)
 
 
 def _asked(path: str, question: Callable[[int], bytes]) -> bytes | None:
