@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from types import CodeType, FrameType
@@ -19,7 +20,18 @@ import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, _batches, _rows
 from lamson_sqlite_state._row import RawRow
 
-__all__ = ["OLD_MS", "after_first", "fill", "raw_rows", "senders", "stricken", "two_at_a_time"]
+__all__ = [
+    "OLD_MS",
+    "after_first",
+    "beside",
+    "fill",
+    "pass_a_millisecond",
+    "put",
+    "raw_rows",
+    "senders",
+    "stricken",
+    "two_at_a_time",
+]
 
 PACKAGE: Final = os.path.dirname(lamson_sqlite_state.__file__)
 
@@ -40,6 +52,23 @@ def fill(path: str, rows: Iterable[RawRow]) -> None:
     with SQLiteStorage(path, synchronous="NORMAL") as store:
         store.clear()
         _batches.in_batches(store, _batches.insert, list(rows), "DO NOTHING")
+
+
+def put(store: SQLiteStorage, *rows: RawRow) -> None:
+    """Put rows of new pairs in."""
+    _batches.in_batches(store, _batches.insert, rows, "DO NOTHING")
+
+
+def pass_a_millisecond() -> None:
+    """Return when what is written has a later time than all that was."""
+    now = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 <= now + 1:
+        pass
+
+
+def beside(target: str) -> list[str]:
+    """Return what stands in the directory of a file."""
+    return sorted(os.listdir(os.path.dirname(target)))
 
 
 def raw_rows(path: str) -> list[RawRow]:

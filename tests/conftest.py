@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state.maintenance import ExistingStorage
+
 from .actors import Actor
+from .bulk import fill, senders
 
 pytest_plugins = ["pytester", "tests.shared_run"]
 
@@ -28,3 +32,35 @@ def second(path: str) -> Iterator[Actor]:
     """Another one."""
     with Actor(path) as actor:
         yield actor
+
+
+@pytest.fixture
+def twenty(path: str) -> Iterator[SQLiteStorage]:
+    """A store on that file in which twenty senders are, opened."""
+    fill(path, senders(20))
+    with ExistingStorage(path) as store:
+        store.get("app", senders(1)[0][0])
+        yield store
+
+
+@pytest.fixture
+def empty(path: str) -> Iterator[SQLiteStorage]:
+    """A store on that file in which nobody is."""
+    fill(path, [])
+    with ExistingStorage(path) as store:
+        yield store
+
+
+@pytest.fixture
+def copy(path: str) -> str:
+    """A copy of a store, in which ten senders are in the state COPIED."""
+    copy = f"{path}.copy"
+    fill(copy, senders(10, "COPIED"))
+    return copy
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    """A path for a copy, in an empty directory."""
+    (tmp_path / "copies").mkdir()
+    return str(tmp_path / "copies" / "copy")

@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -17,27 +16,14 @@ from lamson_sqlite_state.errors import NoStore
 from lamson_sqlite_state.maintenance import Backup, ExistingStorage, backup
 
 from .actors import Actor
-from .bulk import fill, raw_rows, senders, stricken
+from .bulk import beside, fill, raw_rows, senders, stricken
 from .checking import NEEDS_ROOT
 from .children import forked, in_child
 
 
 @pytest.fixture
-def store(path: str) -> Iterator[SQLiteStorage]:
-    fill(path, senders(20))
-    with ExistingStorage(path) as store:
-        yield store
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> str:
-    """A path for the copy, in an empty directory."""
-    (tmp_path / "copies").mkdir()
-    return str(tmp_path / "copies" / "copy")
-
-
-def beside(target: str) -> list[str]:
-    return sorted(os.listdir(os.path.dirname(target)))
+def store(twenty: SQLiteStorage) -> SQLiteStorage:
+    return twenty
 
 
 class TestCopy:

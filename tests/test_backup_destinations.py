@@ -3,7 +3,6 @@
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,25 +13,12 @@ from lamson_sqlite_state.errors import NoStore, NotAStateFile
 from lamson_sqlite_state.maintenance import ExistingStorage, backup
 
 from .actors import Actor
-from .bulk import fill, raw_rows, senders
+from .bulk import beside, fill, raw_rows, senders
 
 
 @pytest.fixture
-def store(path: str) -> Iterator[SQLiteStorage]:
-    fill(path, senders(20))
-    with ExistingStorage(path) as store:
-        store.get("app", "000000@example.com")
-        yield store
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> str:
-    (tmp_path / "copies").mkdir()
-    return str(tmp_path / "copies" / "copy")
-
-
-def beside(target: str) -> list[str]:
-    return sorted(os.listdir(os.path.dirname(target)))
+def store(twenty: SQLiteStorage) -> SQLiteStorage:
+    return twenty
 
 
 class TestAFileThatIsThere:

@@ -3,7 +3,6 @@
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,27 +12,14 @@ from lamson_sqlite_state import SQLiteStorage, StorageError, _backup
 from lamson_sqlite_state.errors import NotAStateFile
 from lamson_sqlite_state.maintenance import ExistingStorage, backup
 
-from .bulk import fill, raw_rows, senders
+from .bulk import beside, fill, raw_rows, senders
 from .test_other_users import refuse
 from .test_shortages import small_disk
 
 
 @pytest.fixture
-def store(path: str) -> Iterator[SQLiteStorage]:
-    fill(path, senders(20))
-    with ExistingStorage(path) as store:
-        yield store
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> str:
-    """A path for the copy, in an empty directory."""
-    (tmp_path / "copies").mkdir()
-    return str(tmp_path / "copies" / "copy")
-
-
-def beside(target: str) -> list[str]:
-    return sorted(os.listdir(os.path.dirname(target)))
+def store(twenty: SQLiteStorage) -> SQLiteStorage:
+    return twenty
 
 
 def put_copy(target: str) -> None:

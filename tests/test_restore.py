@@ -2,15 +2,12 @@
 
 import os
 import sqlite3
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _batches, _queries, _rows
-from lamson_sqlite_state._row import RawRow
+from lamson_sqlite_state import SQLiteStorage, _queries, _rows
 from lamson_sqlite_state.errors import NoStore
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
@@ -20,7 +17,7 @@ from lamson_sqlite_state.maintenance import (
     restore,
 )
 
-from .bulk import OLD_MS, fill, raw_rows, senders, two_at_a_time
+from .bulk import OLD_MS, fill, pass_a_millisecond, put, raw_rows, senders, two_at_a_time
 
 FUTURE_MS = 4_000_000_000_000
 
@@ -31,27 +28,8 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def copy(path: str) -> str:
-    copy = f"{path}.copy"
-    fill(copy, senders(10, "COPIED"))
-    return copy
-
-
-@pytest.fixture
-def store(path: str) -> Iterator[SQLiteStorage]:
-    fill(path, [])
-    with ExistingStorage(path) as store:
-        yield store
-
-
-def put(store: SQLiteStorage, *rows: RawRow) -> None:
-    _batches.in_batches(store, _batches.insert, rows, "DO NOTHING")
-
-
-def pass_a_millisecond() -> None:
-    now = time.time_ns() // 1_000_000
-    while time.time_ns() // 1_000_000 <= now + 1:
-        pass
+def store(empty: SQLiteStorage) -> SQLiteStorage:
+    return empty
 
 
 class TestOutcome:

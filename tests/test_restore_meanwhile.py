@@ -6,17 +6,25 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _batches, _rows
+from lamson_sqlite_state import SQLiteStorage, _rows
 from lamson_sqlite_state._row import RawRow
 from lamson_sqlite_state._states import States
 from lamson_sqlite_state.maintenance import (
-    ExistingStorage,
     Restored,
     restore,
 )
 
 from .actors import Actor
-from .bulk import OLD_MS, after_first, fill, raw_rows, senders, two_at_a_time
+from .bulk import (
+    OLD_MS,
+    after_first,
+    fill,
+    pass_a_millisecond,
+    put,
+    raw_rows,
+    senders,
+    two_at_a_time,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,27 +33,8 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def copy(path: str) -> str:
-    copy = f"{path}.copy"
-    fill(copy, senders(10, "COPIED"))
-    return copy
-
-
-@pytest.fixture
-def store(path: str) -> Iterator[SQLiteStorage]:
-    fill(path, [])
-    with ExistingStorage(path) as store:
-        yield store
-
-
-def put(store: SQLiteStorage, *rows: RawRow) -> None:
-    _batches.in_batches(store, _batches.insert, rows, "DO NOTHING")
-
-
-def pass_a_millisecond() -> None:
-    now = time.time_ns() // 1_000_000
-    while time.time_ns() // 1_000_000 <= now + 1:
-        pass
+def store(empty: SQLiteStorage) -> SQLiteStorage:
+    return empty
 
 
 class TestWorkersMeanwhile:
