@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from write_help import PAGE, help_texts, page_with_help
 
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state._command._group import lamson_state
 
-from .commands import PROGRAM, on_terminal, run_in_process, started
+from .commands import run_in_process, started
 
 # How each command is called where it needs a store.
 CALLS = {
@@ -221,107 +220,6 @@ class TestUsage:
             "assert summary(store).pairs == 1 and not check(store.path)\n"
         )
         subprocess.run([sys.executable, "-c", program], check=True)
-
-
-class TestPage:
-    def test_help_of_every_command_stands_in_the_docs(self) -> None:
-        page = PAGE.read_text()
-        assert set(help_texts()) == {
-            "lamson-state",
-            *(f"lamson-state {name}" for name in lamson_state.commands),
-        }
-        assert page == page_with_help(page), "run: make docs"
-
-    def test_page_names_only_commands_that_there_are(self) -> None:
-        prose = PAGE.read_text().partition("<!-- help")[0]
-        named = set(re.findall(r"lamson-state (?:--store \S+ )?([a-z][a-z-]*)", prose))
-        assert named - {"lamson-state"} <= set(lamson_state.commands)
-        assert {"check", "prune", "import-shelve", "backup", "restore", "watch"} <= named
-
-    def test_example_in_python_runs(self, tmp_path: Path) -> None:
-        (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-        with SQLiteStorage(tmp_path / "run" / "states") as store:
-            store.set("m", "ann", "ERROR")
-        ended = subprocess.run(
-            [sys.executable, "-c", example],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert ended.stdout.startswith("m ann ")
-
-    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-    def test_completion_is_as_the_page_says(
-        self, shell: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        variable = f"_LAMSON_STATE_COMPLETE={shell}_source"
-        assert variable in PAGE.read_text()
-        monkeypatch.setenv(*variable.split("="))
-        with pytest.raises(SystemExit, match="0"):
-            run_in_process(capfd)
-        assert "lamson_state_completion" in capfd.readouterr().out
-
-    def test_shell_completes_modules_and_states_of_the_store(
-        self, path: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with SQLiteStorage(path) as store:
-            store.set("app.handlers", "ann", "POSTING")
-            store.set(None, "ann", "PENDING")
-        monkeypatch.setenv("_LAMSON_STATE_COMPLETE", "bash_complete")
-        for words, expected in {
-            "list --state P": "plain,PENDING\nplain,POSTING\n",
-            "get a": "plain,app.handlers\n",
-            "forget ann --module N": "plain,None\n",
-            "--store /nowhere list --state P": "\n",
-        }.items():
-            line = f"lamson-state --store {path} {words}"
-            monkeypatch.setenv("COMP_WORDS", line)
-            monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
-            with pytest.raises(SystemExit, match="0"):
-                run_in_process(capfd)
-            assert capfd.readouterr().out == expected
-
-
-class TestTerminal:
-    def test_results_are_tables_and_errors_are_red(self, path: str) -> None:
-        with SQLiteStorage(path) as store:
-            store.set("m", "ann", "ERROR")
-        with on_terminal("--store", path, "list") as terminal:
-            assert terminal.wait() == 0
-        assert re.search(r"module +sender +state +since +for", terminal.text)
-        assert "\x1b[1;31mERROR" in terminal.screen
-
-    def test_no_color_is_honoured(self, path: str) -> None:
-        with SQLiteStorage(path) as store:
-            store.set("m", "ann", "ERROR")
-        with on_terminal("--store", path, "list", NO_COLOR="1") as terminal:
-            assert terminal.wait() == 0
-        assert "ERROR" in terminal.screen
-        assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", terminal.screen)
-
-    def test_what_a_sender_wrote_is_shown_and_not_obeyed(self, path: str) -> None:
-        with SQLiteStorage(path) as store:
-            store.set("m", "[red]ann[/red]\x1b]0;title\x07\r\n", "[bold]A1")
-        with on_terminal("--store", path, "list") as terminal:
-            assert terminal.wait() == 0
-        assert "[red]ann[/red]\\x1b]0;title\\x07" in terminal.screen
-        assert "[bold]A1" in terminal.screen
-        assert "\x1b]0;" not in terminal.screen
-
-    def test_restore_asks_first(self, path: str, tmp_path: Path) -> None:
-        with SQLiteStorage(path) as store:
-            store.set("m", "ann", "A1")
-        copy = str(tmp_path / "copy")
-        subprocess.run([*PROGRAM, "--store", path, "backup", copy], check=True)
-        with SQLiteStorage(path) as store:
-            store.set("m", "ann", "A2")
-            for answer, status, state in (("n\n", 1, "A2"), ("y\n", 0, "A1")):
-                with on_terminal("--store", path, "restore", copy) as terminal:
-                    terminal.read_until(lambda screen: "[y/N]" in screen)
-                    terminal.type(answer)
-                    assert terminal.wait() == status
-                assert store.get("m", "ann") == state
 
 
 class TestEnds:

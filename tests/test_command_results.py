@@ -131,6 +131,7 @@ class TestGet:
             ended = lamson_state("get", "app.news", "bob@example.com")
             assert ended.status == 1
             assert "unknown" in ended.err
+            assert lamson_state("get", "app.news", "bob@example.com", "--json").out == "null\n"
         assert len(lamson_state("list").cells) == 4
 
     def test_literal_that_was_meant_as_text_is_pointed_out(

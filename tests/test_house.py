@@ -39,7 +39,7 @@ FOLDERS = {
     """.split(),
     "_shelf": """
         __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _record
-        _literals
+        _patterns
     """.split(),
 }
 

@@ -91,6 +91,19 @@ class TestForms:
         assert [row for some in read_json_lines(file, "rows") for row in some] == raw(found)
 
 
+class TestPipe:
+    def test_is_read_as_far_as_it_goes(self) -> None:
+        """To wait for a whole block is to hear no Ctrl-C meanwhile."""
+
+        class Pipe(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                raise AssertionError(f"waits for {size} bytes")
+
+        found = [Row("m", "ann", "A1", 1)]
+        pipe = Pipe("".join(json_lines(found)).encode())
+        assert [row for some in read_json_lines(pipe, "rows") for row in some] == raw(found)
+
+
 class TestExport:
     @forms
     def test_each_row_is_there_once_while_others_come_and_go(

@@ -98,7 +98,7 @@ def backup(
 def is_of_store(path: str, store: str) -> bool:
     """Whether a path leads to a store, or to a file that stands beside it and belongs to it."""
     store = os.path.realpath(store)
-    family = {store + suffix for suffix in ("", "-wal", "-shm", ".lock", ".versions")}
+    family = {store + suffix for suffix in ("", *_filesystem.SIDE_FILES)}
     found = _filesystem.identity(path)
     return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
 

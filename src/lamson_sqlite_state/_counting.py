@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from . import _rows
+from ._filesystem import SIDE_FILES
 from ._open_file import LOOK_SECONDS
 from ._opening import WAL_LIMIT_BYTES
 from ._queries import fetch
@@ -125,8 +126,8 @@ class Summary:
 def summary(store: Store, progress: Progress = _rows.silent) -> Summary:
     """Count what is in a store.
 
-    Each row is counted as it was at some moment of the counting: a million rows take half a
-    second. Nobody is held up by it.
+    Each row is counted as it was at some moment of the counting: a million rows take two thirds
+    of a second (benchmarks/results/operator.md). Nobody is held up by it.
 
     Args:
         store: which.
@@ -188,7 +189,7 @@ def count_states(
 def file_sizes(path: str) -> Files:
     """Return the sizes of a database and of all that stands beside it and belongs to it."""
     sizes: dict[str, int] = {}
-    for suffix in ("", "-wal", "-shm", ".lock", ".versions"):
+    for suffix in ("", *SIDE_FILES):
         with contextlib.suppress(OSError):
             sizes[path + suffix] = os.stat(path + suffix).st_size
     return Files(sizes)

@@ -11,6 +11,7 @@ from ._blame import is_ours
 from .errors import NetworkFilesystem, NotAStateFile, StorageError
 
 __all__ = [
+    "SIDE_FILES",
     "DirectoryWatch",
     "Identity",
     "Stamp",
@@ -30,6 +31,9 @@ Stamp: TypeAlias = tuple[int, int, int]
 _MOUNT_TABLE: Final = "/proc/self/mountinfo"
 
 _SMALLEST_DATABASE_BYTES: Final = 512  # one page of the smallest size; SQLite takes 1 byte for 0
+
+SIDE_FILES: Final = ("-wal", "-shm", ".lock", ".versions")
+"""How the names of the files end that stand beside a store and belong to it."""
 
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 

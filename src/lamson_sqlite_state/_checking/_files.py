@@ -14,7 +14,6 @@ __all__ = ["Files", "files_of", "misplaced", "of_place", "with_links"]
 Files: TypeAlias = Mapping[str, os.stat_result]
 """What there is of a store, by its path; the database first."""
 
-SIDE_FILES: Final = ("-wal", "-shm", ".lock", ".versions")
 
 # A log takes up to 16 MiB (`States`); a backup or a mending takes the database once more.
 _SPARE_BYTES: Final = 64 * 1024 * 1024
@@ -34,7 +33,7 @@ def files_of(path: str) -> Files:
         OSError: there is no database.
     """
     found = {path: os.stat(path)}
-    for suffix in SIDE_FILES:
+    for suffix in _filesystem.SIDE_FILES:
         try:
             found[path + suffix] = os.lstat(path + suffix)
         except FileNotFoundError:

@@ -4,7 +4,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import _rows
-from .._row import key_of_column, shown_key, shown_state
+from .._literals import is_literal
+from .._row import shown_key, shown_state
 from ..errors import StorageError
 from ..maintenance import ExistingStorage
 
@@ -15,7 +16,10 @@ def modules(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return the modules that begin so, as they are shown."""
-    found = (shown_key(key_of_column(value, "")) for value in _distinct(context, "module"))
+    values = _distinct(context, "module")
+    # What no store has written, check tells of.
+    found = {shown_key(value) for value in values if isinstance(value, str)}
+    found |= {value.decode() for value in values if isinstance(value, bytes) and is_literal(value)}
     return [CompletionItem(each) for each in sorted(found) if each.startswith(incomplete)]
 
 
@@ -23,11 +27,12 @@ def states(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return the states that begin so."""
-    found = sorted(map(shown_state, _distinct(context, "state")))
+    values = _distinct(context, "state")
+    found = sorted(shown_state(value) for value in values if isinstance(value, str))
     return [CompletionItem(each) for each in found if each.startswith(incomplete)]
 
 
-def _distinct(context: click.Context, column: str) -> list[str]:
+def _distinct(context: click.Context, column: str) -> list[object]:
     path = context.find_root().params.get("store")
     if not path:
         return []

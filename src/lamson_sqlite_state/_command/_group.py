@@ -68,8 +68,8 @@ class _InOrder(click.Group):
 def lamson_state(context: click.Context, store: str | None, timeout: float) -> None:
     """Look at the conversation states of a Lamson or Salmon application, and mend them.
 
-    Every command works while workers run, and holds none of them up. On a terminal, results are
-    tables; in a pipe, lines with tabs between the cells; and JSON with --json. Times in
+    Every command works while workers run, and holds none of them up for long. On a terminal,
+    results are tables; in a pipe, lines with tabs between the cells; and JSON with --json. Times in
     both are milliseconds of Unix time.
 
     A MODULE, SENDER or key that is no plain text is shown and given as a Python literal: None is

@@ -118,6 +118,8 @@ def get(session: Session, printer: Printer, module: object, sender: object) -> i
         found = maintenance.find(store, module, sender)
         if found is None:
             printer.note(_nothing_known(store, module, sender))
+            if printer.is_json:
+                printer.json(None)
             return NOTHING
     if printer.is_json:
         printer.json(as_object(found))
@@ -181,8 +183,10 @@ def _show(found: Summary, printer: Printer) -> None:
     console.print(f"Files: {sizes}.")
     limits = found.limits
     console.print(
-        f"Limits: a call waits {limits.timeout_seconds:g} s for writers; others' edits are seen "
-        f"within {limits.look_ms} ms; the log is copied into the database after "
+        f"Limits, where boot.py gives no others: a call waits {limits.timeout_seconds:g} s for "
+        f"writers; a process keeps {limits.cache_pairs:,} pairs in memory; writes are "
+        f"{limits.synchronous}; new files have mode {limits.file_mode}. Always: other tools' edits "
+        f"are seen within {limits.look_ms} ms; the log is copied into the database after "
         f"{limits.checkpoint_pages:,} pages and cut back to {amount(limits.log_bytes)}."
     )
     console.print(f"SQLite {found.sqlite_version}.")

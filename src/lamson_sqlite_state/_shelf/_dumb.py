@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ._literals import STRING
+from ._patterns import STRING
 from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
 from ._source import Source, damaged
 

@@ -12,7 +12,7 @@ import ast
 import re
 from typing import Final
 
-from ._literals import BYTES, STRING
+from ._patterns import BYTES, STRING
 from ._record import Unreadable
 
 __all__ = ["pair"]

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from ._literals import BYTES
+from ._patterns import BYTES
 from ._record import Unreadable, printable
 
 __all__ = ["state"]
