@@ -48,7 +48,7 @@ bench-full: $(READY)  ## the same with all there is, up to ten million rows; rew
 	$(BIN)/python -m benchmarks --full $(ARGS)
 	$(BIN)/python -m benchmarks --redraw
 
-bench-operator: $(READY)  ## what lamson-state takes for a million rows, and what workers feel of it: 20 minutes
+bench-operator: $(READY)  ## what lamson-state takes for a million rows, and what workers feel of it: 25 minutes
 	$(BIN)/python -m benchmarks.operator $(ARGS)
 
 stress: $(READY)  ## try the promises to destruction, a minute: load, all faults, power cuts (ARGS="--seed 7 --faults kill,stop")
