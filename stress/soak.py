@@ -10,7 +10,6 @@ browser: stress/report.html.
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from powercuts.survey import Survey
 from powercuts.survey import survey as survey_all
 from reporting.display import Display, print_summary
 from reporting.page import Run, write_report
+from soaking import interruption
 from soaking.campaign import Campaign
 from soaking.sabotages import POWER_CUT, SABOTAGES
 from workers.crew import adopt_orphans
@@ -134,9 +134,7 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
     console.print(f"seed {seed}, {directory}")
 
-    # A shell that starts a command in the background has it ignore Ctrl-C.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    interruption.listen()
     if sabotage:
         SABOTAGES[sabotage].apply()
     adopt_orphans()
@@ -154,7 +152,7 @@ def main(
         synchronous,
         is_hunt=bool(sabotage),
     )
-    survey, cuts, is_interrupted = None, None, False
+    survey, cuts = None, None
     with Display(console, seconds) as display:
         try:
             if in_rounds:
@@ -165,7 +163,8 @@ def main(
             if cut_seconds:
                 survey, cuts = cut_power(seed, cut_seconds, sabotage, display.show_cut)
         except KeyboardInterrupt:
-            is_interrupted = True
+            pass  # `interruption` remembers it
+    is_interrupted = interruption.has_come()
     run = Run(
         campaign,
         survey=survey,
@@ -187,9 +186,14 @@ def cut_power(
     seed: int, seconds: float, sabotage: str | None, tick: Callable[[str, float], None]
 ) -> tuple[Survey, RealCuts]:
     """Cut the power wherever it hurts."""
+
+    def heeding(name: str, done: float) -> None:
+        interruption.heed()
+        tick(name, done)
+
     of_disk = sabotage if sabotage in POWER_SABOTAGES else None
-    survey = survey_all(seed, seconds * (1 - _REAL_SHARE), sabotage=of_disk, tick=tick)
-    cuts = cut_for_real(seed, seconds * _REAL_SHARE, sabotage=of_disk, tick=tick)
+    survey = survey_all(seed, seconds * (1 - _REAL_SHARE), sabotage=of_disk, tick=heeding)
+    cuts = cut_for_real(seed, seconds * _REAL_SHARE, sabotage=of_disk, tick=heeding)
     return survey, cuts
 
 

@@ -17,6 +17,7 @@ from workers.caller import Pairs
 from workers.log import events_in
 from workers.setting import Board, Setting
 
+from .interruption import heed
 from .round import run_round
 
 __all__ = ["Campaign", "Round", "Show"]
@@ -122,6 +123,7 @@ class Campaign:
         round_seconds = self._round_seconds(len(here))
         try:
             for names in _combinations(here, rng):
+                heed()
                 elapsed = time.monotonic() - start
                 if self.is_hunt and self._is_caught():
                     break

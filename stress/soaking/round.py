@@ -22,6 +22,7 @@ from workers.worker import Worker
 
 from . import checks
 from .audit import audited, open_descriptors
+from .interruption import heed
 
 __all__ = ["Tick", "run_round"]
 
@@ -178,6 +179,7 @@ def _strike(stage: Stage, faults: Sequence[Fault], meanwhile: Callable[[], None]
     strikes = [generator for _, _, generator in queue]
     try:
         while not stage.is_over:
+            heed()
             meanwhile()
             if queue and queue[0][0] <= time.monotonic():
                 _, number, generator = heapq.heappop(queue)
