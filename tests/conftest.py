@@ -1,5 +1,7 @@
 """Plugins of all tests, and the file and the processes that most of them use."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,28 @@ from .bulk import fill, senders
 pytest_plugins = ["pytester", "tests.shared_run"]
 
 
+MEMORY = "/dev/shm"  # where Linux has it
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> str:
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """An empty directory: of a test with the mark ``many_syncs`` in memory, where there is any.
+
+    Such a test waits a thousand times for what it has written to be on the disk, which takes as
+    long as others keep the disk busy: six times as long while one of them writes large files.
+    """
+    is_in_memory = request.node.get_closest_marker("many_syncs") and os.access(MEMORY, os.W_OK)
+    if not is_in_memory:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as in_memory:
+        yield Path(in_memory)
+
+
+@pytest.fixture
+def path(directory: Path) -> str:
     """A state file that does not exist yet, nor does its directory."""
-    return str(tmp_path / "run" / "states")
+    return str(directory / "run" / "states")
 
 
 @pytest.fixture
@@ -60,7 +80,7 @@ def copy(path: str) -> str:
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> str:
+def target(directory: Path) -> str:
     """A path for a copy, in an empty directory."""
-    (tmp_path / "copies").mkdir()
-    return str(tmp_path / "copies" / "copy")
+    (directory / "copies").mkdir()
+    return str(directory / "copies" / "copy")

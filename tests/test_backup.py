@@ -182,6 +182,7 @@ def keep_equal(store: SQLiteStorage, enough: str) -> None:
             break
 
 
+@pytest.mark.many_syncs
 class TestInterrupted:
     @pytest.mark.parametrize("overwrite", [False, True])
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

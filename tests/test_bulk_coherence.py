@@ -119,6 +119,7 @@ class TestCachesOfOthers:
         assert [counter(store, sender) for sender in ("x", "y", "z")] == before
 
 
+@pytest.mark.many_syncs
 class TestCutShort:
     """At any instruction: nothing is half done, caches are right, and a second run finishes."""
 

@@ -13,6 +13,8 @@ from lamson_sqlite_state.maintenance import Only, Selection, find, forget, prune
 
 from .bulk import stricken
 
+pytestmark = pytest.mark.many_syncs
+
 CALLS: dict[str, Callable[[SQLiteStorage, str], object]] = {
     "get": lambda store, state: store.get("m", state),
     "set": lambda store, state: store.set("m", "ann", state),

@@ -139,6 +139,7 @@ class TestFork:
             "grandchild": "HERE",
         }
 
+    @pytest.mark.many_syncs
     def test_500_in_a_row_lose_nothing(self, store: SQLiteStorage, path: str) -> None:
         for number in range(500):
             pid = os.fork()

@@ -22,6 +22,8 @@ from .actors import Actor
 from .children import in_child
 from .state_files import states
 
+pytestmark = pytest.mark.many_syncs
+
 INTERRUPTIONS = 400
 # Short enough to hit the middle of a call, long enough to leave time between two of them.
 INTERVAL_SECONDS = 0.0004
@@ -149,9 +151,7 @@ class Interrupted(Exception):
 # From 3.13 on, sqlite3 warns of a connection that is freed unclosed: one that was interrupted as
 # it was being made, before anybody had it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.timeout(
-    180
-)  # each interruption has files opened and synced: 5 s, or 60 on a busy disk
+@pytest.mark.timeout(180)  # where no directory is in memory: 5 s, or 60 on a busy disk
 def test_exception_out_of_a_handler_leaves_no_lock_behind(path: str) -> None:
     """As Ctrl-C does: it may strike between taking the lock and using it."""
 

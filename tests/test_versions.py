@@ -96,6 +96,7 @@ class TestCounters:
         assert keeps_reads(store)
 
 
+@pytest.mark.many_syncs
 class TestKilledWriter:
     """One that is killed at any instruction leaves every later read right."""
 
