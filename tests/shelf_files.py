@@ -68,9 +68,11 @@ def in_order(found: Iterable[Any]) -> list[Any]:
 
 
 def read(path: str | os.PathLike[str]) -> list[Entry | Refused]:
-    """Return all that a shelf holds."""
+    """Return all that a shelf holds, but not who has written it."""
     with Shelf(path) as shelf:
-        return in_order(shelf)
+        return in_order(
+            each._replace(is_salmons=False) if isinstance(each, Entry) else each for each in shelf
+        )
 
 
 def copied(made: Made, directory: Path) -> str:

@@ -38,8 +38,8 @@ FOLDERS = {
         _finding
     """.split(),
     "_shelf": """
-        __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _record
-        _patterns
+        __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _pairs
+        _record _patterns
     """.split(),
 }
 

@@ -24,6 +24,7 @@ from lamson_sqlite_state.transfer import (
     BadRow,
     Format,
     NotAShelf,
+    OnConflict,
     export_rows,
     import_rows,
     import_shelve,
@@ -248,14 +249,48 @@ class TestImport:
 
 
 class TestImportShelve:
-    def test_both_forms_of_a_key_are_one_pair(self, path: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("on_conflict", ["keep", "replace"])
+    @pytest.mark.parametrize("forms", [("[{}]", "[b{}]"), ("[b{}]", "[{}]")])
+    def test_of_both_forms_of_a_key_salmons_counts(
+        self, path: str, tmp_path: Path, forms: tuple[str, str], on_conflict: OnConflict
+    ) -> None:
+        """It has written to the shelf after Lamson. Wherever in the file they stand."""
+        count = 1_200
         with shelve.open(str(tmp_path / "shelf")) as states:
-            states["['m', 'ann']"] = "A1"
-            states["[b'm', 'ann']"] = "A1"
+            for form in forms:
+                for number in range(count):
+                    states[form.format(f"'m', 's{number:04}'")] = "NEW" if "b" in form else "OLD"
         with SQLiteStorage(path) as store:
-            done = import_shelve(store, tmp_path / "shelf")
-            assert (done.rows, done.written) == (2, 1)
-            assert [row[:3] for row in rows(store)] == [("m", "ann", "A1")]
+            would = import_shelve(
+                store, tmp_path / "shelf", on_conflict=on_conflict, is_dry_run=True
+            )
+            done = import_shelve(store, tmp_path / "shelf", on_conflict=on_conflict)
+            assert would == done
+            assert (done.rows, done.written, done.kept) == (2 * count, count, count)
+            assert {row.state for row in rows(store)} == {"NEW"}
+
+    def test_of_one_form_written_twice_the_last_counts(self, path: str, tmp_path: Path) -> None:
+        with shelve.open(str(tmp_path / "shelf")) as states:
+            states["['m', 'ann']"] = "OLD"
+            states['["m", "ann"]'] = "NEW"
+        with SQLiteStorage(path) as store:
+            assert import_shelve(store, tmp_path / "shelf").written == 1
+            assert [row.state for row in rows(store)] == ["NEW"]
+
+    def test_progress_counts_what_is_read_and_what_is_written(
+        self, path: str, tmp_path: Path
+    ) -> None:
+        told: list[tuple[int, int | None]] = []
+        with shelve.open(str(tmp_path / "shelf")) as states:
+            for number in range(1_500):
+                states[f"['m', 's{number}']"] = "A1"
+            states["no pair"] = "A1"
+        with SQLiteStorage(path) as store:
+            import_shelve(store, tmp_path / "shelf", progress=lambda *so_far: told.append(so_far))
+        assert told == sorted(told)
+        assert told[0] == (0, 3_002)
+        assert told[-1] == (3_002, 3_002)
+        assert (1_000, 3_002) in told
 
     def test_pair_that_has_the_state_keeps_its_time(self, path: str, tmp_path: Path) -> None:
         with shelve.open(str(tmp_path / "shelf")) as states:

@@ -18,19 +18,18 @@ import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import IO, Final, Literal, TypeAlias
 
 from . import _batches, _rows
 from ._bad_row import BadRow
-from ._cache import Key
 from ._csv_table import csv_lines, read_csv
 from ._json_lines import json_lines, read_json_lines
-from ._keys import column_value
 from ._row import RawRow, Row
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
-from ._shelf import Entry, Refused, Shelf
+from ._shelf import Entry, Pairs, Refused, Shelf
 from .errors import NotAShelf, StorageError
 from .maintenance import rows
 from .storage import SQLiteStorage
@@ -83,6 +82,9 @@ _SORTED_ROWS: Final = 50_000
 _LINES: Final = 500
 _REPORTED: Final = 1_000
 
+# After so many entries of a shelf, progress is told.
+_TOLD_ENTRIES: Final = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -102,7 +104,10 @@ class Imported:
 
     @property
     def kept(self) -> int:
-        """How many pairs were in the store already, and stayed as they were."""
+        """How many pairs were in the store already, and stayed as they were.
+
+        Of a shelf, also entries of a pair of which it has another one that counts.
+        """
         return self.rows - self.written
 
 
@@ -189,8 +194,11 @@ def import_shelve(
 
     The shelf is read, whichever dbm has written it, and nothing is written beside it. What its
     pickles contain is not executed: one that is no text is refused, as is a key that is no pair. As
-    a shelf does not know since when a pair has been in its state, all are from now. End the
-    application that writes to it first.
+    a shelf does not know since when a pair has been in its state, all are from now. Where it
+    has two entries of a pair, since Salmon went on with what Lamson had begun, Salmon's counts. End
+    the application that writes to it first.
+
+    What is read of a million entries lies in a temporary file of some 100 MB until it is written.
 
     Args:
         store: which.
@@ -198,7 +206,8 @@ def import_shelve(
         on_conflict: whether a pair that is in the store keeps its state there, or gets that of the
             shelf. Where it is the same, nothing is changed.
         is_dry_run: whether to write nothing, and to tell what would be written.
-        progress: told how many entries are read, and of how many if that is known.
+        progress: told how far it has come, and of how far if that is known: each entry counts once
+            as it is read and once as it is written.
 
     Raises:
         NotAShelf: it is no such file, or damaged. What was read before was imported.
@@ -206,42 +215,53 @@ def import_shelve(
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
-    with Shelf(os.fsdecode(path)) as shelf:
+    with Shelf(os.fsdecode(path)) as shelf, closing(Pairs()) as pairs:
         _rows.count(store)  # as above, but no store is made for a shelf that is none
 
-        def accepted() -> Iterator[list[RawRow]]:
-            nonlocal refused_count
-            for entry in shelf:
+        def accepted() -> Iterator[Entry]:
+            nonlocal read, refused_count
+            of = None if shelf.count is None else 2 * shelf.count
+            for number, entry in enumerate(shelf):
+                if number % _TOLD_ENTRIES == 0:
+                    progress(number, of)
                 if isinstance(entry, Entry):
-                    sender, module = column_value(entry.sender), column_value(entry.module)
-                    yield [(sender, module, entry.state, now_ms)]
+                    read += 1
+                    yield entry
                     continue
                 refused_count += 1
                 if len(refused) < _REPORTED:
                     refused.append(entry)
 
-        for found in _sorted(accepted()):
-            if is_dry_run:
-                written += _count_changes(store, found, on_conflict)
-            else:
-                clause = _ON_SHELF_CONFLICT[on_conflict]
-                written += _batches.in_batches(store, _batches.insert, found, clause)
-            read += len(found)
-            progress(read + refused_count, shelf.count)
+        def take_over() -> None:
+            nonlocal written
+            total, done = read + refused_count, 0
+            for found in pairs.rows(now_ms, _SORTED_ROWS):
+                progress(total + done, 2 * total)
+                if is_dry_run:
+                    written += _count_changes(store, found, on_conflict)
+                else:
+                    clause = _ON_SHELF_CONFLICT[on_conflict]
+                    written += _batches.in_batches(store, _batches.insert, found, clause)
+                done += len(found)
+            progress(2 * total, 2 * total)
+
+        try:
+            pairs.put(accepted())
+        except StorageError:  # of the shelf: what came before it is imported
+            take_over()
+            raise
+        take_over()
     return Imported(read, written, tuple(refused), refused_count)
 
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:
-    there: dict[Key, str] = {}
+    changes = 0
     for start in range(0, len(found), _batches.BATCH_ROWS):
         batch = found[start : start + _batches.BATCH_ROWS]
-        for sender, module, state, _ in store._call(_rows.read, _batches.of_keys(batch)):
-            there[sender, module] = state
-    changes = 0
-    for sender, module, state, _ in found:
-        old = there.get((sender, module))
-        changes += old is None or (on_conflict == "replace" and old != state)
-        there.setdefault((sender, module), state)
+        there = {row[:2]: row[2] for row in store._call(_rows.read, _batches.of_keys(batch))}
+        for sender, module, state, _ in batch:
+            old = there.get((sender, module))
+            changes += old is None or (on_conflict == "replace" and old != state)
     return changes
 
 

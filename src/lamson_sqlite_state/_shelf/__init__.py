@@ -2,7 +2,8 @@
 
 No dbm module is used: which of them an interpreter has depends on how it was built. What the
 values' pickles contain is not executed either. From the top: this file, `_find` (which
-files), a room for each format, `_key` and `_pickled` (what a record says), `_record`, `_source`.
+files), a room for each format, `_key` and `_pickled` (what a record says), `_pairs` (what of it
+counts), `_record`, `_source`.
 """
 
 import os
@@ -12,10 +13,11 @@ from typing import Final, Self
 
 from ._find import open_shelf
 from ._key import pair
+from ._pairs import Pairs
 from ._pickled import state
 from ._record import Entry, Refused, Unreadable, printable
 
-__all__ = ["Entry", "Refused", "Shelf"]
+__all__ = ["Entry", "Pairs", "Refused", "Shelf"]
 
 _STATES_KEPT: Final = 1000
 _LONGEST_KEPT_BYTES: Final = 200
@@ -58,7 +60,7 @@ class Shelf:
         """Yield all that is in the shelf, each time from the beginning.
 
         A pair of module and sender may come twice, where the shelf holds both ``['mod', 'sender']``
-        and ``[b'mod', 'sender']``: to shelve these are two keys, and nothing tells the later one.
+        and ``[b'mod', 'sender']``: to shelve these are two keys. `Pairs` tells which one counts.
         What is no state of a pair comes as `Refused`, and what follows it is read.
 
         Raises:
@@ -83,7 +85,7 @@ class Shelf:
             except Unreadable as refusal:
                 yield Refused(printable(key), str(refusal))
             else:
-                yield Entry(module, sender, text)
+                yield Entry(module, sender, text, key.startswith(b"[b"))
 
     def close(self) -> None:
         """Close the files. A second time, do nothing."""

@@ -22,11 +22,19 @@ _SHOWN_CHARACTERS: Final = 60
 
 
 class Entry(NamedTuple):
-    """One state of the shelf, its keys as ``SQLiteStorage.set`` takes them."""
+    """One state of the shelf, its keys as ``SQLiteStorage.set`` takes them.
+
+    Attributes:
+        module: the module.
+        sender: the sender.
+        state: the state of the pair.
+        is_salmons: whether its key is in the form that Salmon's ``ShelveStorage`` writes.
+    """
 
     module: object
     sender: object
     state: str
+    is_salmons: bool = False
 
 
 class Refused(NamedTuple):
