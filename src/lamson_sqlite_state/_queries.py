@@ -44,6 +44,10 @@ class LongQuery:
         self._sql = sql
         self._rows: list[Any] = []
         self._errors: list[BaseException] = []
+        # Its own, as threading may take a thread for ended from whose join or start a signal
+        # handler has raised (CPython before 3.13).
+        self._is_stopped = self._is_running = False
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def rows(self, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
@@ -56,25 +60,42 @@ class LongQuery:
             sqlite3.ProgrammingError: the connection was closed meanwhile.
         """
         try:
-            self._thread.start()
-            while self._thread.is_alive():
-                self._thread.join(_TICK_SECONDS)
-                meanwhile()
+            try:
+                self._thread.start()
+                while not self._is_over.wait(_TICK_SECONDS):
+                    meanwhile()
+            finally:
+                self.stop()
         finally:
-            self.stop()
+            self.stop()  # a second Ctrl-C may have struck before the first one was under way
         for error in self._errors:
             _ = self._connection.total_changes  # closed by a fork: that is what to raise
             raise error
         return self._rows
 
     def stop(self) -> None:
-        """Return once the thread has ended."""
-        while self._thread.is_alive():
-            self._connection.interrupt()  # again, as it may only be about to start
-            self._thread.join(_TICK_SECONDS)
+        """Return once the query is over, or will never begin: the connection may be closed then.
+
+        What a signal handler raises meanwhile is raised after that.
+        """
+        self._is_stopped = True
+        raised: BaseException | None = None
+        while self._is_running:
+            try:
+                self._connection.interrupt()  # again, as it may only be about to start
+                self._is_over.wait(_TICK_SECONDS)
+            except BaseException as error:  # noqa: BLE001 - it is raised below
+                raised = error
+        if raised is not None:
+            raise raised
 
     def _run(self) -> None:
+        self._is_running = True  # before it is known whether it is to: `stop` asks the other way
         try:
-            self._rows.extend(all_rows(self._connection, self._sql))
+            if not self._is_stopped:
+                self._rows.extend(all_rows(self._connection, self._sql))
         except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
             self._errors.append(error)
+        finally:
+            self._is_running = False
+            self._is_over.set()
