@@ -76,6 +76,24 @@ class TestNeverReplaced:
             backup(store, store.path + suffix, overwrite=overwrite)
         assert os.stat(store.path + suffix).st_ino == before
 
+    @pytest.mark.parametrize(
+        "suffix", ["-journal", ".rescue", ".rescue-journal", ".rescue-wal", ".versions.new"]
+    )
+    def test_is_what_would_be_taken_for_the_stores(self, store: SQLiteStorage, suffix: str) -> None:
+        """SQLite would write it back, and the store delete it."""
+        with pytest.raises(StorageError, match="belongs to the store itself"):
+            backup(store, store.path + suffix)
+        assert not os.path.exists(store.path + suffix)
+
+    def test_is_a_link_to_a_database_in_use(self, store: SQLiteStorage, target: str) -> None:
+        """Who comes later by its name would use another file than who has it open."""
+        with Actor(f"{target}.live") as user:
+            user.set("app", "ann", "A1")
+            os.symlink(f"{target}.live", target)
+            with pytest.raises(StorageError, match=r"copy\.live-wal .* a database in use"):
+                backup(store, target, overwrite=True)
+        assert os.path.islink(target)
+
     def test_is_the_store_by_another_name(self, store: SQLiteStorage, target: str) -> None:
         for link in (os.symlink, os.link):
             link(store.path, target)

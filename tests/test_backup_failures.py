@@ -60,8 +60,9 @@ class TestShortOfRoom:
         with ExistingStorage(path) as store, small_disk(tmp_path / "disk", "1m"):
             target = str(tmp_path / "disk" / "copy")
             put_copy(target)
-            with pytest.raises(StorageError, match="disk is full"):
+            with pytest.raises(StorageError, match="disk is full") as caught:
                 backup(store, target, overwrite=True)
+            assert caught.value.path == target  # not the name that it did not come to have
             assert beside(target) == ["copy"]
             assert raw_rows(target) == [("old", "m", "S", 1)]
             assert store.get("app", "000000@example.com") == "OLD"

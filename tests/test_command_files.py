@@ -91,6 +91,33 @@ class TestExportAndImport:
     def test_nothing_matched_is_status_1(self, lamson_state: Call) -> None:
         assert lamson_state("export", "--state", "NONE")[:2] == (1, "")
 
+    @pytest.mark.parametrize("target", ["", "new/"])
+    def test_path_of_no_file_is_wrong_usage(
+        self, target: str, lamson_state: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An empty one is that of the current directory, to whoever makes it absolute."""
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        ended = lamson_state("export", target)
+        assert (ended.status, ended.err.count("\n")) == (2, 1)
+        assert sorted(os.listdir(tmp_path)) == ["here", "run"]
+        assert os.listdir() == []
+
+    def test_what_a_killed_run_has_left_stands_in_nobodys_way(
+        self, lamson_state: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In a container each process may have the number that the one before had."""
+        file = str(tmp_path / "rows")
+        used: list[str] = []
+
+        def noted(_unfinished: str, _target: str) -> None:
+            used.append(_unfinished)
+
+        monkeypatch.setattr(os, "replace", noted)
+        assert [lamson_state("export", file).status for _ in range(2)] == [0, 0]
+        assert len(set(used)) == 2
+        assert all(each.startswith(f"{file}.") for each in used)
+
     @pytest.mark.parametrize(
         ("choice", "state"), [([], "S0"), (["--on-conflict", "replace"], "NEW")]
     )

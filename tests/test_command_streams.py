@@ -107,6 +107,18 @@ class TestOneLine:
         assert {len(cells) for cells in lines if cells[0] == b"file"} == {3}
 
 
+class TestNoUtf8:
+    @pytest.mark.parametrize("command", ["summary", "check"])
+    def test_path_that_is_none_is_printed_all_the_same(self, tmp_path: Path, command: str) -> None:
+        path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "A1")
+        os.chmod(path, 0o604)
+        status, out, err = in_a_shell(["--store", path, command, "--json"], "")
+        assert (status, err) == (0 if command == "summary" else 1, b"")
+        assert path in json.dumps(json.loads(out), ensure_ascii=False)
+
+
 class TestEnded:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
     def test_watch_leaves_the_terminal_as_it_was(self, path: str, number: int) -> None:

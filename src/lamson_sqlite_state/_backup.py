@@ -69,11 +69,7 @@ def backup(
     # A store of its own: the caller's may be used by a signal handler in the middle of this.
     with ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source:
         source._call(_rows.run, "SELECT 1")  # or it is missing
-        # A name that nobody else takes, and not too long a one.
-        unfinished = os.path.join(
-            os.path.dirname(target),
-            f"{os.path.basename(target)[:32]}.{os.urandom(8).hex()}.unfinished",
-        )
+        unfinished = _creating.unfinished_name(target)
         try:
             os.close(_creating.create_like(unfinished, store.path))
             pairs = source._call(_copy, unfinished, progress)
@@ -82,8 +78,12 @@ def backup(
             size_bytes = os.path.getsize(unfinished)
             _refuse_destination(store.path, target, overwrite=overwrite)  # it may be in use by now
             _give_name(unfinished, target, overwrite=overwrite)
+        except StorageError as error:
+            if error.path != unfinished:
+                raise
+            raise type(error)(error.message, target) from error
         except OSError as error:
-            if isinstance(error, StorageError) or not is_ours(error):  # but of `progress`
+            if not is_ours(error):  # but of `progress`
                 raise
             if isinstance(error, FileExistsError):  # it was put there meanwhile
                 raise _exists(target) from error
@@ -96,9 +96,13 @@ def backup(
 
 
 def is_of_store(path: str, store: str) -> bool:
-    """Whether a path leads to a store, or to a file that stands beside it and belongs to it."""
+    """Whether a path leads to a store, or to what belongs to it, or would be taken for that.
+
+    SQLite takes a file that is called STORE-journal for the store's, writes it back and deletes it.
+    """
     store = os.path.realpath(store)
-    family = {store + suffix for suffix in ("", *_filesystem.SIDE_FILES)}
+    names = ("", *_filesystem.SIDE_FILES, *_filesystem.MAKESHIFT_FILES, "-journal")
+    family = {store + suffix for suffix in names}
     found = _filesystem.identity(path)
     return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
 
@@ -110,8 +114,11 @@ def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
         raise StorageError("this is a directory: give the path of a file in it", target)
     if os.path.exists(target) and not os.path.isfile(target):
         raise StorageError("this is no regular file: give another path", target)
-    for side_file in (f"{target}-wal", f"{target}-journal"):
-        if os.path.lexists(side_file):
+    # Also of what a link leads to: who uses it under this name would go on there.
+    for name in (target, os.path.realpath(target)):
+        for side_file in (f"{name}-wal", f"{name}-journal"):
+            if not os.path.lexists(side_file):
+                continue
             # A log that is left there would be replayed into the copy.
             raise StorageError(
                 f"{os.path.basename(side_file)} stands beside it, so it is a database in use, or "

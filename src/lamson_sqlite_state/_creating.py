@@ -15,6 +15,7 @@ __all__ = [
     "link_if_possible",
     "sync_directory",
     "sync_file",
+    "unfinished_name",
 ]
 
 # The file system has one name for each file, or this user may not give a second one.
@@ -91,9 +92,13 @@ def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
     """
     found = os.stat(original)
     descriptor = create_file(path, found.st_mode & 0o777 | least_mode)
-    for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, owner, group)
+    try:
+        for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, owner, group)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -124,6 +129,15 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
         # What else takes a name without replacing a file is creating it.
         return create_like(path, original, least_mode=least_mode)
     return descriptor
+
+
+def unfinished_name(path: str) -> str:
+    """Return a name beside ``path`` for what is to have that name once it is complete.
+
+    Nobody else takes it, not even where each process has the same number; and it is not too long.
+    """
+    name = f"{os.path.basename(path)[:32]}.{os.urandom(8).hex()}.unfinished"
+    return os.path.join(os.path.dirname(path), name)
 
 
 def link_if_possible(path: str, new: str) -> bool:

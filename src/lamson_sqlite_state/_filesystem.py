@@ -11,6 +11,7 @@ from ._blame import is_ours
 from .errors import NetworkFilesystem, NotAStateFile, StorageError
 
 __all__ = [
+    "MAKESHIFT_FILES",
     "SIDE_FILES",
     "DirectoryWatch",
     "Identity",
@@ -34,6 +35,15 @@ _SMALLEST_DATABASE_BYTES: Final = 512  # one page of the smallest size; SQLite t
 
 SIDE_FILES: Final = ("-wal", "-shm", ".lock", ".versions")
 """How the names of the files end that stand beside a store and belong to it."""
+
+MAKESHIFT_FILES: Final = (
+    ".rescue",
+    ".rescue-journal",
+    ".rescue-wal",
+    ".rescue-shm",
+    ".versions.new",
+)
+"""And those of files that are made under another name before they take their own."""
 
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 

@@ -71,7 +71,8 @@ def _have_streams() -> bool:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what this terminal has no letter for
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8")  # who reads JSON expects it, whatever the locale
+        # Who reads JSON expects it, whatever the locale.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     return has_output
 
 

@@ -17,9 +17,8 @@ from ._processes import described, held_locks
 
 __all__ = ["hot_journal", "is_in_use", "left_over", "lost", "spoilt_versions"]
 
-# What is made under another name before it takes its own: there for milliseconds, or for as long
+# What is made under another name before it takes its own is there for milliseconds, or for as long
 # as a large database takes to copy.
-_MAKESHIFT: Final = (".rescue", ".rescue-journal", ".rescue-wal", ".rescue-shm", ".versions.new")
 _MAKING_SECONDS: Final = 60.0
 
 # Whoever is just opening or closing the database can look like a mishap for so long.
@@ -113,7 +112,7 @@ def left_over(path: str, *, has_users: bool) -> Iterator[Finding]:
         path: of the database.
         has_users: whether the database is in use, so that somebody may be at it just now.
     """
-    for suffix in _MAKESHIFT:
+    for suffix in _filesystem.MAKESHIFT_FILES:
         file = path + suffix
         try:
             found = os.lstat(file)

@@ -9,7 +9,7 @@ from typing import IO, Any, Final, cast
 
 import click
 
-from .. import maintenance, transfer
+from .. import _creating, maintenance, transfer
 from .._backup import is_of_store
 from .._exit_status import DONE, NOTHING
 from ..errors import StorageError
@@ -265,7 +265,9 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
         return
     if is_of_store(target, store):
         raise click.UsageError(f"{target} belongs to the store itself: give another file")
-    if os.path.isdir(target):
+    if not target:
+        raise click.UsageError("an empty path names no file: give a file")
+    if os.path.isdir(target) or not os.path.basename(target):
         raise click.UsageError(f"{target} is a directory: give a file in it")
     if os.path.exists(target) and not os.path.isfile(target):
         with _named(target), open(target, "wb") as file:  # a pipe or a device, not to be replaced
@@ -273,7 +275,7 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
         return
     if os.path.lexists(target) and not force:
         raise click.UsageError(f"{target} is there already: give another file, or --force")
-    unfinished = f"{os.path.realpath(target)}.{os.getpid()}.unfinished"
+    unfinished = _creating.unfinished_name(os.path.realpath(target))
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
