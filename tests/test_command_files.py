@@ -169,13 +169,16 @@ class TestExportAndImport:
             ("module,sender,state\nm,s\n", "line 2: it has 2 cells"),
             ("module,sender,state,since\nm,s,A,soon\n", "line 2: 'since'"),
             ('module,sender,state\nm,s,A\nm,"s,A\n', "line 3: "),
+            (b"module,sender,state\nm,s,A\nm,\xe9,A\n", "line 3: it is no UTF-8"),
+            (b"module,sender,state\nm,s,A\n\xe9,s,A\n", "line 3: it is no UTF-8"),
+            (b"module,sender,state\nm,s,A\nm,s,\xe9\n", "line 3: it is no UTF-8"),
         ],
     )
     def test_line_of_a_table_that_is_no_row_is_named(
-        self, content: str, said: str, lamson_state: Call, tmp_path: Path
+        self, content: str | bytes, said: str, lamson_state: Call, tmp_path: Path
     ) -> None:
         file = tmp_path / "rows.csv"
-        file.write_text(content)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
         ended = lamson_state("import", str(file))
         assert ended.status == 2
         assert ended.err.startswith(f"lamson-state: {file}: {said}")

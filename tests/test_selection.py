@@ -103,6 +103,19 @@ class TestPattern:
         for pattern in ("*\udcff*", "*x\udcffy*", Only("x\udcffy"), "x\udcffy"):
             assert [row.sender for row in rows(store, Selection(sender=pattern))] == ["x\udcffy"]
 
+    def test_matches_no_key_with_a_nul_but_all_of_them_match_all(
+        self, store: SQLiteStorage
+    ) -> None:
+        """SQLite's patterns end there: who forgets the one is not to lose the other."""
+        store.set("app", "cat\0@evil", "S")
+        store.set("app", ("\0", "cat"), "S")  # in whose literal it is none
+        for pattern in ("ca?", "cat*", "*evil", "c[a]t"):
+            assert list(rows(store, Selection(sender=pattern))) == []
+        assert [row.sender for row in rows(store, Selection(sender="*cat')"))] == [("\0", "cat")]
+        for exactly in (Only("cat\0@evil"), "cat\0@evil"):
+            found = list(rows(store, Selection(sender=exactly, module="*")))
+            assert [row.sender for row in found] == ["cat\0@evil"]
+
     def test_all_conditions_must_hold(self, store: SQLiteStorage) -> None:
         selection = Selection(module="app", sender="*b*", state="S1")
         assert {row.sender for row in rows(store, selection)} == {"bob@b.org", "a?b"}

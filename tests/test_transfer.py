@@ -1,6 +1,7 @@
 """States in and out of a store, from Python: nothing is lost, nobody is held up, all can be cut."""
 
 import csv
+import errno
 import io
 import itertools
 import json
@@ -68,6 +69,14 @@ class TestForms:
         for cell in itertools.chain.from_iterable(table):
             assert cell[:1] not in ("=", "+", "@", "\t", "\r")
             assert cell[:1] != "-" or float(cell) <= 0
+
+    def test_csv_has_cells_as_long_as_any_sender(self) -> None:
+        """The csv module has a limit, for all that use it in a process."""
+        before = csv.field_size_limit()
+        found = [Row("m", sender * 300_000, "S", 5) for sender in ("a", "é", '"', "\udcff")]
+        file = io.BytesIO("".join(csv_lines(found)).encode())
+        assert list(itertools.chain.from_iterable(read_csv(file, "f"))) == raw(found)
+        assert csv.field_size_limit() == before
 
     def test_csv_with_a_mark_and_other_columns_is_read(self) -> None:
         file = io.BytesIO(
@@ -206,6 +215,22 @@ class TestImport:
             with pytest.raises(BadRow, match=r"^rows: line 2501: it is no JSON"):
                 import_rows(store, file, name="rows")
             assert sum(1 for _ in rows(store)) == 2500
+
+    @forms
+    def test_rows_before_an_error_of_the_file_are_there(self, path: str, form: Format) -> None:
+        class Failing(io.BytesIO):
+            def read1(self, size: int | None = -1) -> bytes:
+                read = super().read1(size)
+                if not read:
+                    raise OSError(errno.EIO, "a disk that fails")
+                return read
+
+        found = [Row("m", f"s{number:04}", "S", 5) for number in range(1_500)]
+        file = Failing("".join(transfer._WRITERS[form](found)).encode())
+        with SQLiteStorage(path) as store:
+            with pytest.raises(OSError, match="a disk that fails"):
+                import_rows(store, file, form)
+            assert list(rows(store)) == found
 
     @forms
     def test_second_run_does_the_rest_after_a_ctrl_c(

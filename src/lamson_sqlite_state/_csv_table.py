@@ -32,6 +32,9 @@ _THREE_DIGITS: Final = tuple(f"{number:03}" for number in range(1000))
 
 _BLOCK_ROWS: Final = 1_000
 
+# As for a line of JSON. The csv module has 131,072 characters, and a sender may be longer.
+_LONGEST_CELL: Final = 64 * 1024 * 1024
+
 _HAS_TO_BE_QUOTED: Final = re.compile(r'[",\r\n]').search
 
 
@@ -100,9 +103,11 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     The first line names the columns, in any order; others than a row's are not looked at.
     """
     now_ms = time.time_ns() // 1_000_000
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    # What is no UTF-8 is refused in its line, and not where a block of the file begins.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
     found: list[RawRow] = []
+    longest_cell = csv.field_size_limit(_LONGEST_CELL)  # of the module's, so it is given back
     try:
         columns = _columns(next(reader, []))
         for cells in reader:
@@ -111,11 +116,16 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
             if len(found) == _BLOCK_ROWS:
                 yield found
                 found = []
-    except (ValueError, TypeError, csv.Error) as error:  # an undecodable text is a ValueError
+    except (ValueError, TypeError, csv.Error) as error:
         if found:
             yield found
         raise bad_row(max(1, reader.line_num), error, name) from error
+    except OSError:  # of the file
+        if found:
+            yield found
+        raise
     finally:
+        csv.field_size_limit(longest_cell)
         text.detach()
     if found:
         yield found
@@ -152,18 +162,29 @@ def _csv_row(cells: list[str], columns: _Columns, now_ms: int) -> RawRow:
             raise ValueError(f"'since' is a number of milliseconds of Unix time, not {text!r:.40}")
     return (
         # What is plain stands in its column as it is.
-        sender if is_plain_address(sender) else column_value(key_of_text(sender)[0]),
+        sender if is_plain_address(sender) else _csv_key(sender),
         _csv_module(cells[module_at]),
         _csv_state_of(cells[state_at]),
         since,
     )
 
 
-@functools.lru_cache(maxsize=4096)
-def _csv_module(cell: str) -> str | bytes:
-    return column_value(key_of_text(cell)[0])
+def _csv_key(cell: str) -> str | bytes:
+    return column_value(key_of_text(_decoded(cell))[0])
+
+
+_csv_module: Final = functools.lru_cache(maxsize=4096)(_csv_key)
 
 
 @functools.lru_cache(maxsize=4096)
 def _csv_state_of(cell: str) -> str:
-    return checked_state(state_of_text(cell))
+    return checked_state(state_of_text(_decoded(cell)))
+
+
+def _decoded(cell: str) -> str:
+    if not cell.isascii():
+        try:
+            cell.encode()
+        except UnicodeEncodeError as error:  # of a byte that stands there for itself
+            raise ValueError("it is no UTF-8") from error
+    return cell

@@ -10,7 +10,7 @@ __all__ = ["is_literal", "key_of_literal"]
 
 
 # A key is as long as its sender made it, and to parse one takes a hundred times its memory.
-_LONGEST: Final = 1_000_000
+_LONGEST_PARSED: Final = 1_000_000
 
 
 def key_of_literal(text: str) -> object:
@@ -19,8 +19,8 @@ def key_of_literal(text: str) -> object:
     Raises:
         ValueError: it is none, or that of something that is no key.
     """
-    if len(text) > _LONGEST:
-        raise ValueError("a literal as long is not read")
+    if len(text) > _LONGEST_PARSED:
+        return _long_text(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a backslash too many
@@ -38,6 +38,19 @@ def is_literal(column: bytes) -> bool:
         return column_value(key_of_literal(column.decode("ascii"))) == column
     except ValueError:  # or UnicodeDecodeError, which is one
         return False
+
+
+def _long_text(text: str) -> str | bytes:
+    """Do as `key_of_literal` for what `ascii` and `repr` make of a text or of bytes, unparsed."""
+    is_bytes = text.startswith("b")
+    body = text[1 + is_bytes : -1].encode("ascii", "backslashreplace")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        key = body.decode("unicode_escape")
+    found = key.encode("latin-1") if is_bytes else key
+    if text not in (ascii(found), repr(found)):
+        raise ValueError("of a literal as long, only a text or bytes are read")
+    return found
 
 
 def _value(node: ast.expr, text: str) -> object:

@@ -29,7 +29,9 @@ RawRow: TypeAlias = tuple[str | bytes, str | bytes, str, int]
 
 # How a literal may begin. Nearly no address does, and no name of a module.
 _MAY_BE_LITERAL: Final = re.compile(
-    r"""\s* (?: ['"(\d+\-.] | (?: [bu] | b?r | rb ) ['"] | (?: None|True|False|inf|nan ) \s*\Z )""",
+    r"""
+    \s* (?: ['"(\d+\-.] | (?: [bu] | b?r | rb ) ['"] | (?: None|True|False|infj?|nanj? ) \s*\Z )
+    """,
     re.IGNORECASE | re.VERBOSE,
 )
 

@@ -25,7 +25,8 @@ class Selection:
         module: a pattern in which ``*`` stands for any text, ``?`` for any character and ``[a-z]``
             for one of these (https://www.sqlite.org/lang_expr.html#glob); upper and lower
             case differ. What is no plain text is compared as its literal, in ASCII. A text without
-            any of these is exactly that text. Or `Only` a key.
+            any of these is exactly that text. A key with a NUL in it matches no pattern but ``*``
+            alone, as SQLite's patterns end there. Or `Only` a key.
         sender: likewise.
         state: exactly this one; None for any.
         entered_before_ms: entered its state before this moment (Unix time in ms).
@@ -69,4 +70,5 @@ def _matches(where: Where, column: str, wanted: str | Only) -> Where:
     # A key that is no text is a BLOB of its literal, and GLOB matches no BLOB.
     # In it, a text that no charset could decode stands as Python escapes it.
     pattern = wanted.encode(errors="backslashreplace").decode()
-    return where.and_(f"CAST({column} AS TEXT) GLOB ?", pattern)
+    matches = f"CAST({column} AS TEXT) GLOB ? AND instr({column}, char(0)) = 0"
+    return where.and_(matches, pattern)

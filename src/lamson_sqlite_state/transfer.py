@@ -14,12 +14,12 @@ Every function can raise a `StorageError`, as every call of a store.
 """
 
 import itertools
-import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import IO, Final, Literal, TypeAlias
 
 from . import _batches, _rows
@@ -77,6 +77,9 @@ _ON_SHELF_CONFLICT: Final[dict[OnConflict, str]] = {
 # So many are put into the order of the table before they are written: rows that come in any order
 # would else touch a page each. Ten thousand at a time write twice as many pages.
 _SORTED_ROWS: Final = 50_000
+
+# And of senders of so many characters in all: each is as long as a mail's header makes him.
+_SORTED_CHARACTERS: Final = 5_000_000
 
 # How many lines are written at once, and how many refusals are kept for the report.
 _LINES: Final = 500
@@ -173,7 +176,8 @@ def import_rows(
         BadRow: a line is no row. Rows before it were imported, none behind it was.
         OSError: of the file; as with `BadRow`.
     """
-    _rows.count(store)  # whether there is one is told before anything is read
+    if store._must_exist:
+        _rows.count(store)  # that there is none is told before anything is read
     read = written = 0
     for found in _sorted(_READERS[format](file, name or str(getattr(file, "name", "input")))):
         written += _batches.in_batches(store, _batches.insert, found, _ON_CONFLICT[on_conflict])
@@ -268,13 +272,16 @@ def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnCon
 def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
     # It is always the same list. Else who reads it would keep it while the next one is filled.
     heap: list[RawRow] = []
+    characters = 0
     try:
         for some in found:
             heap += some
-            if len(heap) >= _SORTED_ROWS:
+            characters += sum(map(len, map(itemgetter(0), some)))  # modules and states are few
+            if len(heap) >= _SORTED_ROWS or characters >= _SORTED_CHARACTERS:
                 yield _in_key_order(heap)
                 heap.clear()
-    except StorageError:  # of what is read: what came before it is imported
+                characters = 0
+    except (StorageError, OSError):  # of what is read: what came before it is imported
         if heap:
             yield _in_key_order(heap)
         raise
@@ -285,7 +292,7 @@ def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
 def _in_key_order(found: list[RawRow]) -> list[RawRow]:
     # Two rows of one pair stay in their order. To sort twice takes half the time of one key of two.
     try:
-        found[:] = sorted(sorted(found, key=operator.itemgetter(1)), key=operator.itemgetter(0))
+        found[:] = sorted(sorted(found, key=itemgetter(1)), key=itemgetter(0))
     except TypeError:  # text beside keys that are no text, which come last
         found.sort(key=lambda row: (isinstance(row[0], bytes), row[0], str(row[1])))
     return found
