@@ -35,7 +35,7 @@ FOLDERS = {
     """.split(),
     "_checking": """
         __init__ _side_files _locks _processes _unreadable _contents _access _files _onlooker
-        _finding
+        _finding _patience
     """.split(),
     "_shelf": """
         __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _pairs

@@ -18,6 +18,7 @@ from .. import _filesystem, _fork, _sharing
 from .._filesystem import Identity
 from .._opening import WAL_LIMIT_BYTES
 from ._finding import Finding
+from ._patience import looks
 from ._processes import HeldLock, described, held_locks, is_stopped, way_out
 
 __all__ = ["WHOLE_DATABASE", "grown_log", "held"]
@@ -93,11 +94,9 @@ def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
     before = after = _log_at(log)
     if before is None or after is None or before[1] <= _LARGE_LOG_BYTES:
         return
-    until = time.monotonic() + _LOOKING_SECONDS
     readers = _readers(shm, held_locks())
-    while time.monotonic() < until:
+    for _ in looks(_LOOKING_SECONDS, _NAP_SECONDS):
         progress()
-        time.sleep(_NAP_SECONDS)
         readers &= _readers(shm, held_locks())
         after = _log_at(log)
         if after is None or after[0] != before[0]:
@@ -127,19 +126,18 @@ def _lasting(
     path: str, questions: Mapping[str, Question], progress: Callable[[], None]
 ) -> dict[str, Holders]:
     """Return who holds each lock each time one looks, and writes nothing meanwhile."""
-    until = time.monotonic() + _LOOKING_SECONDS
     holders: dict[str, Holders] = {}
-    while True:
+    for _ in looks(_LOOKING_SECONDS, _NAP_SECONDS):
         locks, stamp = held_locks(), _stamp(path)
         for what, question in questions.items():
             now = frozenset(
                 (process, None if is_stopped(process) else stamp) for process in question(locks)
             )
             holders[what] = holders.get(what, now) & now
-        if time.monotonic() > until or not any(holders.values()):
-            return holders
+        if not any(holders.values()):
+            break
         progress()
-        time.sleep(_NAP_SECONDS)
+    return holders
 
 
 def _stamp(path: str) -> Stamp:

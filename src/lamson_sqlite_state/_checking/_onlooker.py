@@ -1,5 +1,6 @@
 """A store that is only looked at: read by whoever asks, and left as it was found."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from contextlib import closing
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from .. import _filesystem, _schema, _sharing
+from .. import _filesystem, _fork, _schema, _sharing
 from .._database import Database
 from .._filesystem import Identity
 from .._queries import LongQuery
@@ -154,20 +155,20 @@ Reader: TypeAlias = Onlooker | Copy
 
 def is_database(path: str, identity: Identity) -> bool:
     """Whether a file begins as a database does, is empty, or cannot be asked."""
-    try:
-        header = _sharing.header_of(path, identity)
-    except OSError:
-        header = None
+    header = _header_of(path, identity)
     return not header or header.startswith(_MAGIC)
 
 
 def is_switched(path: str, identity: Identity) -> bool:
     """Whether a database is written through a log, as each store is from its first use on."""
-    try:
-        header = _sharing.header_of(path, identity)
-    except OSError:
-        header = None
+    header = _header_of(path, identity)
     return header is None or header[_WRITE_VERSION : _WRITE_VERSION + 1] != b"\x01"
+
+
+def _header_of(path: str, identity: Identity) -> bytes | None:
+    with contextlib.suppress(OSError), _fork.opening:  # no thread opens it meanwhile, nor forks
+        return _sharing.header_of(path, identity)
+    return None
 
 
 def no_store(path: str) -> StorageError:

@@ -13,6 +13,7 @@ from .._sharing import DEADMAN_SWITCH, SHARED_LOCKS
 from .._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
 from ._files import Files
 from ._finding import Finding, command, shown
+from ._patience import looks
 from ._processes import described, held_locks
 
 __all__ = ["hot_journal", "is_in_use", "left_over", "lost", "spoilt_versions"]
@@ -51,8 +52,7 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
         UnsafeFork: the database was open here when C code forked this process.
     """
     side_files = (f"{path}-wal", f"{path}-shm")
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while True:
+    for _ in looks(_PATIENCE_SECONDS, _NAP_SECONDS):
         try:
             with _fork.opening:
                 _opening.refuse_unsafe(path, identity, side_files, is_locked=False)
@@ -64,9 +64,8 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
             return
         else:
             return
-        if time.monotonic() > until or _filesystem.identity(path) != identity:
+        if _filesystem.identity(path) != identity:
             break
-        time.sleep(_NAP_SECONDS)
     users = _users(path, identity)
     yield Finding(
         "side files",
