@@ -63,16 +63,17 @@ def as_entries(count: int) -> list[Entry]:
 
 
 def in_order(found: Iterable[Any]) -> list[Any]:
-    """Return a shelf's entries in an order that does not depend on its format."""
-    return sorted(found, key=repr)
+    """Return a shelf's entries in an order that does not depend on its format, nor who wrote it."""
+    return sorted(
+        (each._replace(is_salmons=False) if isinstance(each, Entry) else each for each in found),
+        key=repr,
+    )
 
 
 def read(path: str | os.PathLike[str]) -> list[Entry | Refused]:
-    """Return all that a shelf holds, but not who has written it."""
+    """Return all that a shelf holds."""
     with Shelf(path) as shelf:
-        return in_order(
-            each._replace(is_salmons=False) if isinstance(each, Entry) else each for each in shelf
-        )
+        return in_order(shelf)
 
 
 def copied(made: Made, directory: Path) -> str:

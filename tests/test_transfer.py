@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamson_sqlite_state import SQLiteStorage, transfer
+from lamson_sqlite_state import SQLiteStorage, _filesystem, transfer
+from lamson_sqlite_state._checking import _processes
 from lamson_sqlite_state._csv_table import csv_lines, read_csv, utc
 from lamson_sqlite_state._json_lines import as_object, json_lines, read_json_lines
 from lamson_sqlite_state._row import RawRow, Row
@@ -33,6 +34,7 @@ from lamson_sqlite_state.transfer import (
 
 from .actors import Actor
 from .bulk import raw_rows
+from .checking import NEEDS_LINUX
 from .children import in_child
 from .strategies import KEYS, STATES
 
@@ -339,6 +341,24 @@ class TestImportShelve:
         assert (done.rows, done.written, done.refused_count) == (600, 600, 601)
         assert len(done.refused) == 601
         assert any("evil" in refused.key for refused in done.refused)
+
+    @NEEDS_LINUX
+    def test_store_that_is_open_here_keeps_its_locks(self, path: str, tmp_path: Path) -> None:
+        """Where the shelf's own path leads, or a mistyped one: closing it would drop them."""
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "A1")
+            identity = _filesystem.identity(path)
+            assert identity is not None
+            held = [lock for lock in _processes.held_locks() if lock.is_on(identity)]
+            with pytest.raises(NotAShelf, match="this process has it open"):
+                import_shelve(store, path)
+            with shelve.open(f"{path}.shelf") as states:
+                states["['m', 'bob']"] = "B1"
+            for file in (f"{path}.shelf.dat", f"{path}.shelf.dir", f"{path}.shelf.bak"):
+                if os.path.exists(file):
+                    os.rename(file, file.replace(".shelf", ""))
+            assert import_shelve(store, path).written == 1
+            assert held == [lock for lock in _processes.held_locks() if lock.is_on(identity)] != []
 
     def test_no_shelf_is_an_error(self, path: str, tmp_path: Path) -> None:
         with SQLiteStorage(path) as store, pytest.raises(NotAShelf):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import IO, Final, Literal, TypeAlias
 
-from . import _batches, _rows
+from . import _batches, _filesystem, _rows, _sharing
 from ._bad_row import BadRow
 from ._csv_table import csv_lines, read_csv
 from ._json_lines import json_lines, read_json_lines
@@ -219,7 +219,7 @@ def import_shelve(
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
-    with Shelf(os.fsdecode(path)) as shelf, closing(Pairs()) as pairs:
+    with Shelf(os.fsdecode(path), is_taken=_is_open_here) as shelf, closing(Pairs()) as pairs:
         _rows.count(store)  # as above, but no store is made for a shelf that is none
 
         def accepted() -> Iterator[Entry]:
@@ -256,6 +256,12 @@ def import_shelve(
             raise
         take_over()
     return Imported(read, written, tuple(refused), refused_count)
+
+
+def _is_open_here(path: str) -> bool:
+    # To close a database that another connection of this process has open would drop its locks.
+    identity = _filesystem.identity(path)
+    return identity is not None and _sharing.has_open(os.getpid(), identity)
 
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:

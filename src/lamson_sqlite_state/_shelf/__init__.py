@@ -7,7 +7,7 @@ counts), `_record`, `_source`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,6 +31,7 @@ class Shelf:
 
     Args:
         path: what ``ShelveStorage`` was given, or one of the files that dbm made of it.
+        is_taken: whether a file of this path may not be opened, as closing it would harm its user.
 
     Attributes:
         kind: which format it has, such as ``dbm.gnu``.
@@ -42,8 +43,13 @@ class Shelf:
         StorageError: it may not be read, or the file system failed.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._reader = open_shelf(os.fspath(path))
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        is_taken: Callable[[str], bool] = lambda _path: False,
+    ) -> None:
+        self._reader = open_shelf(os.fspath(path), is_taken)
         self.kind: Final = self._reader.kind
         self.files: Final = self._reader.files
 

@@ -1,6 +1,7 @@
 """Finds which files a path means, as ``shelve`` would: by what stands in them."""
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import NotAShelf
@@ -18,12 +19,12 @@ _INDEX_ENDS: Final = (".dir", ".bak")
 _START_BYTES: Final = 512
 
 
-def open_shelf(path: str) -> Reader:
+def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
     """Return what reads the one shelf that ``path`` means.
 
     The path is what ``ShelveStorage`` was given, to which dbm adds an ending or not, or that of
     any of the files. A file beside the shelf that is none does not count, so a store of this
-    package may stand where the shelf's own path leads.
+    package may stand where the shelf's own path leads. One that ``is_taken`` is not opened.
 
     Raises:
         NotAShelf: there is none, it is damaged, or there are several.
@@ -34,6 +35,8 @@ def open_shelf(path: str) -> Reader:
     try:
         for place in _places(path):
             try:
+                if is_taken(place):
+                    raise NotAShelf("this process has it open, as a store perhaps", place)
                 readers.append(_open(place))
             except NotAShelf as failure:
                 failures.append(failure)
