@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, _opening, _schema
+from lamson_sqlite_state import SQLiteStorage, _creating, _opening, _schema
 from lamson_sqlite_state._checking import Finding, check
 from lamson_sqlite_state._checking._onlooker import Onlooker
 from lamson_sqlite_state._sqlite_errors import NotNow
@@ -320,6 +320,20 @@ class TestLeftovers:
         assert first.call(check_there) == []
         os.utime(path + suffix, (0, 0))
         assert only(path).path == path + suffix
+
+
+def test_an_unfinished_copy_is_left_over_once_nobody_can_be_at_it(path: str) -> None:
+    make_store(path)
+    copy = _creating.unfinished_name(os.path.join(os.path.dirname(path), "nightly"))
+    for name in (copy, f"{path}.unfinished"):  # the other is somebody's own
+        Path(name).touch(mode=0o600)
+    assert check(path) == []
+    for name in (copy, f"{path}.unfinished"):
+        os.utime(name, (0, 0))
+    finding = only(path)
+    assert (finding.subject, finding.path) == ("side files", copy)
+    carry_out(finding.remedy)
+    assert check(path) == []
 
 
 @pytest.mark.parametrize("content", [b"", bytes(32 * 1024), bytes(8)])

@@ -228,6 +228,24 @@ class TestWatch:
             assert terminal.wait() == 0
         assert "Traceback" not in terminal.screen
 
+    def test_small_screen_shows_the_newest_besides_many_counts(self, path: str) -> None:
+        """All lines of it fit, too."""
+        with SQLiteStorage(path) as store:
+            for number in range(30):
+                store.set("app.talk", f"s{number}", f"STATE_{number:02}")
+            store.set("app.talk", "ann", "STATE_00")
+        with on_terminal(
+            "--store", path, "watch", COLUMNS="80", LINES="24", TERM="xterm"
+        ) as terminal:
+            terminal.read_until(lambda screen: "and 21 more" in screen)
+            terminal.read_until(lambda screen: screen.count("now") >= 4)
+            terminal.type("\x03")
+            assert terminal.wait() == 0
+        shown = terminal.text
+        assert "31 pairs" in shown
+        assert "STATE_08" in shown
+        assert "ann" in shown
+
     def test_store_that_goes_away_is_an_error_in_one_line(
         self, path: str, lamson_state: Call
     ) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 from typing import Final
 
 from ._blame import is_ours
@@ -12,11 +13,14 @@ __all__ = [
     "create_like",
     "create_once_like",
     "create_parent",
+    "is_unfinished",
     "link_if_possible",
     "sync_directory",
     "sync_file",
     "unfinished_name",
 ]
+
+_UNFINISHED: Final = re.compile(r"\.[0-9a-f]{16}\.unfinished\Z")
 
 # The file system has one name for each file, or this user may not give a second one.
 _NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -138,6 +142,11 @@ def unfinished_name(path: str) -> str:
     """
     name = f"{os.path.basename(path)[:32]}.{os.urandom(8).hex()}.unfinished"
     return os.path.join(os.path.dirname(path), name)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file has a name that `unfinished_name` has made."""
+    return _UNFINISHED.search(name) is not None
 
 
 def link_if_possible(path: str, new: str) -> bool:

@@ -50,6 +50,11 @@ def restore(
     not yet. If it is interrupted, run it again, and all is as if restored at the instant that this
     run began.
 
+    A change is known by its time, so what leaves none is not seen: a pair that is removed meanwhile
+    (``forget``, ``prune``, ``clear``) is restored all the same, and one that is set to the state
+    that it has gets the copy's. Nor must the clock be set meanwhile; and what is from the next few
+    seconds of the future when it begins may be taken for a change.
+
     Args:
         store: the live one.
         source: the copy; it is verified first, and not changed.

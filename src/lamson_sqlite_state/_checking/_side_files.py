@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from .. import _coherence, _filesystem, _fork, _opening, _sharing
+from .._creating import is_unfinished
 from .._filesystem import Identity
 from .._sharing import DEADMAN_SWITCH, SHARED_LOCKS
 from .._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
@@ -21,6 +22,9 @@ __all__ = ["hot_journal", "is_in_use", "left_over", "lost", "spoilt_versions"]
 # What is made under another name before it takes its own is there for milliseconds, or for as long
 # as a large database takes to copy.
 _MAKING_SECONDS: Final = 60.0
+
+# A backup or an export is written to all the time; then a large one is verified.
+_COPYING_SECONDS: Final = 3600.0
 
 # Whoever is just opening or closing the database can look like a mishap for so long.
 _PATIENCE_SECONDS: Final = 2 * OPENING_SECONDS
@@ -105,20 +109,22 @@ def hot_journal(path: str) -> Iterator[Finding]:
 
 
 def left_over(path: str, *, has_users: bool) -> Iterator[Finding]:
-    """Find what a process that was killed did not come to rename.
+    """Find what a process that was killed did not come to rename: here, or a copy beside it.
 
     Args:
         path: of the database.
         has_users: whether the database is in use, so that somebody may be at it just now.
     """
-    for suffix in _filesystem.MAKESHIFT_FILES:
-        file = path + suffix
+    for file, making_seconds in (
+        *((path + suffix, _MAKING_SECONDS * has_users) for suffix in _filesystem.MAKESHIFT_FILES),
+        *((copy, _COPYING_SECONDS) for copy in _unfinished(os.path.dirname(path))),
+    ):
         try:
             found = os.lstat(file)
         except OSError:
             continue
         age_seconds = time.time() - found.st_mtime
-        if has_users and age_seconds < _MAKING_SECONDS:
+        if age_seconds < making_seconds:
             continue
         yield Finding(
             "side files",
@@ -127,6 +133,14 @@ def left_over(path: str, *, has_users: bool) -> Iterator[Finding]:
             command("rm", "-r" if stat.S_ISDIR(found.st_mode) else "-f", file),
             file,
         )
+
+
+def _unfinished(directory: str) -> list[str]:
+    try:
+        names = os.listdir(directory)
+    except OSError:  # one that may be entered, but not read
+        return []
+    return [os.path.join(directory, name) for name in sorted(names) if is_unfinished(name)]
 
 
 def spoilt_versions(path: str, files: Files) -> Iterator[Finding]:

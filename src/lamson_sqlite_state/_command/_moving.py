@@ -183,8 +183,8 @@ def backup(session: Session, printer: Printer, destination: str, *, force: bool)
 def restore(session: Session, printer: Printer, source: str, *, yes: bool) -> int:
     """Give all pairs the states of the backup SRC, while workers run.
 
-    They see it at once. What they change meanwhile stays. It is done in batches: if it is
-    interrupted, run it again.
+    They see it at once. What they change meanwhile stays, but forget and prune nothing meanwhile:
+    that may be restored all the same. It is done in batches: if it is interrupted, run it again.
     """
     session.other_file(source)
     with session.store() as store:

@@ -24,6 +24,11 @@ __all__ = ["watch"]
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _RATES: Final = 60
 
+# So many lines of a screen are taken by what stands around the rows of both tables, and so many
+# changes are shown where the counts alone would fill it.
+_FRAME_LINES: Final = 10
+_LEAST_NEWEST: Final = 5
+
 # Looking at a store of millions takes seconds: no more than a fifth of a processor is for that.
 _REST_PER_LOOK: Final = 4.0
 
@@ -59,7 +64,7 @@ def watch(session: Session, printer: Printer, *, once: bool, interval: float) ->
             try:
                 while True:
                     look.take()
-                    live.update(_screen(look, printer.console.height), refresh=True)
+                    live.update(_screen(look, *printer.console.size), refresh=True)
                     time.sleep(max(interval, look.seconds * _REST_PER_LOOK))
             except KeyboardInterrupt:
                 return DONE  # it is how one ends it
@@ -96,19 +101,26 @@ class _Look:
         self.rates.append(self.per_second)
 
 
-def _screen(look: _Look, height: int) -> Group:
-    peak = max(look.rates) or 1.0
-    line = "".join(_BARS[round(rate / peak * (len(_BARS) - 1))] for rate in look.rates)
+def _screen(look: _Look, width: int, height: int) -> Group:
+    now = local_time(time.time_ns() // 1_000_000)
+    rate = f"{look.per_second:,.1f} changes a second  "
+    rates = list(look.rates)[-max(1, width - len(rate)) :]
+    peak = max(rates) or 1.0
+    line = "".join(_BARS[round(rate / peak * (len(_BARS) - 1))] for rate in rates)
     states = look.found.states
-    # The newest get what the counts leave of the screen.
-    room = max(0, height - len(states) - 10)
-    # A small screen shows what comes first.
+    # The newest get what the counts leave of the screen, and some lines of a small one.
+    room = max(0, height - _FRAME_LINES)
+    newest = look.found.newest[: max(room - len(states), min(_LEAST_NEWEST, room // 3))]
+    if len(states) + len(newest) > room:
+        states = states[: max(0, room - len(newest) - 1)]
+    more = len(look.found.states) - len(states)
     return Group(
-        Text(f"{one_line(look.path)}    {local_time(time.time_ns() // 1_000_000)}", style="bold"),
-        Text(f"{sum(each.pairs for each in states):,} pairs"),
-        Text(f"{look.per_second:,.1f} changes a second  {line}"),
+        Text(f"{now}  {one_line(look.path)}", style="bold", no_wrap=True, overflow="ellipsis"),
+        Text(f"{sum(each.pairs for each in look.found.states):,} pairs"),
+        Text(rate + line, no_wrap=True),
         counts_table(states),
-        rows_table(look.found.newest[:room]),
+        *([Text(f"and {more:,} more, as summary shows", style="dim")] if more else ()),
+        rows_table(newest),
     )
 
 
@@ -123,7 +135,7 @@ def _print(look: _Look, printer: Printer) -> None:
             }
         )
     elif printer.is_table:
-        printer.console.print(_screen(look, 10_000))
+        printer.console.print(_screen(look, printer.console.width, 10_000))
     else:
         printer.lines(
             ("state", shown_key(each.module), shown_state(each.state), each.pairs, each.oldest_ms)
