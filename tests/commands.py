@@ -87,7 +87,8 @@ class Terminal:
         self._descriptor = descriptor
         self._status: int | None = None
         self.screen = ""
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        # Ctrl-C has the terminal drop what nobody has read yet, which may begin within a letter.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read_until(self, is_there: Callable[[str], bool]) -> str:
         """Return what was written, once a condition holds of it.
