@@ -239,7 +239,7 @@ def import_shelve(
         def take_over() -> None:
             nonlocal written
             total, done = read + refused_count, 0
-            for found in pairs.rows(now_ms, _SORTED_ROWS):
+            for found in pairs.rows(now_ms, _rows.CHUNK_ROWS):
                 progress(total + done, 2 * total)
                 if is_dry_run:
                     written += _count_changes(store, found, on_conflict)
