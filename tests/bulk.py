@@ -125,7 +125,6 @@ def stricken(call: Callable[[], object], at: int, number: int) -> int:
         return trace
 
     before = sys.gettrace()
-    gc.collect()
     gc.disable()
     sys.settrace(trace)
     try:

@@ -53,7 +53,6 @@ def interrupted_by(
             signal.setitimer(signal.ITIMER_REAL, next(intervals))
 
     # What a handler raises in the middle of a finalizer or a callback of the collector's is lost.
-    gc.collect()
     gc.disable()
     previous = signal.signal(signal.SIGALRM, on_alarm)
     timer = signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS)
