@@ -1,7 +1,8 @@
 """Questions to SQLite whose answers have many rows, or take long."""
 
+import _thread
+import os
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -44,11 +45,13 @@ class LongQuery:
         self._sql = sql
         self._rows: list[Any] = []
         self._errors: list[BaseException] = []
-        # Its own, as threading may take a thread for ended from whose join or start a signal
-        # handler has raised (CPython before 3.13).
-        self._is_stopped = self._is_running = False
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        # Single locks and flags, as a signal handler that raises, or asks to stop, may come between
+        # any two lines: then Thread and Event leave locks taken behind, and may take a thread for
+        # ended that is not.
+        self._is_stopped = self._is_running = self._is_over = False
+        self._over = _thread.allocate_lock()
+        self._over.acquire()
+        self._process = -1
 
     def rows(self, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
         """Return all rows, once they are there. An exception in this thread ends the query.
@@ -57,17 +60,21 @@ class LongQuery:
             meanwhile: is called ten times a second, and may raise.
 
         Raises:
-            sqlite3.ProgrammingError: the connection was closed meanwhile.
+            sqlite3.ProgrammingError: the connection was closed meanwhile, or this is a child that a
+                signal handler has forked meanwhile.
         """
+        self._process = os.getpid()
         try:
             try:
-                self._thread.start()
-                while not self._is_over.wait(_TICK_SECONDS):
+                _thread.start_new_thread(self._run, ())
+                while not self._is_awaited():
                     meanwhile()
             finally:
                 self.stop()
         finally:
             self.stop()  # a second Ctrl-C may have struck before the first one was under way
+        if self._process != os.getpid():
+            self._errors.append(sqlite3.ProgrammingError("a fork has left the query to the parent"))
         for error in self._errors:
             _ = self._connection.total_changes  # closed by a fork: that is what to raise
             raise error
@@ -80,14 +87,19 @@ class LongQuery:
         """
         self._is_stopped = True
         raised: BaseException | None = None
-        while self._is_running:
+        while self._is_running and self._process == os.getpid():
             try:
                 self._connection.interrupt()  # again, as it may only be about to start
-                self._is_over.wait(_TICK_SECONDS)
+                self._is_awaited()
             except BaseException as error:  # noqa: BLE001 - it is raised below
                 raised = error
         if raised is not None:
             raise raised
+
+    def _is_awaited(self) -> bool:
+        """Wait a tick at most; return whether the query is over, or in another process."""
+        is_over = self._over.acquire(timeout=_TICK_SECONDS)
+        return is_over or self._is_over or self._process != os.getpid()
 
     def _run(self) -> None:
         self._is_running = True  # before it is known whether it is to: `stop` asks the other way
@@ -97,5 +109,5 @@ class LongQuery:
         except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
             self._errors.append(error)
         finally:
-            self._is_running = False
-            self._is_over.set()
+            self._is_over, self._is_running = True, False
+            self._over.release()
