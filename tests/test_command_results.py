@@ -238,7 +238,7 @@ class TestWatch:
             "--store", path, "watch", COLUMNS="80", LINES="24", TERM="xterm"
         ) as terminal:
             terminal.read_until(lambda screen: "and 21 more" in screen)
-            terminal.read_until(lambda screen: screen.count("now") >= 4)
+            terminal.read_until(lambda screen: "STATE_28" in screen)
             terminal.type("\x03")
             assert terminal.wait() == 0
         shown = terminal.text

@@ -23,7 +23,7 @@ STAIRCASE = """
     _selection _existing
     __init__ storage _batches _rows _store _states _database _open_file _opening _rescue _sharing
     _cache _coherence _write_lock _schema _sqlite_errors _shelf/ _json_lines _csv_table _bad_row
-    _row _fork _filesystem _creating _literals _keys interface _blame _queries _wal_reset
+    _row _fork _filesystem _creating _heap _literals _keys interface _blame _queries _wal_reset
     _exit_status errors
 """.split()
 

@@ -1,5 +1,6 @@
 """One form of a row: what is shown of a key is what is accepted, and means that key alone."""
 
+import ast
 import csv
 import io
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from lamson_sqlite_state._csv_table import csv_lines, read_csv
 from lamson_sqlite_state._json_lines import json_lines, read_json_lines
 from lamson_sqlite_state._keys import column_value
-from lamson_sqlite_state._literals import is_literal
+from lamson_sqlite_state._literals import is_literal, key_of_literal
 from lamson_sqlite_state._row import (
     Row,
     key_of_column,
@@ -95,6 +96,20 @@ class TestKey:
         self.check(key)
         assert is_same(key_of_column(column_value(key), "path"), key)
         assert is_literal(value) if isinstance(value := column_value(key), bytes) else True
+
+    def test_that_has_very_many_parts_comes_back_out_of_its_column(self) -> None:
+        """Only of what a store has kept: from a file, it would take much memory."""
+        for key in ((-1, -2.5) * 150_000, ("a" * 1_000_001, None)):
+            assert is_same(key_of_column(column_value(key), "path"), key)
+            with pytest.raises(ValueError, match="as long"):
+                key_of_literal(ascii(key))
+
+    @pytest.mark.parametrize("text", ["(-7,\n-1)", "(1,\n-2)", "1,\\\n-1"])
+    def test_of_two_lines_is_right_or_no_literal(self, text: str) -> None:
+        assert key_of_text(text) in ((ast.literal_eval(text), True), (text, False))
+
+    def test_may_hold_letters_before_a_number(self) -> None:
+        assert key_of_text("('é', -1)") == (("é", -1), True)
 
     @given(KEYS, KEYS)
     def test_that_is_another_is_never_shown_the_same(self, one: object, other: object) -> None:

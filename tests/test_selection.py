@@ -109,7 +109,7 @@ class TestPattern:
         """SQLite's patterns end there: who forgets the one is not to lose the other."""
         store.set("app", "cat\0@evil", "S")
         store.set("app", ("\0", "cat"), "S")  # in whose literal it is none
-        for pattern in ("ca?", "cat*", "*evil", "c[a]t"):
+        for pattern in ("ca?", "cat*", "*evil", "c[a]t", "*\0*", "ann@a.org\0*"):
             assert list(rows(store, Selection(sender=pattern))) == []
         assert [row.sender for row in rows(store, Selection(sender="*cat')"))] == [("\0", "cat")]
         for exactly in (Only("cat\0@evil"), "cat\0@evil"):

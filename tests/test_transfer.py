@@ -6,8 +6,10 @@ import io
 import itertools
 import json
 import os
+import pickle
 import resource
 import shelve
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -16,11 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamson_sqlite_state import SQLiteStorage, _filesystem, transfer
+from lamson_sqlite_state import SQLiteStorage, StorageError, _filesystem, transfer
 from lamson_sqlite_state._checking import _processes
 from lamson_sqlite_state._csv_table import csv_lines, read_csv, utc
 from lamson_sqlite_state._json_lines import as_object, json_lines, read_json_lines
 from lamson_sqlite_state._row import RawRow, Row
+from lamson_sqlite_state._shelf import _pairs
 from lamson_sqlite_state.maintenance import ExistingStorage, Selection, rows
 from lamson_sqlite_state.transfer import (
     BadRow,
@@ -36,6 +39,7 @@ from .actors import Actor
 from .bulk import raw_rows
 from .checking import NEEDS_LINUX
 from .children import in_child
+from .shelf_files import write_dumb
 from .strategies import KEYS, STATES
 
 ROWS = st.lists(st.builds(Row, KEYS, KEYS, STATES, st.integers(0, 253_402_300_799_999)), max_size=5)
@@ -74,11 +78,16 @@ class TestForms:
 
     def test_csv_has_cells_as_long_as_any_sender(self) -> None:
         """The csv module has a limit, for all that use it in a process."""
-        before = csv.field_size_limit()
+        csv.field_size_limit(131_072)
         found = [Row("m", sender * 300_000, "S", 5) for sender in ("a", "é", '"', "\udcff")]
         file = io.BytesIO("".join(csv_lines(found)).encode())
-        assert list(itertools.chain.from_iterable(read_csv(file, "f"))) == raw(found)
-        assert csv.field_size_limit() == before
+        read = itertools.chain.from_iterable(read_csv(file, "f"))
+        assert next(read) == raw(found)[0]
+        assert list(read_csv(io.BytesIO(b"sender,module,state\r\n"), "another")) == []
+        assert list(read) == raw(found)[1:]
+        csv.field_size_limit(10**9)  # somebody else's
+        list(read_csv(io.BytesIO(b"sender,module,state\r\n"), "f"))
+        assert csv.field_size_limit() == 10**9
 
     def test_csv_with_a_mark_and_other_columns_is_read(self) -> None:
         file = io.BytesIO(
@@ -283,10 +292,16 @@ class TestImportShelve:
     ) -> None:
         """It has written to the shelf after Lamson. Wherever in the file they stand."""
         count = 1_200
-        with shelve.open(str(tmp_path / "shelf")) as states:
-            for form in forms:
-                for number in range(count):
-                    states[form.format(f"'m', 's{number:04}'")] = "NEW" if "b" in form else "OLD"
+        write_dumb(
+            str(tmp_path / "shelf"),
+            {
+                form.format(f"'m', 's{number:04}'").encode(): pickle.dumps(
+                    "NEW" if "b" in form else "OLD"
+                )
+                for form in forms
+                for number in range(count)
+            },
+        )
         with SQLiteStorage(path) as store:
             would = import_shelve(
                 store, tmp_path / "shelf", on_conflict=on_conflict, is_dry_run=True
@@ -343,7 +358,7 @@ class TestImportShelve:
         assert any("evil" in refused.key for refused in done.refused)
 
     @NEEDS_LINUX
-    def test_store_that_is_open_here_keeps_its_locks(self, path: str, tmp_path: Path) -> None:
+    def test_store_that_is_open_here_keeps_its_locks(self, path: str) -> None:
         """Where the shelf's own path leads, or a mistyped one: closing it would drop them."""
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "A1")
@@ -352,13 +367,28 @@ class TestImportShelve:
             held = [lock for lock in _processes.held_locks() if lock.is_on(identity)]
             with pytest.raises(NotAShelf, match="this process has it open"):
                 import_shelve(store, path)
-            with shelve.open(f"{path}.shelf") as states:
-                states["['m', 'bob']"] = "B1"
-            for file in (f"{path}.shelf.dat", f"{path}.shelf.dir", f"{path}.shelf.bak"):
-                if os.path.exists(file):
-                    os.rename(file, file.replace(".shelf", ""))
+            write_dumb(path, {b"['m', 'bob']": pickle.dumps("B1")})
             assert import_shelve(store, path).written == 1
             assert held == [lock for lock in _processes.held_locks() if lock.is_on(identity)] != []
+
+    def test_no_room_for_what_is_read_is_an_error_in_one_line(
+        self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where SQLite has its temporary files. Nothing is imported then."""
+        monkeypatch.setattr(_pairs, "_MAKE", _pairs._MAKE.replace("-16384", "-100"))
+        keys = (f"['m', '{number % 7}{number:099}']".encode() for number in range(20_000))
+        write_dumb(str(tmp_path / "shelf"), dict.fromkeys(keys, pickle.dumps("A1")))
+
+        def scene() -> None:
+            with SQLiteStorage(path) as store:
+                store.set("m", "ann", "A1")
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+                with pytest.raises(StorageError, match=r"a temporary file .* some space") as error:
+                    import_shelve(store, tmp_path / "shelf")
+                assert error.value.path == tempfile.gettempdir()
+                assert [row.sender for row in rows(store, order="since")] == ["ann"]
+
+        in_child(scene)
 
     def test_no_shelf_is_an_error(self, path: str, tmp_path: Path) -> None:
         with SQLiteStorage(path) as store, pytest.raises(NotAShelf):

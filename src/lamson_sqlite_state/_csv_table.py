@@ -32,8 +32,9 @@ _THREE_DIGITS: Final = tuple(f"{number:03}" for number in range(1000))
 
 _BLOCK_ROWS: Final = 1_000
 
-# As for a line of JSON. The csv module has 131,072 characters, and a sender may be longer.
-_LONGEST_CELL: Final = 64 * 1024 * 1024
+# The csv module has 131,072 characters, and a sender may be longer: of a byte that could not be
+# decoded, its literal has six.
+_LONGEST_CELL: Final = 16 * 1024 * 1024
 
 _HAS_TO_BE_QUOTED: Final = re.compile(r'[",\r\n]').search
 
@@ -100,14 +101,16 @@ def _state_cell(state: str) -> str:
 def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     """Yield the rows of a file of CSV, some at a time: as `read_json_lines`.
 
-    The first line names the columns, in any order; others than a row's are not looked at.
+    The first line names the columns, in any order; others than a row's are not looked at. For long
+    cells, the csv module's limit (`csv.field_size_limit`) is raised.
     """
     now_ms = time.time_ns() // 1_000_000
     # What is no UTF-8 is refused in its line, and not where a block of the file begins.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
     found: list[RawRow] = []
-    longest_cell = csv.field_size_limit(_LONGEST_CELL)  # of the module's, so it is given back
+    if csv.field_size_limit() < _LONGEST_CELL:  # of all in this process: it is only ever raised
+        csv.field_size_limit(_LONGEST_CELL)
     try:
         columns = _columns(next(reader, []))
         for cells in reader:
@@ -125,7 +128,6 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
             yield found
         raise
     finally:
-        csv.field_size_limit(longest_cell)
         text.detach()
     if found:
         yield found

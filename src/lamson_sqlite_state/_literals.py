@@ -13,13 +13,18 @@ __all__ = ["is_literal", "key_of_literal"]
 _LONGEST_PARSED: Final = 1_000_000
 
 
-def key_of_literal(text: str) -> object:
+def key_of_literal(text: str, *, is_trusted: bool = False) -> object:
     """Return the key that a text is the literal of. Nothing in it is executed.
+
+    Args:
+        text: the literal.
+        is_trusted: whether a store has kept it, so that one with many parts may be parsed, however
+            long it is.
 
     Raises:
         ValueError: it is none, or that of something that is no key.
     """
-    if len(text) > _LONGEST_PARSED:
+    if len(text) > _LONGEST_PARSED and not (is_trusted and text.startswith("(")):
         return _long_text(text)
     try:
         with warnings.catch_warnings():
@@ -35,7 +40,7 @@ def key_of_literal(text: str) -> object:
 def is_literal(column: bytes) -> bool:
     """Whether a BLOB is what `column_value` makes of some key, so that a call can reach its row."""
     try:
-        return column_value(key_of_literal(column.decode("ascii"))) == column
+        return column_value(key_of_literal(column.decode("ascii"), is_trusted=True)) == column
     except ValueError:  # or UnicodeDecodeError, which is one
         return False
 
@@ -60,7 +65,8 @@ def _value(node: ast.expr, text: str) -> object:
         return node.value
     # What has a sign, two parts, or is called inf or nan: of these float and complex read what
     # they print, which Python's grammar would round (-0+1j) or not know (inf).
-    part = ast.get_source_segment(text, node) or ""
+    is_in_first_line = node.end_lineno == 1  # where the offsets, of bytes, are those of the text
+    part = text.encode()[node.col_offset : node.end_col_offset].decode() if is_in_first_line else ""
     for kind in (int, float, complex):
         try:
             return kind(part)

@@ -94,7 +94,7 @@ def key_of_column(value: object, path: str) -> object:
     if isinstance(value, str):
         return value
     if isinstance(value, bytes) and is_literal(value):
-        return key_of_literal(value.decode("ascii"))
+        return key_of_literal(value.decode("ascii"), is_trusted=True)
     raise NotAStateFile(
         f"it holds a key that no store has written ({value!r:.80}): lamson-state check lists them",
         path,

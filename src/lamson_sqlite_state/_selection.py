@@ -67,6 +67,8 @@ def _matches(where: Where, column: str, wanted: str | Only) -> Where:
         return replace(where, is_of_few=True) if column == "sender" else where
     if wanted == "*":
         return where
+    if "\0" in wanted:  # in no key that is compared below
+        return where.and_("0")
     # A key that is no text is a BLOB of its literal, and GLOB matches no BLOB.
     # In it, a text that no charset could decode stands as Python escapes it.
     pattern = wanted.encode(errors="backslashreplace").decode()

@@ -15,11 +15,9 @@ already. Every function can raise a `StorageError`, as every call of a store.
 """
 
 import itertools
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -28,6 +26,7 @@ from ._backup import Backup, backup
 from ._checking import Finding, check
 from ._counting import Files, Limits, StateCount, Summary, count_states, summary
 from ._existing import ExistingStorage
+from ._heap import heap
 from ._keys import checked_state, row_key
 from ._restore import Restored, restore
 from ._row import RawRow, Row, row_of
@@ -244,11 +243,10 @@ def _in_key_order(
 def _sorted(
     store: SQLiteStorage, selection: Selection, suffix: str, progress: Progress
 ) -> Iterator[RawRow]:
-    # A database without a name: a temporary file of SQLite's, which is nobody else's.
-    with closing(sqlite3.connect("", isolation_level=None)) as heap:
-        heap.execute("CREATE TABLE rows (sender, module, state, since)")
-        heap.execute("BEGIN")
+    with heap() as database:
+        database.execute("CREATE TABLE rows (sender, module, state, since)")
+        database.execute("BEGIN")
         for looked_at, found in _rows.pages(store, selection.where, suffix):
-            heap.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", found)
+            database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", found)
             progress(looked_at, None)
-        yield from heap.execute(f"SELECT sender, module, state, since FROM rows {suffix}")
+        yield from database.execute(f"SELECT sender, module, state, since FROM rows {suffix}")

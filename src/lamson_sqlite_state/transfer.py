@@ -17,7 +17,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import IO, Final, Literal, TypeAlias
@@ -25,6 +24,7 @@ from typing import IO, Final, Literal, TypeAlias
 from . import _batches, _filesystem, _rows, _sharing
 from ._bad_row import BadRow
 from ._csv_table import csv_lines, read_csv
+from ._heap import heap
 from ._json_lines import json_lines, read_json_lines
 from ._row import RawRow, Row
 from ._rows import Progress
@@ -202,7 +202,7 @@ def import_shelve(
     has two entries of a pair, since Salmon went on with what Lamson had begun, Salmon's counts. End
     the application that writes to it first.
 
-    What is read of a million entries lies in a temporary file of some 100 MB until it is written.
+    What was read is in a temporary file until it is written: of a million entries, some 100 MB.
 
     Args:
         store: which.
@@ -219,7 +219,8 @@ def import_shelve(
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
-    with Shelf(os.fsdecode(path), is_taken=_is_open_here) as shelf, closing(Pairs()) as pairs:
+    with Shelf(os.fsdecode(path), is_taken=_is_open_here) as shelf, heap() as database:
+        pairs = Pairs(database)
         _rows.count(store)  # as above, but no store is made for a shelf that is none
 
         def accepted() -> Iterator[Entry]:
@@ -261,7 +262,9 @@ def import_shelve(
 def _is_open_here(path: str) -> bool:
     # To close a database that another connection of this process has open would drop its locks.
     identity = _filesystem.identity(path)
-    return identity is not None and _sharing.has_open(os.getpid(), identity)
+    return identity is not None and (
+        _sharing.side_files_here(identity) is not None or _sharing.has_open(os.getpid(), identity)
+    )
 
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:

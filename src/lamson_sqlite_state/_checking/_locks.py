@@ -1,7 +1,7 @@
 """A check's look at who holds the locks of a store, and for how long.
 
-Nothing is waited for and no lock is kept: the locks are looked at again and again, for a second at
-most, and who works lets go of them many times in that. To be called before this process opens
+Nothing is waited for and no lock is kept: the locks are looked at again and again, for a second or
+so, and who works lets go of them many times in that. To be called before this process opens
 the database, as what it has open itself cannot be asked (`_sharing`).
 """
 

@@ -124,7 +124,7 @@ def left_over(path: str, *, has_users: bool) -> Iterator[Finding]:
         except OSError:
             continue
         age_seconds = time.time() - found.st_mtime
-        if age_seconds < making_seconds:
+        if making_seconds and age_seconds < making_seconds:
             continue
         yield Finding(
             "side files",
@@ -140,7 +140,7 @@ def _unfinished(directory: str) -> list[str]:
         names = os.listdir(directory)
     except OSError:  # one that may be entered, but not read
         return []
-    return [os.path.join(directory, name) for name in sorted(names) if is_unfinished(name)]
+    return sorted(os.path.join(directory, name) for name in names if is_unfinished(name))
 
 
 def spoilt_versions(path: str, files: Files) -> Iterator[Finding]:

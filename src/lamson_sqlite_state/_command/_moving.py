@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, cast
 
 import click
@@ -287,5 +287,6 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(unfinished, os.path.realpath(target))
     except BaseException:
-        os.unlink(unfinished)
+        with suppress(FileNotFoundError):  # it had its name already
+            os.unlink(unfinished)
         raise

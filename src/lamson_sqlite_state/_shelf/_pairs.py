@@ -11,14 +11,20 @@ __all__ = ["Pairs"]
 
 _Columns: TypeAlias = tuple[str | bytes, str | bytes, str, int]
 
-# An entry of Salmon's has a higher rank than any of Lamson's, and a later one than an earlier.
-_SALMONS: Final = 1 << 48
+# Its tree is in the order of the keys already. In 16 MiB there is room for its inner pages and for
+# those that entries in any order would else be read and written for again and again.
+_MAKE: Final = """
+    PRAGMA cache_size = -16384;
+    CREATE TABLE pairs (
+        sender, module, state, is_salmons, PRIMARY KEY (sender, module)
+    ) WITHOUT ROWID;
+    BEGIN
+"""
+_SORTED_ENTRIES: Final = 20_000
 
-# Of the columns that are not grouped by, SQLite takes those of the row with the maximum
-# (https://www.sqlite.org/lang_select.html#bareagg).
-_EACH_ONCE: Final = (
-    "SELECT sender, module, state, ? FROM (SELECT sender, module, state, max(rank) FROM entries"
-    " GROUP BY sender, module) ORDER BY sender, module"
+_PUT: Final = (
+    "INSERT INTO pairs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state,"
+    " is_salmons = excluded.is_salmons WHERE excluded.is_salmons >= pairs.is_salmons"
 )
 
 
@@ -29,29 +35,31 @@ class Pairs:
     make other keys. Then Salmon's counts, as Lamson's has not been written to since. Of two
     entries in the same form, the one that was put in last does.
 
-    They are in a temporary file of SQLite's, which has no name and is gone with the process, so
-    memory does not grow with their number.
+    Args:
+        heap: an empty database for them, so that memory does not grow with their number.
     """
 
-    def __init__(self) -> None:
-        self._heap = sqlite3.connect("", isolation_level=None)
-        self._heap.execute("CREATE TABLE entries (sender, module, state, rank)")
-        self._heap.execute("BEGIN")
+    def __init__(self, heap: sqlite3.Connection) -> None:
+        self._heap = heap
+        heap.executescript(_MAKE)
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Put entries in. Where reading them raises, those before are in."""
-        self._heap.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?, ?)",
-            (
-                (
-                    column_value(sender),
-                    column_value(module),
-                    state,
-                    number + (_SALMONS if is_salmons else 0),
-                )
-                for number, (module, sender, state, is_salmons) in enumerate(entries)
-            ),
-        )
+        some: list[tuple[str | bytes, str | bytes, str, bool]] = []
+        try:
+            for module, sender, state, is_salmons in entries:
+                some.append((column_value(sender), column_value(module), state, is_salmons))
+                if len(some) == _SORTED_ENTRIES:
+                    self._put(some)
+        finally:
+            self._put(some)
+
+    def _put(self, some: list[tuple[str | bytes, str | bytes, str, bool]]) -> None:
+        # In about the order of the tree: a third of its pages are read and written then. Those of
+        # one pair stay in theirs.
+        some.sort(key=lambda columns: str(columns[0]))
+        self._heap.executemany(_PUT, some)
+        some.clear()
 
     def rows(self, since_ms: int, at_once: int) -> Iterator[list[_Columns]]:
         """Take them out, as rows that are from ``since_ms`` (Unix time in ms).
@@ -59,10 +67,8 @@ class Pairs:
         Yields:
             ``at_once`` rows, and in the end what is left.
         """
-        cursor = self._heap.execute(_EACH_ONCE, (since_ms,))
+        cursor = self._heap.execute(
+            "SELECT sender, module, state, ? FROM pairs ORDER BY sender, module", (since_ms,)
+        )
         while found := cursor.fetchmany(at_once):
             yield found
-
-    def close(self) -> None:
-        """Drop all of them."""
-        self._heap.close()
