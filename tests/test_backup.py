@@ -1,5 +1,6 @@
 """A backup: one whole file, of one instant, that gets its name last."""
 
+import gc
 import os
 import random
 import signal
@@ -222,6 +223,7 @@ class TestInterrupted:
             with SQLiteStorage(store.path, timeout=0) as other:
                 other.get("app", "000000@example.com")
         assert raw_rows(target) == senders(20)
+        gc.collect()  # so that the warning is this test's
 
     def test_by_what_progress_raises_leaves_nothing(
         self, store: SQLiteStorage, target: str

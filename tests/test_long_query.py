@@ -100,7 +100,8 @@ def test_is_over_whatever_a_handler_does_at_any_place(
             query._connection.close()
         return places
 
-    assert in_child(scene) > 10
+    with closing(query._connection):
+        assert in_child(scene) > 10
 
 
 def test_child_that_is_forked_meanwhile_does_not_wait_for_it() -> None:
@@ -126,7 +127,7 @@ def test_child_that_is_forked_meanwhile_does_not_wait_for_it() -> None:
     in_child(scene)
 
 
-@pytest.mark.parametrize("again_seconds", [0.05, 0.0007])
+@pytest.mark.parametrize("again_seconds", [0.05, 0.003])
 def test_is_over_before_the_exceptions_of_a_storm_arrive(again_seconds: float) -> None:
     def strike(_number: int, frame: FrameType | None) -> None:
         while frame is not None:
