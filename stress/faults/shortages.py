@@ -106,6 +106,9 @@ class _Injection(Fault):
                     process_group=0,  # a Ctrl-C at the terminal is not for it
                 )
                 try:
+                    # On a busy machine, attaching takes as long as all of a strike should.
+                    while strace.poll() is None and not _is_traced(member.pid):
+                        yield 0.005
                     yield stage.between(0.2, 0.5)
                 finally:
                     strace.terminate()
@@ -169,6 +172,15 @@ class Descriptors(Fault):
                 yield
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _is_traced(process: int) -> bool:
+    """Whether somebody traces a process, or it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return True
+    return "TracerPid:\t0\n" not in status
 
 
 def _shrink_log(path: str, _number: int) -> None:
