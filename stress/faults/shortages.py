@@ -5,6 +5,7 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +24,9 @@ __all__ = ["Descriptors", "FailingSyncs", "FailingWrites", "FullDisk"]
 _DISK_BYTES: Final = 24 << 20
 _STRACE_SECONDS: Final = 10.0
 _BUSY_SECONDS: Final = 1.0
+
+# For how long a worker may keep a strike waiting for a call that can fail.
+_HIT_SECONDS: Final = 2.0
 
 
 class FullDisk(Fault):
@@ -95,10 +99,13 @@ class _Injection(Fault):
                 continue
             first, step = stage.random.randrange(1, 6), stage.random.randrange(2, 9)
             what = f"{self.call} fails with {self.error}"
-            with stage.log.struck(self.name, what, number=member.number):
+            with (
+                stage.log.struck(self.name, what, number=member.number),
+                tempfile.NamedTemporaryFile("r", prefix="strace-") as told,
+            ):
                 strace = subprocess.Popen(
                     [
-                        *["strace", "-f", "-qq", "-o", os.devnull, "-p", str(member.pid)],
+                        *["strace", "-f", "-qq", "-o", told.name, "-p", str(member.pid)],
                         *["-e", f"trace={self.call}"],
                         *["-e", f"inject={self.call}:error={self.error}:when={first}+{step}"],
                     ],
@@ -110,6 +117,13 @@ class _Injection(Fault):
                     while strace.poll() is None and not _is_traced(member.pid):
                         yield 0.005
                     yield stage.between(0.2, 0.5)
+                    until = time.monotonic() + _HIT_SECONDS
+                    while (
+                        strace.poll() is None
+                        and "INJECTED" not in Path(told.name).read_text()
+                        and time.monotonic() < until
+                    ):
+                        yield 0.01
                 finally:
                     strace.terminate()
                     strace.wait(_STRACE_SECONDS)
