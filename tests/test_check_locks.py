@@ -1,13 +1,11 @@
 """What `check` finds of locks that are kept, and of logs that cannot start again."""
 
 import fcntl
-import itertools
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
-from lamson_sqlite_state._checking import _locks, _patience, _processes, check
+from lamson_sqlite_state._checking import _locks, _processes, check
 
 from .actors import Actor
 from .checking import NEEDS_LINUX, carry_out, make_store, only
@@ -343,29 +341,3 @@ def test_a_process_is_described_in_one_line(tmp_path: Any) -> None:
         child.communicate()
     assert _processes.described(child.pid) == f"process {child.pid}, which has ended,"
     assert _processes.described(os.getpid()) == f"this very process ({os.getpid()})"
-
-
-def test_a_check_that_was_held_up_looks_on_before_it_blames_anybody(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever it saw last before that, and first after it, has been held up with it."""
-    times = iter((0.0, *(60.0 + step / 100 for step in range(1_000))))
-    monkeypatch.setattr(time, "monotonic", times.__next__)
-    taken: list[int] = []
-
-    def holders(_locks: object) -> set[int]:
-        taken.append(1)
-        return {os.getpid()} if len(taken) < 5 else set()
-
-    found = _locks._lasting(path, {"held it": holders}, lambda: None)
-    assert found == {"held it": frozenset()}
-
-
-@pytest.mark.parametrize("nap_seconds", [0.002, 0.005])
-def test_hardly_anything_counts_of_a_long_nap(
-    nap_seconds: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = itertools.count(step=60)
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    assert sum(1 for _ in _patience.looks(1.0, nap_seconds)) > 1 / (10 * nap_seconds)

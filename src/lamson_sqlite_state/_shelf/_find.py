@@ -36,7 +36,10 @@ def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
         for place in _places(path):
             try:
                 if is_taken(place):
-                    raise NotAShelf("this process has it open, as a store perhaps", place)
+                    raise NotAShelf(
+                        "this process has it open, as a store perhaps: give the path of a shelf",
+                        place,
+                    )
                 readers.append(_open(place))
             except NotAShelf as failure:
                 failures.append(failure)
