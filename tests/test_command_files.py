@@ -161,6 +161,15 @@ class TestExportAndImport:
         assert ended.err.startswith(f"lamson-state: {file}: {said}")
         assert ended.err.count("\n") == 1
 
+    def test_first_line_that_is_no_row_makes_no_store(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "rows").write_text("no row\n")
+        new = str(tmp_path / "new" / "states")
+        ended = run_in_process(capfd, "--store", new, "import", str(tmp_path / "rows"), "--create")
+        assert ended.status == 2
+        assert os.listdir(tmp_path) == ["rows"]
+
     @pytest.mark.parametrize(
         ("content", "said"),
         [

@@ -202,7 +202,7 @@ def import_shelve(
     has two entries of a pair, since Salmon went on with what Lamson had begun, Salmon's counts. End
     the application that writes to it first.
 
-    What was read is in a temporary file until it is written: of a million entries, some 100 MB.
+    What was read is in a temporary file until it is written: of a million pairs, some 60 MB.
 
     Args:
         store: which.
