@@ -26,7 +26,7 @@ from workers.log import Log, events_in
 from workers.setting import GRANDCHILDREN, Board, Setting
 from workers.stage import Stage
 
-from .children import in_child
+from ..children import in_child
 
 
 def setting(directory: Path, seconds: float = 5.0) -> Setting:

@@ -12,7 +12,7 @@ from benchmarks.operator._page import page, verdict
 from benchmarks.operator._picture import draw
 from benchmarks.operator._workers import Sets
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 WHERE = dict.fromkeys("date processor cores kernel load Python SQLite filelock".split(), "1.0")
 

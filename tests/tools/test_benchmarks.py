@@ -20,7 +20,7 @@ from benchmarks._rows import Row, duration, spread
 from click.testing import CliRunner
 from rich.console import Console
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 OPERATIONS = [
     "get, cached",
