@@ -3,6 +3,8 @@
 import ast
 import csv
 import io
+import time
+import warnings
 from typing import Any
 
 import pytest
@@ -103,6 +105,86 @@ class TestKey:
             assert is_same(key_of_column(column_value(key), "path"), key)
             with pytest.raises(ValueError, match="as long"):
                 key_of_literal(ascii(key))
+
+    def test_takes_time_in_proportion_to_its_parts(self) -> None:
+        """Of the processor, not of the clock; sixteen times as many took 256 times as long once."""
+
+        def seconds(pairs: int) -> float:
+            column = column_value((-1, -2.5, "\udcff") * pairs)
+            took = []
+            for _ in range(3):
+                start = time.process_time()
+                key_of_column(column, "path")
+                took.append(time.process_time() - start)
+            return min(took)
+
+        assert seconds(8_000) < 64 * seconds(500)
+
+    def test_that_is_deeply_nested_comes_back_out_of_its_column(self) -> None:
+        """Python's own parser gives up at 200."""
+        key: object = -1
+        for _ in range(400):
+            key = (key, "a")
+        self.check(key)
+        assert is_same(key_of_column(column_value(key), "path"), key)
+
+    def test_that_is_nested_too_deeply_for_any_store_is_no_literal(self) -> None:
+        for text in ("(" * 50_000, "(" * 50_000 + ",".join(")" * 50_000)):
+            with pytest.raises(ValueError, match=r"whole|recursion"):
+                key_of_literal(text)
+            assert not is_literal(text.encode())
+
+    @pytest.mark.parametrize(
+        "text", ["'\\d'", "'\\400'", "b'\\u0041'", "'\\", "1if", "1or 2", "0x1for x"]
+    )
+    def test_never_warns_nor_touches_the_warnings_of_other_threads(
+        self, monkeypatch: pytest.MonkeyPatch, text: str
+    ) -> None:
+        """`catch_warnings` changes them for all; a signal handler that raises leaves them so."""
+        with warnings.catch_warnings(record=True) as warned, monkeypatch.context() as patched:
+            warnings.simplefilter("always")
+            patched.setattr(warnings, "catch_warnings", None)
+            assert key_of_text(text) == (text, False)
+            assert key_of_text(r"'\377\N{DIGIT ONE}\u0041\''") == ("\xff1A'", True)
+        assert not warned
+
+    @pytest.mark.parametrize(
+        "text",
+        ["007", "-007", "0_7", "0x", "1 2", "1(2)", "(1", "1)", ",", "(,)", "'a' 'b'", "(1,,)"],
+    )
+    def test_that_is_nearly_a_literal_is_the_text(self, text: str) -> None:
+        assert key_of_text(text) == (text, False)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *(
+                "1,2",
+                "1,",
+                "((1))",
+                "( 1 , )",
+                "(((),),)",
+                "00",
+                "0x1f",
+                "-1_0",
+                "+1.5e-3",
+                ".5",
+                "1.j",
+            ),
+            *(
+                "u'a'",
+                "R'\\d'",
+                "rB'\\d'",
+                "Rb'\\''",
+                '"\'"',
+                "'\\'\"'",
+                "(None,True,False)",
+                "b'\\xff'",
+            ),
+        ],
+    )
+    def test_that_a_person_types_means_what_it_means_in_python(self, text: str) -> None:
+        assert key_of_text(text) == (ast.literal_eval(text), True)
 
     @pytest.mark.parametrize("text", ["(-7,\n-1)", "(1,\n-2)", "1,\\\n-1"])
     def test_of_two_lines_is_right_or_no_literal(self, text: str) -> None:

@@ -9,7 +9,7 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 
 from ._keys import column_value
-from ._literals import is_literal, key_of_literal
+from ._literals import key_of_column_bytes, key_of_literal
 from .errors import NotAStateFile
 
 __all__ = [
@@ -93,8 +93,11 @@ def key_of_column(value: object, path: str) -> object:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, bytes) and is_literal(value):
-        return key_of_literal(value.decode("ascii"), is_trusted=True)
+    try:
+        if isinstance(value, bytes):
+            return key_of_column_bytes(value)
+    except ValueError:
+        pass
     raise NotAStateFile(
         f"it holds a key that no store has written ({value!r:.80}): lamson-state check lists them",
         path,
