@@ -56,6 +56,17 @@ class _Call:
     arguments: list[str]
     result: str
 
+    @property
+    def instant(self) -> int:
+        """The line that the call stands at: each took effect between its two lines."""
+        return self.ended if "sync" in self.name or self.only_opens else self.began
+
+    @property
+    def only_opens(self) -> bool:
+        """Whether it is an open that changes nothing, so that its file is there when it returns."""
+        flags = "|".join(self.arguments)
+        return self.name in ("open", "openat") and not re.search("O_CREAT|O_TRUNC", flags)
+
     def __str__(self) -> str:
         arguments = ", ".join(argument[:80] for argument in self.arguments)
         return f"line {self.ended}: {self.name}({arguments}) = {self.result}"
@@ -71,7 +82,8 @@ def parse(log: Iterable[str], directory: str, marks: str) -> list[Operation]:
     """Return the operations on a directory and the marks, in their order.
 
     What changes something stands where it was called, as it may be on the disk from then on;
-    a sync stands where it returned.
+    a sync stands where it returned, and so does an open that changes nothing: another process
+    may have made the file while the open was at work. It may also have removed it meanwhile.
 
     Args:
         log: of ``strace -f -y -xx`` with `TRACED`, of processes with one thread each.
@@ -82,7 +94,7 @@ def parse(log: Iterable[str], directory: str, marks: str) -> list[Operation]:
         UnknownCall: there is something that the model does not know.
     """
     calls = list(_calls(log))
-    calls.sort(key=lambda call: call.ended if "sync" in call.name else call.began)
+    calls.sort(key=lambda call: call.instant)
     reader = _Reader(directory, marks)
     for call in calls:
         reader.take(call)
@@ -126,6 +138,7 @@ class _Reader:
         self._directory = directory
         self._marks = marks
         self._names = {"": ROOT}
+        self._removed: dict[str, tuple[int, int]] = {}
         self._directories = {ROOT}
         self._made = ROOT
         self._open: dict[tuple[str, str], _Open] = {}
@@ -227,9 +240,11 @@ class _Reader:
         if "O_TMPFILE" in flags or "O_APPEND" in flags or "openat2" in flags:
             raise UnknownCall(str(call))
         file = self._names.get(path)
-        if file is None:
-            if "O_CREAT" not in flags and call.name != "creat":
+        if file is None and call.only_opens:
+            removal_ended, file = self._removed.get(path, (-1, ROOT))
+            if removal_ended < call.began:
                 raise UnknownCall(f"{call}: there is no such file in the model")
+        elif file is None:
             file = self._make(call, path, is_directory=False)
         elif "O_TRUNC" in flags or call.name == "creat":
             self.operations.append(Truncate(call.ended, file, 0))
@@ -243,12 +258,13 @@ class _Reader:
         is_plain = call.name != "renameat2" or call.arguments[-1] in ("0", "RENAME_NOREPLACE")
         if not is_plain or self._names[old] in self._directories:
             raise UnknownCall(str(call))
+        self._removed[old] = call.ended, self._names[old]
         self._names[new] = self._names.pop(old)
         self.operations.append(Rename(call.ended, old, new))
 
     def _remove(self, call: _Call) -> None:
         path = self._named(call)
-        del self._names[path]
+        self._removed[path] = call.ended, self._names.pop(path)
         self.operations.append(Remove(call.ended, path))
 
     def _write(self, call: _Call) -> None:

@@ -75,6 +75,42 @@ def test_a_write_counts_from_its_call_on_and_a_sync_from_its_return() -> None:
     ) == [Make(0, 1, "states"), Write(5, 1, 0, b"data"), Sync(2, 1)]
 
 
+OTHER_OPEN = f"8 openat({CWD}, {named('/d/states')}, O_RDWR|O_CLOEXEC"
+
+
+def test_a_file_that_another_process_removes_meanwhile_was_there_to_be_opened() -> None:
+    """Of two calls at once, the log has the beginnings in order, not the effects."""
+    for removal, change in (
+        (f"unlink({named('/d/states')}", Remove(3, "states")),
+        (f"rename({named('/d/states')}, {named('/d/other')}", Rename(3, "states", "other")),
+    ):
+        assert operations(
+            CREATE,
+            f"7 {removal} <unfinished ...>",
+            f"{OTHER_OPEN}) = {opened(5, '/d/states')}",
+            f"7 <... {removal.partition('(')[0]} resumed>) = 0",
+            f"8 close({opened(5, '/d/states')}) = 0",
+        ) == [Make(0, 1, "states"), change]
+
+
+def test_a_file_that_another_process_makes_meanwhile_is_there_to_be_opened() -> None:
+    assert operations(
+        f"{OTHER_OPEN} <unfinished ...>",
+        CREATE,
+        f"8 <... openat resumed>) = {opened(5, '/d/states')}",
+        f"8 pwrite64({opened(5, '/d/states')}, {DATA}, 4, 0) = 4",
+    ) == [Make(1, 1, "states"), Write(3, 1, 0, b"data")]
+
+
+def test_a_file_that_was_removed_before_cannot_be_opened() -> None:
+    with pytest.raises(UnknownCall, match="no such file"):
+        operations(
+            CREATE,
+            f"7 unlink({named('/d/states')}) = 0",
+            f"{OTHER_OPEN}) = {opened(5, '/d/states')}",
+        )
+
+
 def test_what_failed_or_lies_elsewhere_is_nothing() -> None:
     elsewhere = opened(3, "/elsewhere")
     assert not operations(
