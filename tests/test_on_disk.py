@@ -1,5 +1,6 @@
 """The files a store leaves: who may read them, what is in them, and what changes them."""
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
+
+from .children import forked
 
 APP, ANN, BOB = "app.handlers.lists", "ann@example.com", "bob@example.com"
 
@@ -46,6 +49,36 @@ def test_all_files_have_exactly_the_mode_asked_for(tmp_path: Path, mode: int) ->
         assert {
             path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.iterdir()
         } == {f"states{suffix}": oct(mode) for suffix in ("", "-wal", "-shm", ".lock", ".versions")}
+
+
+def test_two_that_close_at_one_instant_leave_the_log_to_the_next(store: SQLiteStorage) -> None:
+    """Each asks once for SQLite's exclusive lock, which the shared lock of the other refuses."""
+
+    def be_about_to_close(held: int, next_step: int) -> None:
+        os.read(next_step, 1)
+        descriptor = os.open(store.path, os.O_RDONLY)
+        fcntl.lockf(descriptor, fcntl.LOCK_SH, 510, 0x4000_0002)  # os_unix.c: SHARED_FIRST
+        os.write(held, b"x")
+        os.read(next_step, 1)
+
+    pipes = [*os.pipe(), *os.pipe()]
+    is_held, held, next_step, step = pipes
+    with forked(be_about_to_close, held, next_step) as other:
+        store.set(APP, ANN, "POSTING")
+        os.write(step, b"x")
+        os.read(is_held, 1)
+        store.close()
+        left = set(os.listdir(os.path.dirname(store.path)))
+        os.write(step, b"x")
+        other.wait()
+    for descriptor in pipes:
+        os.close(descriptor)
+
+    assert left >= {"states", "states-wal", "states-shm"}
+    assert store.get(APP, ANN) == "POSTING"
+    store.close()
+    left = set(os.listdir(os.path.dirname(store.path)))
+    assert left == {"states", "states.lock", "states.versions"}
 
 
 def test_only_the_owner_can_read_the_files_by_default(tmp_path: Path) -> None:

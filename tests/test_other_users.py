@@ -126,6 +126,8 @@ class TestRootOnTheStoreOfAnother:
             used = in_children(6, scene)
             assert set(used) == {os.stat(f"{path}.lock").st_ino}
             assert beside(path)[".lock"] == (MAIL, MAIL, "0o600")
+            with SQLiteStorage(path) as store:  # where two were the last to close, files are left
+                assert store.get("m", "sender 5") == "HERE"
             assert set(beside(path)) == {"", ".lock", ".versions"}
             os.unlink(f"{path}.lock")
         assert len(rows(path)) == 7

@@ -83,7 +83,9 @@ class Store:
     def close(self) -> None:
         """Close the file in this process; the next call opens it again.
 
-        The last process to close it leaves one whole file, without ``-wal`` and ``-shm``.
+        The last process to close it leaves one whole file, without ``-wal`` and ``-shm``. Where
+        two close at one instant, SQLite may take neither for the last. Then both files stay, and
+        nothing is lost: the next process that opens the store and closes it is the last.
         """
         if not self._mark[0]:
             self._adopt_process()
