@@ -230,10 +230,15 @@ class TestWatch:
 
     def test_small_screen_shows_the_newest_besides_many_counts(self, path: str) -> None:
         """All lines of it fit, too."""
+        senders = [*(f"s{number}" for number in range(30)), "ann"]
         with SQLiteStorage(path) as store:
-            for number in range(30):
-                store.set("app.talk", f"s{number}", f"STATE_{number:02}")
-            store.set("app.talk", "ann", "STATE_00")
+            for number, sender in enumerate(senders):
+                store.set("app.talk", sender, f"STATE_{number % 30:02}")
+        # Some may have been set in one millisecond, and nobody knows which of these is newer.
+        now_ms = time.time_ns() // 1_000_000
+        since = [(now_ms - 100 + number, sender) for number, sender in enumerate(senders)]
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.executemany("UPDATE states SET since = ? WHERE sender = ?", since)
         with on_terminal(
             "--store", path, "watch", COLUMNS="80", LINES="24", TERM="xterm"
         ) as terminal:
