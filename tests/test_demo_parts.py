@@ -2,14 +2,17 @@
 
 import importlib
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 
 import pytest
+from examples.mailing_list.driver.crowd import Crowd
 from examples.mailing_list.driver.ledger import Happenings, Ledger
 from examples.mailing_list.driver.people import Person, delivery_report, population
 from examples.mailing_list.driver.player import envelope_sender
@@ -141,6 +144,39 @@ class TestDeliveryReport:
         report = message_from_bytes(delivery_report("Ann@x.example", status, with_from=False))
 
         assert module.permanently_failed(report) == failed
+
+
+class TestCrowd:
+    def test_interrupted_as_it_gathers_leaves_no_thread(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each would wait for an answer to its mail, for as long as its patience lasts."""
+
+        class Idle:
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_exception: object) -> None:
+                pass
+
+        stage: Any = SimpleNamespace(happenings=(happenings := Happenings(30)), postman=Idle)
+        crowd = Crowd(stage)
+        begun: list[threading.Thread] = []
+        start = threading.Thread.start
+
+        def start_and_be_interrupted(thread: threading.Thread) -> None:
+            start(thread)
+            begun.append(thread)
+            if len(begun) == 3:
+                sys.exit(143)
+
+        monkeypatch.setattr(
+            crowd, "_live_one", lambda *_: happenings.wait_for(lambda: False, "an answer")
+        )
+        monkeypatch.setattr(threading.Thread, "start", start_and_be_interrupted)
+        with pytest.raises(SystemExit):
+            crowd.live(population(20, 1), 8, lambda: None)
+        assert [thread.is_alive() for thread in begun] == [False] * 3
 
 
 class Going:

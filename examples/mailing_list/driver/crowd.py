@@ -33,15 +33,17 @@ class Crowd:
             threading.Thread(target=self._live_some, args=(waiting, on_finished))
             for _ in range(threads)
         ]
-        for thread in running:
-            thread.start()
         try:
+            for thread in running:
+                thread.start()
             for thread in running:
                 thread.join()
         except BaseException as interruption:
+            # Else the threads that run already would wait for mail that nobody answers any more.
             self._happenings.fail(f"interrupted: {type(interruption).__name__}")
             for thread in running:
-                thread.join()
+                if thread.is_alive():
+                    thread.join()
             raise
         if self._happenings.failure is not None:
             raise DemoError(self._happenings.failure)
