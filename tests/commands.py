@@ -167,3 +167,4 @@ def on_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
 def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     hear_ctrl_c()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a run of the tests under nohup ignores it
