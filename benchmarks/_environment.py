@@ -75,7 +75,8 @@ def _file_system(directory: str) -> str:
         return "unknown file system"
     path = os.path.join(os.path.realpath(directory), "")
     above = [(point, kind) for point, kind in mounts if path.startswith(os.path.join(point, ""))]
-    return max(above, key=lambda mount: len(mount[0]))[1]
+    # In a chroot, the table may have nothing that is above it.
+    return max(above, key=lambda mount: len(mount[0]), default=("", "unknown file system"))[1]
 
 
 def _redis_server() -> str:

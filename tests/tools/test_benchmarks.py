@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from benchmarks import __main__ as command
-from benchmarks import _markdown
+from benchmarks import _environment, _markdown
 from benchmarks._comparison import Cell, PeerRow
 from benchmarks._contention import Crowd, Waiting, waiting_rows
 from benchmarks._peers import OURS, OURS_UNCACHED
@@ -217,6 +217,16 @@ def test_readme_has_the_table_of_the_last_full_run() -> None:
         page = pathlib.Path(_markdown.RESULTS_PAGE).read_text()
         assert page == _markdown.results_page(committed)
         assert all((pathlib.Path(RESULTS) / name).exists() for name in PICTURES)
+
+
+def test_file_system_is_unknown_in_a_chroot_whose_mounts_are_all_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mounts = "proc /proc proc rw 0 0\n"
+    monkeypatch.setattr("builtins.open", lambda _path: io.StringIO(mounts))
+    assert _environment._file_system("/srv") == "unknown file system"
+    mounts += "/dev/sda1 / ext4 rw 0 0\ntmpfs /srv tmpfs rw 0 0\n"
+    assert _environment._file_system("/srv") == "tmpfs"
 
 
 def test_times_are_written_with_the_unit_that_suits_them() -> None:
