@@ -30,8 +30,8 @@ STAIRCASE = """
 # And each in a folder only those below it there.
 FOLDERS = {
     "_command": """
-        __init__ _group _watching _moving _mending _looking _arguments _completing _session
-        _printing
+        __init__ _group _watching _moving _mending _looking _arguments _completing _shells
+        _session _printing
     """.split(),
     "_checking": """
         __init__ _side_files _locks _processes _unreadable _contents _access _files _onlooker

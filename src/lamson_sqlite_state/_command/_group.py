@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Final
 
 import click
+from click.shell_completion import add_completion_class
 
 from .._exit_status import DONE, UNUSABLE, USAGE
 from ..errors import NotAShelf, StorageError
@@ -14,6 +15,7 @@ from . import _looking, _mending, _moving, _watching
 from ._arguments import Seconds
 from ._printing import one_line
 from ._session import Interrupted, Session
+from ._shells import Bash, Fish, Zsh
 
 __all__ = ["lamson_state", "run"]
 
@@ -89,6 +91,9 @@ def lamson_state(context: click.Context, store: str | None, timeout: float) -> N
 
 for _command in _COMMANDS:
     lamson_state.add_command(_command)
+
+for _shell in (Bash, Zsh, Fish):
+    add_completion_class(_shell)
 
 
 def run(arguments: Sequence[str] | None) -> int:
