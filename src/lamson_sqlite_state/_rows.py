@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ._queries import all_rows
-from ._row import RawRow
 from ._states import States
 from ._store import Store
 
 __all__ = [
     "CHUNK_ROWS",
     "EVERYTHING",
+    "IN_ORDER",
+    "WHOLE",
     "Chunk",
+    "Columns",
     "Parameters",
     "Progress",
     "Where",
@@ -36,7 +38,24 @@ CHUNK_ROWS: Final = 5_000
 
 Parameters: TypeAlias = tuple[object, ...]
 
-_IN_ORDER: Final = "ORDER BY sender, module"
+IN_ORDER: Final = "ORDER BY states.sender, states.module"
+"""Of the table's columns, where those that are selected are named as these."""
+
+
+class Columns(NamedTuple):
+    """What to select of each row.
+
+    Attributes:
+        sql: the expressions.
+        names: of what comes of them.
+    """
+
+    sql: str
+    names: tuple[str, ...]
+
+
+WHOLE: Final = Columns("sender, module, state, since", ("sender", "module", "state", "since"))
+"""A `RawRow`."""
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Told how much is done, and of how much if that is known."""
@@ -125,8 +144,11 @@ def chunks(store: Store, rows: int) -> Iterator[Chunk]:
 
 
 def pages(
-    store: Store, where: Where = EVERYTHING, suffix: str = _IN_ORDER
-) -> Iterator[tuple[int, list[RawRow]]]:
+    store: Store,
+    where: Where = EVERYTHING,
+    suffix: str = IN_ORDER,
+    columns: Columns = WHOLE,
+) -> Iterator[tuple[int, list[Any]]]:
     """Go through all rows that a condition holds of, in the order of their keys.
 
     Each is as it was when its chunk was read.
@@ -135,6 +157,7 @@ def pages(
         store: whose.
         where: the condition.
         suffix: of the query for each chunk.
+        columns: what to select.
 
     Yields:
         How many rows have been looked at so far, and those of the next chunk that are meant.
@@ -143,14 +166,14 @@ def pages(
         StorageError: as every call.
     """
     if where.is_of_few:
-        found = store._call(read, where, suffix)
+        found = store._call(read, where, suffix, columns)
         yield len(found), found
         return
     looked_at = 0
     for chunk in chunks(store, CHUNK_ROWS):
         condition = chunk.where.and_(where.sql, *where.parameters)
         looked_at += chunk.rows
-        yield looked_at, store._call(read, condition, suffix)
+        yield looked_at, store._call(read, condition, suffix, columns)
 
 
 def run(states: States, sql: str, parameters: Parameters = ()) -> list[Any]:
@@ -158,11 +181,12 @@ def run(states: States, sql: str, parameters: Parameters = ()) -> list[Any]:
     return states.database.read(all_rows, sql, parameters)
 
 
-def read(states: States, where: Where, suffix: str = _IN_ORDER) -> list[RawRow]:
+def read(
+    states: States, where: Where, suffix: str = IN_ORDER, columns: Columns = WHOLE
+) -> list[Any]:
     """Return the rows that a condition holds of. They must be few, or of one chunk."""
-    sql = f"SELECT sender, module, state, since FROM states WHERE {where.sql} {suffix}"
-    found: list[RawRow] = states.database.read(all_rows, sql, where.parameters)
-    return found
+    sql = f"SELECT {columns.sql} FROM states WHERE {where.sql} {suffix}"
+    return states.database.read(all_rows, sql, where.parameters)
 
 
 def count(store: Store) -> int:

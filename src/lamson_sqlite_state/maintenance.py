@@ -19,17 +19,18 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from . import _batches, _rows, _schema
 from ._backup import Backup, backup
 from ._checking import Finding, check
 from ._counting import Files, Limits, StateCount, Summary, count_states, summary
+from ._excerpts import EXCERPTS, Excerpt, RowExcerpt, excerpt_of
 from ._existing import ExistingStorage
 from ._heap import heap
 from ._keys import checked_state, row_key
 from ._restore import Restored, restore
-from ._row import RawRow, Row, row_of
+from ._row import Row, row_of
 from ._rows import Progress
 from ._selection import EVERY_ROW, Only, Selection
 from ._states import States
@@ -39,6 +40,7 @@ from .storage import SQLiteStorage
 __all__ = [
     "EVERY_ROW",
     "Backup",
+    "Excerpt",
     "ExistingStorage",
     "Files",
     "Finding",
@@ -50,12 +52,14 @@ __all__ = [
     "Progress",
     "Restored",
     "Row",
+    "RowExcerpt",
     "Selection",
     "StateCount",
     "Summary",
     "backup",
     "check",
     "count_states",
+    "excerpts",
     "find",
     "forget",
     "observe",
@@ -103,18 +107,27 @@ def rows(
         NotAStateFile: as soon as a row is met that no store has written.
         ValueError: the limit is less than 0.
     """
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must be 0 or more rows, or None, not {limit!r}")
-    if limit is not None:
-        limit = min(limit, sys.maxsize)  # more is no number for SQLite
     path = store.path
-    if order == "sender" and not is_reversed:
-        found = _in_key_order(store, selection, progress)
-        return (row_of(raw, path) for raw in itertools.islice(found, limit))
-    direction = " DESC" if is_reversed else ""
-    by = ", ".join(f"{column}{direction}" for column in _ORDERS[order])
-    suffix = f"ORDER BY {by} LIMIT {-1 if limit is None else limit}"
-    return (row_of(raw, path) for raw in _sorted(store, selection, suffix, progress))
+    found = _ordered(store, selection, _rows.WHOLE, order, is_reversed, limit, progress)
+    return (row_of(raw, path) for raw in found)
+
+
+def excerpts(
+    store: SQLiteStorage,
+    selection: Selection = EVERY_ROW,
+    *,
+    order: Order = "sender",
+    is_reversed: bool = False,
+    limit: int | None = None,
+    progress: Progress = _rows.silent,
+) -> Iterator[RowExcerpt]:
+    """Do as `rows` for a screen: of a key or state of more than 4 KiB, only the ends are read.
+
+    Long ones that begin alike are in no certain order, but where rows are sorted by sender.
+    """
+    path = store.path
+    found = _ordered(store, selection, EXCERPTS, order, is_reversed, limit, progress)
+    return (excerpt_of(raw, path) for raw in found)
 
 
 def find(store: SQLiteStorage, module: object, sender: object) -> Row | None:
@@ -207,7 +220,7 @@ def observe(store: SQLiteStorage, since_ms: int, *, newest: int = 10) -> Observa
     return Observation(
         states=count_states(store),
         changed=sum(each.pairs for each in count_states(store, recent)),
-        newest=tuple(rows(store, order="since", is_reversed=True, limit=newest)),
+        newest=tuple(rows(store, order="since", is_reversed=True, limit=newest)) if newest else (),
     )
 
 
@@ -232,21 +245,52 @@ def prune(store: SQLiteStorage, selection: Selection, *, progress: Progress = _r
     return removed
 
 
+def _ordered(
+    store: SQLiteStorage,
+    selection: Selection,
+    columns: _rows.Columns,
+    order: Order,
+    is_reversed: bool,
+    limit: int | None,
+    progress: Progress,
+) -> Iterator[Any]:
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit must be 0 or more rows, or None, not {limit!r}")
+    if limit is not None:
+        limit = min(limit, sys.maxsize)  # more is no number for SQLite
+    direction = " DESC" if is_reversed else ""
+    most = f"LIMIT {-1 if limit is None else limit}"
+    if order == "sender" and not is_reversed:
+        found = _in_key_order(store, selection, columns, f"{_rows.IN_ORDER} {most}", progress)
+        return itertools.islice(found, limit)
+    by = ", ".join(f"{column}{direction}" for column in _ORDERS[order])
+    return _sorted(store, selection, columns, f"ORDER BY {by} {most}", progress)
+
+
 def _in_key_order(
-    store: SQLiteStorage, selection: Selection, progress: Progress
-) -> Iterator[RawRow]:
-    for looked_at, found in _rows.pages(store, selection.where):
+    store: SQLiteStorage,
+    selection: Selection,
+    columns: _rows.Columns,
+    suffix: str,
+    progress: Progress,
+) -> Iterator[Any]:
+    for looked_at, found in _rows.pages(store, selection.where, suffix, columns):
         progress(looked_at, None)
         yield from found
 
 
 def _sorted(
-    store: SQLiteStorage, selection: Selection, suffix: str, progress: Progress
-) -> Iterator[RawRow]:
+    store: SQLiteStorage,
+    selection: Selection,
+    columns: _rows.Columns,
+    suffix: str,
+    progress: Progress,
+) -> Iterator[Any]:
     with heap() as database:
-        database.execute("CREATE TABLE rows (sender, module, state, since)")
+        database.execute(f"CREATE TABLE rows ({', '.join(columns.names)})")
         database.execute("BEGIN")
-        for looked_at, found in _rows.pages(store, selection.where, suffix):
-            database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", found)
+        places = ", ".join("?" * len(columns.names))
+        for looked_at, found in _rows.pages(store, selection.where, suffix, columns):
+            database.executemany(f"INSERT INTO rows VALUES ({places})", found)
             progress(looked_at, None)
-        yield from database.execute(f"SELECT sender, module, state, since FROM rows {suffix}")
+        yield from database.execute(f"SELECT * FROM rows {suffix}")

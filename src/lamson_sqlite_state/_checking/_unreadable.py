@@ -22,6 +22,10 @@ __all__ = ["unreadable"]
 _PAGE_ROWS: Final = 2000
 _EXAMPLES: Final = 3
 
+# A longer key is named by its ends and its length.
+_LONGEST_BYTES: Final = 500
+_END_BYTES: Final = 60
+
 # Clocks of one host are set back by an operator, or by a moment where they had run ahead.
 _FUTURE_MS: Final = 60_000
 
@@ -160,7 +164,7 @@ def _judged(row: Row, latest_ms: int) -> Iterator[tuple[str, Place, str]]:
     elif not state:
         yield _EMPTY, place, ""
     elif not _is_utf8(state):
-        yield _STATE, place, f"it is no UTF-8: {state!r}"
+        yield _STATE, place, f"it is no UTF-8: {state!r:.80}"
     if kinds[3] != "integer":
         yield _SINCE, place, f"it is of the kind {kinds[3]}"
     elif not isinstance(since, int) or not 0 <= since <= latest_ms:
@@ -181,8 +185,7 @@ def _finding(defect: str, tally: _Tally, path: str, prefix: tuple[str, ...]) -> 
     )
     rows = "1 row" if tally.count == 1 else f"{tally.count:,} rows"
     which = "" if tally.count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
-    pairs = ", ".join(f"({_sql(*place[:2])}, {_sql(*place[2:])})" for place, _ in tally.examples)
-    where = f"WHERE (sender, module) IN (VALUES {pairs})"
+    where = f"WHERE {' OR '.join(_is_at(place) for place, _ in tally.examples)}"
     if defect == _SINCE:
         done, deed = "count from now on", "UPDATE states SET since = strftime('%s') * 1000"
     else:
@@ -195,7 +198,27 @@ def _finding(defect: str, tally: _Tally, path: str, prefix: tuple[str, ...]) -> 
     )
 
 
+def _is_at(place: Place) -> str:
+    """Return the SQL by which a row is found again."""
+    sender_kind, sender, module_kind, module = place
+    return f"({_is('sender', sender_kind, sender)} AND {_is('module', module_kind, module)})"
+
+
+def _is(column: str, kind: str, value: Value) -> str:
+    if not isinstance(value, bytes) or len(value) <= _LONGEST_BYTES:
+        return f"{column} = {_sql(kind, value)}"
+    # A shell takes no word of 128 KiB, and no terminal a line of 10 MB.
+    as_bytes = f"CAST({column} AS BLOB)"
+    return (
+        f"typeof({column}) = '{kind}' AND length({as_bytes}) = {len(value)}"
+        f" AND substr({as_bytes}, 1, {_END_BYTES}) = x'{value[:_END_BYTES].hex()}'"
+        f" AND substr({as_bytes}, -{_END_BYTES}) = x'{value[-_END_BYTES:].hex()}'"
+    )
+
+
 def _printed(kind: str, value: Value) -> str:
+    if isinstance(value, bytes) and len(value) > _LONGEST_BYTES:
+        return f"{_printed(kind, value[:_END_BYTES])} and {len(value) - _END_BYTES:,} bytes more"
     if kind == "text" and isinstance(value, bytes):
         text = value.decode(errors="surrogateescape")
         return repr(text) if _is_utf8(value) else repr(value)

@@ -1,5 +1,8 @@
 """What a shell may complete: the modules and states that a store has."""
 
+import os
+from typing import Final
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -10,6 +13,9 @@ from ..errors import StorageError
 from ..maintenance import ExistingStorage
 
 __all__ = ["modules", "states"]
+
+# Nobody chooses from names that are longer than a line.
+_LONGEST: Final = 200
 
 
 def modules(
@@ -38,8 +44,9 @@ def _distinct(context: click.Context, column: str) -> list[object]:
         return []
     # Whatever is wrong with the store, pressing a key is not the moment to say so.
     try:
-        with ExistingStorage(path, timeout=0, cache_size=0) as store:
-            rows = store._call(_rows.run, f"SELECT DISTINCT {column} FROM states")
+        with ExistingStorage(os.path.expanduser(path), timeout=0, cache_size=0) as store:
+            sql = f"SELECT DISTINCT {column} FROM states WHERE length({column}) <= {_LONGEST}"
+            rows = store._call(_rows.run, sql)
     except StorageError:
         return []
     return [value for (value,) in rows]

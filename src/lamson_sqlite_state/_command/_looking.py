@@ -1,7 +1,9 @@
 """``summary``, ``list``, ``get`` and ``check``: commands that change nothing."""
 
 import dataclasses
-from typing import Final, cast
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar, cast
 
 import click
 from rich.text import Text
@@ -10,21 +12,20 @@ from .. import maintenance
 from .._exit_status import DONE, NOTHING
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
-from ..maintenance import ExistingStorage, Order, Summary
+from ..maintenance import ExistingStorage, Order, RowExcerpt, Summary
 from ._arguments import KEY, chosen, filters
 from ._completing import modules
 from ._printing import (
     Printer,
-    amount,
     counts_as_objects,
-    counts_table,
-    local_time,
     one_line,
-    rows_table,
 )
 from ._session import Session, with_session
+from ._tables import amount, counts_table, local_time
 
 __all__ = ["check", "get", "list_rows", "summary"]
+
+T = TypeVar("T")
 
 # What a person scrolls through; a script gets all.
 _SCREEN_ROWS: Final = 1_000
@@ -65,6 +66,7 @@ def summary(session: Session, printer: Printer) -> int:
     show_default=True,
 )
 @click.option("--reverse", "is_reversed", is_flag=True, help="The last first.")
+@click.option("--wide", "is_wide", is_flag=True, help="Cut nothing, however long a line gets.")
 @with_session
 def list_rows(
     session: Session,
@@ -73,33 +75,36 @@ def list_rows(
     limit: int | None,
     order: str,
     is_reversed: bool,
+    is_wide: bool,
     **options: object,
 ) -> int:
     """List pairs, their states, and since when they are in them.
 
-    A terminal shows the first 1,000, unless --limit says otherwise.
+    A terminal shows the first 1,000, unless --limit says otherwise, a line for each: of a name
+    that has no room it shows both ends, and how much there is between them.
     """
     selection = chosen(**options)  # type: ignore[arg-type]
     is_cut = printer.is_table and limit is None
-    limit = _SCREEN_ROWS + 1 if is_cut else limit or None
-    with (
-        session.store() as store,
-        printer.progress("reading", is_printing=not is_cut) as progress,
-    ):
-        found = maintenance.rows(
-            store,
-            selection,
-            order=cast("Order", order),
-            is_reversed=is_reversed,
-            limit=limit,
-            progress=progress,
-        )
-        some = list(found) if is_cut else ()
-        printed = 0 if is_cut else printer.rows(found)
-    if is_cut:
-        printed = printer.rows(some[:_SCREEN_ROWS])
-        if len(some) > _SCREEN_ROWS:
-            printer.note(f"these are the first {_SCREEN_ROWS:,}; --limit 0 shows all")
+    is_whole = is_wide or not printer.is_table
+    found: Any
+    with session.store() as store:
+        with printer.progress("reading", is_printing=is_whole or not is_cut) as progress:
+            found = (maintenance.rows if is_whole else maintenance.excerpts)(
+                store,
+                selection,
+                order=cast("Order", order),
+                is_reversed=is_reversed,
+                limit=_SCREEN_ROWS + 1 if is_cut else limit or None,
+                progress=progress,
+            )
+            if is_whole:
+                printed, is_more = _first(found, printer.rows, is_cut=is_cut)
+            elif is_cut:
+                found = iter(list(found))  # they are printed when the bar is gone
+        if not is_whole:
+            printed, is_more = _first(found, printer.tables, is_cut=is_cut)
+    if is_more:
+        printer.note(f"these are the first {_SCREEN_ROWS:,}; --limit 0 shows all")
     if not printed:
         printer.note("nothing matched")
     return DONE if printed else NOTHING
@@ -124,7 +129,7 @@ def get(session: Session, printer: Printer, module: object, sender: object) -> i
     if printer.is_json:
         printer.json(as_object(found))
     elif printer.is_table:
-        printer.console.print(rows_table([found]))
+        printer.tables([RowExcerpt.of(found)])
     else:
         print(shown_state(found.state))
     return DONE
@@ -162,6 +167,14 @@ def check(session: Session, printer: Printer) -> int:
     return NOTHING if findings else DONE
 
 
+def _first(
+    found: Iterator[T], show: Callable[[Iterable[T]], int], *, is_cut: bool
+) -> tuple[int, bool]:
+    """Show what is found, or what a screen has of it; return how many, and whether more are."""
+    printed = show(itertools.islice(found, _SCREEN_ROWS if is_cut else None))
+    return printed, next(found, None) is not None
+
+
 def _nothing_known(store: ExistingStorage, module: object, sender: object) -> str:
     # A number or None may have been meant as a text, which has to stand in quotes.
     texts = [key if isinstance(key, str) else shown_key(key) for key in (module, sender)]
@@ -173,7 +186,7 @@ def _nothing_known(store: ExistingStorage, module: object, sender: object) -> st
 def _show(found: Summary, printer: Printer) -> None:
     console = printer.console
     console.print(one_line(found.path), soft_wrap=True)
-    console.print(counts_table(found.states))
+    console.print(counts_table(found.states, console))
     oldest = "" if found.oldest_ms is None else f", the oldest since {local_time(found.oldest_ms)}"
     console.print(f"{found.pairs:,} pairs of {found.senders:,} senders{oldest}.")
     sizes = ", ".join(

@@ -1,15 +1,21 @@
 """``set``, ``set-all``, ``forget``, ``rename-state`` and ``prune``: commands that change states."""
 
+from typing import Final
+
 import click
 
 from .. import maintenance
 from .._exit_status import DONE, NOTHING
 from .._row import shown_key, shown_state
-from ..maintenance import Only
+from ..maintenance import Excerpt, Only
 from ._arguments import KEY, NEW_STATE, ONLY_KEY, STATE, chosen, filters
 from ._completing import modules, states
-from ._printing import Printer, counts_as_objects, counts_table
+from ._printing import Printer, counts_as_objects
 from ._session import Session, with_session
+from ._tables import counts_table, shortened
+
+# Of a sender that is named in a sentence, which is to be read on 80 columns.
+_SENTENCE_CELLS: Final = 60
 
 __all__ = ["forget", "prune", "rename_state", "set_all", "set_state"]
 
@@ -31,9 +37,10 @@ def set_state(
         store.set(module, sender, state)
     old = None if before is None else before.state
     was = "had no state" if old is None else f"was in {shown_state(old)}"
+    who = shortened(Excerpt(shown_key(sender)), _SENTENCE_CELLS)
     printer.result(
         {"changed": int(old != state)},
-        f"{shown_key(sender)} {was}, and is in {shown_state(state)}.",
+        f"{who} {was}, and is in {shown_state(state)}.",
     )
     return DONE
 
@@ -100,7 +107,7 @@ def prune(session: Session, printer: Printer, *, yes: bool, **options: object) -
             with printer.progress("removing") as progress:
                 removed = maintenance.prune(store, selection, progress=progress)
     if printer.is_table and matched and not yes:
-        printer.console.print(counts_table(counts))
+        printer.console.print(counts_table(counts, printer.console))
     fields = {"matched": matched, "removed": removed}
     if printer.is_json:
         printer.json({**fields, "states": counts_as_objects(counts)})

@@ -15,8 +15,9 @@ from .._exit_status import DONE, NOTHING
 from ..errors import StorageError
 from ..transfer import Format, Imported, OnConflict
 from ._arguments import chosen, filters
-from ._printing import Printer, amount
+from ._printing import Printer
 from ._session import Session, with_session
+from ._tables import amount
 
 __all__ = ["backup", "export", "import_rows", "import_shelve", "restore"]
 

@@ -5,30 +5,23 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import chain, islice
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
+from .._excerpts import RowExcerpt
 from .._json_lines import as_object, json_key
 from .._row import Row, shown_key, shown_state
 from .._rows import silent
 from ..maintenance import StateCount
+from ._tables import local_time, rows_table
 
 __all__ = [
     "Printer",
-    "age",
-    "amount",
     "counts_as_objects",
-    "counts_table",
-    "local_time",
     "one_line",
-    "rows_table",
 ]
 
 # Of rows, so that a table can be laid out before all of them are read.
@@ -36,8 +29,6 @@ _TABLE_ROWS: Final = 1_000
 
 # Work that is done sooner shows no bar.
 _PATIENCE_SECONDS: Final = 0.3
-
-_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 class Printer:
@@ -78,7 +69,7 @@ class Printer:
             self.lines(fields.items())
 
     def rows(self, rows: Iterable[Row]) -> int:
-        """Print rows of a store, as they come, and return how many there were."""
+        """Print whole rows of a store, as they come, and return how many there were."""
         printed = 0
 
         def counted() -> Iterator[Row]:
@@ -90,14 +81,24 @@ class Printer:
         if self.is_json:
             self._json_array(counted())
         elif self.is_table:
-            source = counted()
-            while some := list(islice(source, _TABLE_ROWS)):
-                self.console.print(rows_table(some))
+            # What may be very long stands last.
+            for module, sender, state, since in counted():
+                names = f"{shown_state(state):12}  {shown_key(module):28}  {shown_key(sender)}"
+                print(f"{local_time(since)}  {names}")
         else:
             self.lines(
                 (shown_key(module), shown_key(sender), shown_state(state), since)
                 for module, sender, state, since in counted()
             )
+        return printed
+
+    def tables(self, rows: Iterable[RowExcerpt]) -> int:
+        """Print tables of rows, a line for each, and return how many there were."""
+        printed = 0
+        source = iter(rows)
+        while some := list(islice(source, _TABLE_ROWS)):
+            self.console.print(rows_table(some, self.console))
+            printed += len(some)
         return printed
 
     def note(self, text: str) -> None:
@@ -155,39 +156,6 @@ class Printer:
         print("\n]")
 
 
-def rows_table(rows: Iterable[Row]) -> Table:
-    """Lay out rows of a store."""
-    table = _table("module", "sender", "state", "since", "for")
-    now_ms = time.time_ns() // 1_000_000
-    for module, sender, state, since in rows:
-        table.add_row(
-            Text(shown_key(module)),
-            Text(shown_key(sender)),
-            _state(state),
-            Text(local_time(since)),
-            Text(age(now_ms - since), justify="right"),
-        )
-    return table
-
-
-def counts_table(counts: Iterable[StateCount]) -> Table:
-    """Lay out how many pairs are in which state."""
-    table = _table("module", "state", "senders", "oldest since", "for")
-    now_ms = time.time_ns() // 1_000_000
-    last: object = None
-    for count in counts:
-        module = shown_key(count.module)
-        table.add_row(
-            Text("" if module == last else module),
-            _state(count.state),
-            Text(f"{count.pairs:,}", justify="right"),
-            Text(local_time(count.oldest_ms)),
-            Text(age(now_ms - count.oldest_ms), justify="right"),
-        )
-        last = module
-    return table
-
-
 def counts_as_objects(counts: Iterable[StateCount]) -> list[dict[str, object]]:
     """Return how many pairs are in which state, for JSON."""
     return [
@@ -209,42 +177,3 @@ def one_line(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
-
-
-def age(ms: int) -> str:
-    """Return a duration as people say it, by its largest unit."""
-    seconds = ms // 1000
-    for unit, size in _UNITS:
-        if seconds >= size:
-            return f"{seconds // size:,} {unit}"
-    return "now" if seconds >= 0 else "in the future"
-
-
-def local_time(since_ms: int) -> str:
-    """Return a time as the clock on the wall had it."""
-    try:
-        return datetime.fromtimestamp(since_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006
-    except (ValueError, OverflowError, OSError):
-        return str(since_ms)
-
-
-def amount(size: int) -> str:
-    """Return a size in bytes as people say it."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
-        value /= 1024
-    return f"{value:,.1f} GiB"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        right = column in ("senders", "for")
-        table.add_column(column, overflow="fold", justify="right" if right else "left")
-    return table
-
-
-def _state(state: str) -> Text:
-    return Text(shown_state(state), style="bold red" if state == "ERROR" else "")

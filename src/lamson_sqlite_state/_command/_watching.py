@@ -5,7 +5,7 @@ from collections import deque
 from typing import Final
 
 import click
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -13,11 +13,12 @@ from .. import maintenance
 from .._exit_status import DONE
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
-from ..maintenance import Observation
+from ..maintenance import Observation, RowExcerpt
 from ..storage import SQLiteStorage
 from ._arguments import Seconds
-from ._printing import Printer, counts_as_objects, counts_table, local_time, one_line, rows_table
+from ._printing import Printer, counts_as_objects, one_line
 from ._session import Session, with_session
+from ._tables import counts_table, local_time, rows_table
 
 __all__ = ["watch"]
 
@@ -28,6 +29,7 @@ _RATES: Final = 60
 # changes are shown where the counts alone would fill it.
 _FRAME_LINES: Final = 10
 _LEAST_NEWEST: Final = 5
+_NEWEST: Final = 10
 
 # Looking at a store of millions takes seconds: no more than a fifth of a processor is for that.
 _REST_PER_LOOK: Final = 4.0
@@ -55,7 +57,7 @@ def watch(session: Session, printer: Printer, *, once: bool, interval: float) ->
     if not once and (not printer.is_table or printer.console.is_dumb_terminal):
         raise click.UsageError("a live screen needs a terminal: give --once")
     with session.store() as store:
-        look = _Look(store)
+        look = _Look(store, is_for_screen=printer.is_table)
         if once:
             look.take()
             _print(look, printer)
@@ -64,7 +66,9 @@ def watch(session: Session, printer: Printer, *, once: bool, interval: float) ->
             try:
                 while True:
                     look.take()
-                    live.update(_screen(look, *printer.console.size), refresh=True)
+                    live.update(
+                        _screen(look, printer.console, printer.console.height), refresh=True
+                    )
                     time.sleep(max(interval, look.seconds * _REST_PER_LOOK))
             except KeyboardInterrupt:
                 return DONE  # it is how one ends it
@@ -76,6 +80,7 @@ class _Look:
     Attributes:
         path: of the store.
         found: what was seen.
+        newest: on a screen, the excerpts of those who changed last.
         seconds: how long that took.
         per_second: how many pairs changed in a second since the look before.
         rates: this of the last looks.
@@ -83,8 +88,10 @@ class _Look:
 
     found: Observation
 
-    def __init__(self, store: SQLiteStorage) -> None:
+    def __init__(self, store: SQLiteStorage, *, is_for_screen: bool) -> None:
         self._store = store
+        self._is_for_screen = is_for_screen
+        self.newest: list[RowExcerpt] = []
         self._taken_ms = time.time_ns() // 1_000_000 - round(_FIRST_SECONDS * 1000)
         self.path = store.path
         self.seconds = 0.0
@@ -94,14 +101,20 @@ class _Look:
     def take(self) -> None:
         """Look once more."""
         start, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        self.found = maintenance.observe(self._store, self._taken_ms)
+        rows = 0 if self._is_for_screen else _NEWEST
+        self.found = maintenance.observe(self._store, self._taken_ms, newest=rows)
+        if self._is_for_screen:
+            self.newest = list(
+                maintenance.excerpts(self._store, order="since", is_reversed=True, limit=_NEWEST)
+            )
         self.seconds = time.monotonic() - start
         self.per_second = self.found.changed * 1000 / max(1, now_ms - self._taken_ms)
         self._taken_ms = now_ms
         self.rates.append(self.per_second)
 
 
-def _screen(look: _Look, width: int, height: int) -> Group:
+def _screen(look: _Look, console: Console, height: int) -> Group:
+    width = console.width
     now = local_time(time.time_ns() // 1_000_000)
     rate = f"{look.per_second:,.1f} changes a second  "
     rates = list(look.rates)[-max(1, width - len(rate)) :]
@@ -110,7 +123,7 @@ def _screen(look: _Look, width: int, height: int) -> Group:
     states = look.found.states
     # The newest get what the counts leave of the screen, and some lines of a small one.
     room = max(0, height - _FRAME_LINES)
-    newest = look.found.newest[: max(room - len(states), min(_LEAST_NEWEST, room // 3))]
+    newest = look.newest[: max(room - len(states), min(_LEAST_NEWEST, room // 3))]
     if len(states) + len(newest) > room:
         states = states[: max(0, room - len(newest) - 1)]
     more = len(look.found.states) - len(states)
@@ -118,9 +131,9 @@ def _screen(look: _Look, width: int, height: int) -> Group:
         Text(f"{now}  {one_line(look.path)}", style="bold", no_wrap=True, overflow="ellipsis"),
         Text(f"{sum(each.pairs for each in look.found.states):,} pairs"),
         Text(rate + line, no_wrap=True),
-        counts_table(states),
+        counts_table(states, console),
         *([Text(f"and {more:,} more, as summary shows", style="dim")] if more else ()),
-        rows_table(newest),
+        rows_table(newest, console),
     )
 
 
@@ -135,7 +148,7 @@ def _print(look: _Look, printer: Printer) -> None:
             }
         )
     elif printer.is_table:
-        printer.console.print(_screen(look, printer.console.width, 10_000))
+        printer.console.print(_screen(look, printer.console, 10_000))
     else:
         printer.lines(
             ("state", shown_key(each.module), shown_state(each.state), each.pairs, each.oldest_ms)
