@@ -1,5 +1,6 @@
 """No read is older than a write that had returned, in any process or thread: a recorded run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,28 @@ from judges.linearizability import check
 from judges.second_opinion import look_again
 from lamson_sqlite_state import SQLiteStorage
 
-TRAFFIC = Traffic(operations=200_000, processes=8, threads=2, clears=40)
+SHORT = Traffic(operations=10_000, processes=8, threads=2, clears=40)
+LONG = replace(SHORT, operations=200_000)
 
 
 @pytest.mark.timeout(240)
-def test_200_000_operations_of_8_processes_with_2_threads_are_linearizable(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "traffic",
+    [SHORT, pytest.param(LONG, marks=pytest.mark.long)],
+    ids=lambda traffic: str(traffic.operations),
+)
+def test_operations_of_8_processes_with_2_threads_are_linearizable(
+    traffic: Traffic, tmp_path: Path
+) -> None:
     # Whether a write waits for the disk makes no difference to who sees it, only to how long
     # it takes: at FULL, the same run takes five times as long.
     with SQLiteStorage(tmp_path / "states", synchronous="NORMAL") as store:
-        sources = drive(store, TRAFFIC, tmp_path)
-    assert [source.problem for source in sources] == [None] * TRAFFIC.processes
+        sources = drive(store, traffic, tmp_path)
+    assert [source.problem for source in sources] == [None] * traffic.processes
 
     history = load(tmp_path)
-    assert len(history) == TRAFFIC.operations
-    assert sum(operation.kind == Kind.CLEAR for operation in history) == TRAFFIC.clears
+    assert len(history) == traffic.operations
+    assert sum(operation.kind == Kind.CLEAR for operation in history) == traffic.clears
     assert len({(op.process, op.thread) for op in history}) == 1 + 8 * 2
     assert all(operation.returned_ns for operation in history)
     violation = check(history)
@@ -32,7 +41,7 @@ def test_200_000_operations_of_8_processes_with_2_threads_are_linearizable(tmp_p
     findings = look_again(history)
     assert findings == [], str(findings[0])
 
-    falsified, false = falsify(history, "stale read", TRAFFIC.seed)
+    falsified, false = falsify(history, "stale read", traffic.seed)
     violation = check(falsified)
     assert violation is not None
     assert violation.operation == false

@@ -140,8 +140,11 @@ class TestFork:
         }
 
     @pytest.mark.many_syncs
-    def test_500_in_a_row_lose_nothing(self, store: SQLiteStorage, path: str) -> None:
-        for number in range(500):
+    @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
+    def test_many_in_a_row_lose_nothing(
+        self, store: SQLiteStorage, path: str, count: int
+    ) -> None:
+        for number in range(count):
             pid = os.fork()
             if pid == 0:
                 status = 1
@@ -153,8 +156,8 @@ class TestFork:
             assert os.waitpid(pid, 0)[1] == 0
         store.close()
         assert states(path) == {
-            "parent": "499",
-            **{f"child {number}": "HERE" for number in range(500)},
+            "parent": f"{count - 1}",
+            **{f"child {number}": "HERE" for number in range(count)},
         }
 
     def test_that_fails_leaves_the_parent_working(self, store: SQLiteStorage) -> None:
@@ -227,7 +230,8 @@ class TestFork:
         _fork._live.discard(store)
         assert in_child(open_files, str(tmp_path)) == []
 
-    def test_store_made_while_another_thread_forks_is_usable(self, path: str) -> None:
+    @pytest.mark.parametrize("count", [20, pytest.param(60, marks=pytest.mark.long)])
+    def test_store_made_while_another_thread_forks_is_usable(self, path: str, count: int) -> None:
         """Stores come and go in one thread while another forks; no child is locked out."""
         stop = threading.Event()
         errors: list[BaseException] = []
@@ -244,18 +248,21 @@ class TestFork:
         thread.start()
         store = SQLiteStorage(path)
         try:
-            for number in range(60):
+            for number in range(count):
                 in_child(store.set, "m", f"child {number}", "HERE")
         finally:
             stop.set()
             thread.join()
         assert not errors
         store.close()
-        assert states(path).items() >= {f"child {n}": "HERE" for n in range(60)}.items()
+        assert states(path).items() >= {f"child {n}": "HERE" for n in range(count)}.items()
 
 
 class TestForkUnderWritingThreads:
-    def test_loses_no_acknowledged_write_and_locks_no_child_out(self, path: str) -> None:
+    @pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.long)])
+    def test_loses_no_acknowledged_write_and_locks_no_child_out(
+        self, path: str, count: int
+    ) -> None:
         """Four threads write at full speed through two stores while the fifth forks."""
         stores = [SQLiteStorage(path, synchronous="NORMAL"), SQLiteStorage(path)]
         stop = threading.Event()
@@ -276,7 +283,7 @@ class TestForkUnderWritingThreads:
         for thread in threads:
             thread.start()
         try:
-            for number in range(100):
+            for number in range(count):
                 in_child(child_at_work, stores, f"child {number}")
                 acknowledged[f"child {number}"] = "DONE"
         finally:

@@ -24,15 +24,19 @@ from .state_files import states
 
 pytestmark = pytest.mark.many_syncs
 
-INTERRUPTIONS = 400
 # Short enough to hit the middle of a call, long enough to leave time between two of them.
 INTERVAL_SECONDS = 0.0004
 
 
+@pytest.fixture(params=[100, pytest.param(400, marks=pytest.mark.long)])
+def interruptions(request: pytest.FixtureRequest) -> int:
+    """How often a test is interrupted. `test_reentry` strikes at each place, and not by chance."""
+    count: int = request.param
+    return count
+
+
 @contextlib.contextmanager
-def interrupted_by(
-    handler: Callable[[], object], count: int = INTERRUPTIONS
-) -> Iterator[list[int]]:
+def interrupted_by(handler: Callable[[], object], count: int) -> Iterator[list[int]]:
     """Have ``handler`` run in the middle of whatever the block does; yields how often it has.
 
     The intervals vary, so that they drift through all lines of a loop. The timer is also that
@@ -75,11 +79,14 @@ def use(store: SQLiteStorage, number: int) -> None:
     assert store.get("m", "main") == f"{number}!!"
 
 
-def work_until(runs: list[int], store: SQLiteStorage) -> int:
-    for number in itertools.count():
-        use(store, number)
-        if runs[0] >= INTERRUPTIONS:
-            return number
+def work_while_interrupted(
+    store: SQLiteStorage, handler: Callable[[], object], interruptions: int
+) -> int:
+    with interrupted_by(handler, interruptions) as runs:
+        for number in itertools.count():
+            use(store, number)
+            if runs[0] >= interruptions:
+                return number
     raise AssertionError
 
 
@@ -125,21 +132,21 @@ class Handlers:
 
 @pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
 @pytest.mark.parametrize("what", ["set", "get_unknown", "close", "close_and_set", "fork"])
-def test_handler_that_uses_the_store_harms_no_call(what: str, synchronous: str, path: str) -> None:
+def test_handler_that_uses_the_store_harms_no_call(
+    what: str, synchronous: str, path: str, interruptions: int
+) -> None:
     with SQLiteStorage(path, synchronous=synchronous) as store:  # type: ignore[arg-type]
         handlers = Handlers(store)
-        with interrupted_by(getattr(handlers, what)) as runs:
-            last = work_until(runs, store)
+        last = work_while_interrupted(store, getattr(handlers, what), interruptions)
     found = states(path)
     assert found["main"] == f"{last}!!"
     if what in ("set", "close_and_set"):
         assert found["handler"] == f"{handlers.calls}"
 
 
-def test_lock_is_free_after_handlers_have_come_and_gone(path: str) -> None:
+def test_lock_is_free_after_handlers_have_come_and_gone(path: str, interruptions: int) -> None:
     with Actor(path, timeout=0) as other, SQLiteStorage(path) as store:
-        with interrupted_by(Handlers(store).close_and_set) as runs:
-            work_until(runs, store)
+        work_while_interrupted(store, Handlers(store).close_and_set, interruptions)
         other.set("m", "other", "AT ONCE")
 
 
@@ -151,7 +158,7 @@ class Interrupted(Exception):
 # it was being made, before anybody had it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(180)  # where no directory is in memory: 5 s, or 60 on a busy disk
-def test_exception_out_of_a_handler_leaves_no_lock_behind(path: str) -> None:
+def test_exception_out_of_a_handler_leaves_no_lock_behind(path: str, interruptions: int) -> None:
     """As Ctrl-C does: it may strike between taking the lock and using it."""
 
     def interrupt() -> None:
@@ -160,16 +167,16 @@ def test_exception_out_of_a_handler_leaves_no_lock_behind(path: str) -> None:
     with Actor(path, timeout=0) as other, SQLiteStorage(path, synchronous="NORMAL") as store:
         store.set("m", "main", "0")
         survived = 0
-        for number in range(INTERRUPTIONS):
+        for number in range(interruptions):
             with contextlib.suppress(Interrupted), interrupted_by(interrupt, count=1):
                 for count in itertools.count():
                     store.set("m", "main", f"{number}.{count}")
                     store.get("m", f"new {number}.{count}")
             other.set("m", "other", f"{number}")
             survived += 1
-        assert survived == INTERRUPTIONS
+        assert survived == interruptions
         store.set("m", "main", "LAST")
-    assert states(path).items() >= {("main", "LAST"), ("other", f"{INTERRUPTIONS - 1}")}
+    assert states(path).items() >= {("main", "LAST"), ("other", f"{interruptions - 1}")}
     gc.collect()  # so that the warning is this test's
 
 
@@ -248,7 +255,7 @@ def run_until(handler: Callable[[], object], store: SQLiteStorage) -> None:
             store.set("m", "main", "B")
 
 
-def test_set_in_a_handler_is_as_durable_as_any(path: str) -> None:
+def test_set_in_a_handler_is_as_durable_as_any(path: str, interruptions: int) -> None:
     """The START insert runs at NORMAL; a `set` that interrupts it must not."""
     levels: list[int] = []
 
@@ -258,10 +265,10 @@ def test_set_in_a_handler_is_as_durable_as_any(path: str) -> None:
         assert store._database.connection is not None
         levels.append(store._database.connection.execute("PRAGMA synchronous").fetchone()[0])
 
-    with SQLiteStorage(path) as store, interrupted_by(look) as runs:
+    with SQLiteStorage(path) as store, interrupted_by(look, interruptions) as runs:
         for number in itertools.count():
             store.get("m", f"new {number}")
-            if runs[0] >= INTERRUPTIONS:
+            if runs[0] >= interruptions:
                 break
     assert set(levels) == {2}
 
