@@ -6,7 +6,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from lamson_sqlite_state import SQLiteStorage, _coherence
+import pytest
+
+from lamson_sqlite_state import SQLiteStorage, _coherence, _states
 
 from .state_files import make_the_next_read_look
 
@@ -14,6 +16,7 @@ __all__ = [
     "asked",
     "counter",
     "edit",
+    "have_few_stripes",
     "have_no_look_fall_due",
     "hold_the_write_lock",
     "keeps_reads",
@@ -38,6 +41,12 @@ def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
         if store._database.connection is not None:
             store._database.connection.set_trace_callback(None)
     return statements
+
+
+def have_few_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `clear` go through ann's stripe and a few, and not 4095: all turns are the same."""
+    stripes = {*_coherence.EVERY_STRIPE[:8], _coherence.stripe_of("ann")}
+    monkeypatch.setattr(_states, "EVERY_STRIPE", tuple(stripes))
 
 
 def have_no_look_fall_due(store: SQLiteStorage) -> None:

@@ -124,13 +124,14 @@ class TestCutShort:
     """At any instruction: nothing is half done, caches are right, and a second run finishes."""
 
     @pytest.mark.timeout(120)
+    @pytest.mark.parametrize("cuts", [6, pytest.param(30, marks=pytest.mark.long)])
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
     @pytest.mark.parametrize("what", WORK)
     # From 3.13 on, sqlite3 warns of a connection that was interrupted as it was made, before
     # anybody had it to close.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_leaves_every_read_right_and_a_second_run_finishes(
-        self, store: SQLiteStorage, copy: str, first: Actor, what: str, number: int
+        self, store: SQLiteStorage, copy: str, first: Actor, what: str, number: int, cuts: int
     ) -> None:
         work, expected = WORK[what]
         with ExistingStorage(store.path) as counted:
@@ -138,7 +139,7 @@ class TestCutShort:
             steps = stricken(lambda: work(counted, copy), sys.maxsize, number)
         outcomes: Counter[int] = Counter()
         # The last too, at which all is written.
-        for step in [*sorted(random.sample(range(1, steps), 30)), *range(steps - 8, steps + 1)]:
+        for step in [*sorted(random.sample(range(1, steps), cuts)), *range(steps - 8, steps + 1)]:
             begin_again(store)
             assert first.call(read_all) == read_all(store) == ["OLD"] * 6
             if number == signal.SIGKILL:

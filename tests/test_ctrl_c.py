@@ -12,6 +12,7 @@ from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.maintenance import Only, Selection, find, forget, prune, rename_state
 
 from .bulk import stricken
+from .cache_probes import have_few_stripes
 
 pytestmark = pytest.mark.many_syncs
 
@@ -29,8 +30,20 @@ CALLS: dict[str, Callable[[SQLiteStorage, str], object]] = {
 
 
 @pytest.mark.parametrize("what", CALLS)
-def test_leaves_the_lock_free_and_the_store_in_use(path: str, what: str) -> None:
+def test_leaves_the_lock_free_and_the_store_in_use(
+    path: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where it strikes as the lock is let go of. The next call sees what is there."""
+    have_few_stripes(monkeypatch)
+    leaves_the_lock_free_and_the_store_in_use(path, what)
+
+
+@pytest.mark.long
+def test_in_a_clear_of_all_stripes_leaves_the_lock_free_too(path: str) -> None:
+    leaves_the_lock_free_and_the_store_in_use(path, "clear")
+
+
+def leaves_the_lock_free_and_the_store_in_use(path: str, what: str) -> None:
     call = CALLS[what]
     with SQLiteStorage(path) as store, SQLiteStorage(path, timeout=0) as other:
         store.set("m", "ann", "NOW")

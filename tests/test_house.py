@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -171,6 +172,9 @@ def test_readme_conftest_lets_parallel_tests_share_a_store(tmp_path: Path) -> No
         "    states.set('m', f'ann {number}', 'POSTING')\n"
         "    assert states.get('m', f'ann {number}') == 'POSTING'\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:randomly", str(tmp_path)]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", "2", str(tmp_path)]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert "6 passed" in ended.stdout, ended.stdout + ended.stderr

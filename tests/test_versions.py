@@ -1,5 +1,6 @@
 """The counters: what moves them, what leaves them behind, and who may touch them."""
 
+import itertools
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from .actors import Actor
 from .cache_probes import (
     counter,
     edit,
+    have_few_stripes,
     have_no_look_fall_due,
     keeps_reads,
 )
@@ -107,15 +109,27 @@ class TestKilledWriter:
     }
 
     @pytest.mark.timeout(120)
+    @pytest.mark.parametrize("kills", [60, pytest.param(300, marks=pytest.mark.long)])
     @pytest.mark.parametrize("what", OPERATIONS)
-    def test_leaves_every_read_right(self, path: str, what: str) -> None:
+    def test_leaves_every_read_right(
+        self, path: str, what: str, kills: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        have_few_stripes(monkeypatch)
+        self.leaves_every_read_right(path, what, kills)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(120)
+    def test_leaves_every_read_right_in_a_clear_of_all_stripes(self, path: str) -> None:
+        self.leaves_every_read_right(path, "clear", 60)
+
+    def leaves_every_read_right(self, path: str, what: str, kills: int) -> None:
         with Actor(path) as other, Actor(path) as reader, SQLiteStorage(path) as store:
             store.set("m", "ann", "BEGIN")
             steps = other.call(run_in_a_child, what, "END", sys.maxsize)
             assert steps > 100
-            # Others in every run, by the seed of pytest-randomly. A set has 900 or so; a clear
-            # goes through all stripes, which takes a while when every step is counted.
-            chosen = random.sample(range(steps), 60 if what == "clear" else 300)
+            # One in each of so many parts, others in every run, by the seed of pytest-randomly.
+            bounds = [steps * part // kills for part in range(kills + 1)]
+            chosen = [random.randrange(*part) for part in itertools.pairwise(bounds)]
             outcomes: Counter[str] = Counter()
             with closing(sqlite3.connect(path)) as truth:
                 for step in chosen:
@@ -129,7 +143,7 @@ class TestKilledWriter:
                     assert reader.get("m", "ann") == state
                     assert store.get("m", "ann") == state
             assert set(outcomes) == {"BEFORE", "START" if what == "clear" else "KILLED"}
-            assert min(outcomes.values()) > 5
+            assert min(outcomes.values()) > kills // 30
 
 
 def run_in_a_child(store: SQLiteStorage, what: str, state: str, kill_at: int) -> int | None:

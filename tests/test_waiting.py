@@ -235,7 +235,7 @@ def test_no_writer_starves_another(path: str) -> None:
     with contextlib.ExitStack() as stack:
         actors = [stack.enter_context(Actor(path, synchronous="NORMAL")) for _ in range(4)]
         actors[0].set("m", "warm", "UP")
-        deadline = time.monotonic() + 1.5
+        deadline = time.monotonic() + 1.0
         for actor in actors:
             actor.begin(count_writes_until, deadline)
         counts = [actor.result() for actor in actors]
