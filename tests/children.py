@@ -13,6 +13,7 @@ runs no handlers that belong to its parent. What it returns or raises comes back
 import contextlib
 import os
 import pickle
+import resource
 import select
 import signal
 import time
@@ -20,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar
 
-__all__ = ["Child", "forked", "in_child", "in_children"]
+__all__ = ["Child", "forked", "in_child", "in_children", "peak_growth_kib"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,6 +139,21 @@ def in_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what ``function`` returns when it is run in a forked child."""
     with forked(function, *args, **kwargs) as child:
         return child.wait()
+
+
+def peak_growth_kib(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> int:
+    """Return by how many KiB the peak of a forked child's memory grows while it runs a function."""
+
+    def scene() -> int:
+        # Linux counts a child's peak from its parent's, and anew from here.
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        function(*args, **kwargs)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    with forked(scene) as child:
+        return child.wait(150)
 
 
 def in_children(count: int, function: Callable[[int], T]) -> list[T]:

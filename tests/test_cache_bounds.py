@@ -2,10 +2,9 @@
 
 import os
 import pickle
-import resource
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -20,7 +19,7 @@ from .cache_probes import (
     kept,
     mapped,
 )
-from .children import forked
+from .children import peak_growth_kib
 
 
 @pytest.fixture
@@ -52,17 +51,15 @@ class TestBounds:
     def test_the_largest_pairs_take_no_more(self, path: str, size: int) -> None:
         """Whoever sends mail chooses what he is called."""
 
-        def peak_growth_kib() -> int:
+        def set_all() -> None:
             with SQLiteStorage(path, synchronous="NORMAL", cache_size=size) as store:
                 have_no_look_fall_due(store)
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 for number in range(size):
                     store.set("app.handlers", f"{number:06}{'a' * 314}", "S" * 60)
                     store.set("app.handlers", f"{number:06}{'😀' * 300}", "S" * 60)
                 assert len(kept(store)) == size
-                return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
-        assert run_alone(peak_growth_kib) < size
+        assert peak_growth_kib(set_all) < size
 
     def test_the_oldest_goes_first(self, path: str) -> None:
         with SQLiteStorage(path, synchronous="NORMAL", cache_size=3) as store:
@@ -120,16 +117,14 @@ class TestBounds:
                 ((f"person{number:07}@example.com",) for number in range(senders)),
             )
 
-        def peak_growth_kib() -> int:
+        def get_all() -> None:
             with SQLiteStorage(path, cache_size=size) as store:
                 have_no_look_fall_due(store)
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 for number in range(senders):
                     store.get("app.handlers.lists", f"person{number:07}@example.com")
                 assert len(kept(store)) == size
-                return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
-        assert run_alone(peak_growth_kib) < size
+        assert peak_growth_kib(get_all) < size
 
     @pytest.mark.parametrize("size", [-1, -65_536])
     def test_a_negative_size_is_refused(self, path: str, size: int) -> None:
@@ -162,19 +157,6 @@ class TestBounds:
             store.set("m", "ann", "A1")
             store.set("m", "bob", "B1")
             assert len(kept(store)) == 1
-
-
-def run_alone(function: Callable[[], int]) -> int:
-    """Run in a child whose peak of memory is its own, and not that of the tests before."""
-
-    def scene() -> int:
-        # Of a forked child Linux counts the peak from what it inherits.
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-        return function()
-
-    with forked(scene) as child:
-        return child.wait(150)
 
 
 def test_descriptor_is_closed_with_the_store(store: SQLiteStorage) -> None:

@@ -19,6 +19,8 @@ from lamson_sqlite_state._literals import is_literal
 from .checking import carry_out, make_store, only, states_of_files
 from .strategies import KEYS
 
+pytestmark = pytest.mark.many_syncs
+
 INSERT = "INSERT INTO states (module, sender, state, since) VALUES (?, ?, ?, ?)"
 BROKEN = "caf\udce9".encode(errors="surrogateescape")
 

@@ -141,9 +141,7 @@ class TestFork:
 
     @pytest.mark.many_syncs
     @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
-    def test_many_in_a_row_lose_nothing(
-        self, store: SQLiteStorage, path: str, count: int
-    ) -> None:
+    def test_many_in_a_row_lose_nothing(self, store: SQLiteStorage, path: str, count: int) -> None:
         for number in range(count):
             pid = os.fork()
             if pid == 0:

@@ -175,10 +175,11 @@ class TestReplacedDatabase:
         first.close()
         assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B1"}
 
-    def test_is_told_from_one_whose_last_user_is_exiting(self, path: str) -> None:
+    @pytest.mark.parametrize("exits", [12, pytest.param(40, marks=pytest.mark.long)])
+    def test_is_told_from_one_whose_last_user_is_exiting(self, path: str, exits: int) -> None:
         """The kernel closes a dead process's files one by one, the database before its -shm."""
         with SQLiteStorage(path) as store:
-            for number in range(40):
+            for number in range(exits):
                 reading, writing = os.pipe()
                 pid = os.fork()
                 if pid == 0:

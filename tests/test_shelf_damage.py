@@ -23,7 +23,6 @@ STATE: Final = pickle.dumps("POSTING")
 
 fuzzed = settings(
     deadline=None,  # the machine is shared; a hang is what pytest's own timeout is for
-    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

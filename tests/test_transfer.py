@@ -6,8 +6,6 @@ import io
 import itertools
 import json
 import os
-import resource
-from contextlib import closing
 from typing import IO
 
 import pytest
@@ -28,7 +26,7 @@ from lamson_sqlite_state.transfer import (
 
 from .actors import Actor
 from .bulk import raw_rows
-from .children import in_child
+from .children import peak_growth_kib
 from .strategies import KEYS, STATES
 
 ROWS = st.lists(st.builds(Row, KEYS, KEYS, STATES, st.integers(0, 253_402_300_799_999)), max_size=5)
@@ -273,9 +271,8 @@ class TestImport:
         assert not os.path.exists(path)
 
 
-def peak_kib_of_a_round_trip(path: str, form: Format, count: int) -> int:
-    """Export and import ``count`` rows in this process, and return how much memory it has taken."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def round_trip(path: str, form: Format, count: int) -> None:
+    """Import, export and import so many rows."""
     with SQLiteStorage(path, synchronous="NORMAL") as store:
         lines = (
             f'{{"module": "m", "sender": "person-{number}@example.com", "state": "A"}}\n'.encode()
@@ -286,7 +283,6 @@ def peak_kib_of_a_round_trip(path: str, form: Format, count: int) -> int:
             assert export_rows(store, file, form) == count
         with open(f"{path}.out", "rb") as file:
             assert import_rows(store, file, form).rows == count
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 
 class _Stream(io.RawIOBase, IO[bytes]):
@@ -300,7 +296,18 @@ class _Stream(io.RawIOBase, IO[bytes]):
 
 
 @forms
-def test_memory_does_not_grow_with_the_number_of_rows(form: Format, path: str) -> None:
-    with closing(io.BytesIO()):
-        assert in_child(peak_kib_of_a_round_trip, path, form, 150_000) < 40 * 1024
-    assert len(raw_rows(path)) == 150_000
+@pytest.mark.parametrize(
+    ("count", "sorted_rows", "mib"),
+    [(60_000, 3_000, 14), pytest.param(150_000, transfer._SORTED_ROWS, 40, marks=pytest.mark.long)],
+)
+def test_memory_does_not_grow_with_the_number_of_rows(
+    form: Format,
+    count: int,
+    sorted_rows: int,
+    mib: int,
+    path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transfer, "_SORTED_ROWS", sorted_rows)
+    assert peak_growth_kib(round_trip, path, form, count) < mib * 1024
+    assert len(raw_rows(path)) == count
