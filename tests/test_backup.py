@@ -185,13 +185,14 @@ def keep_equal(store: SQLiteStorage, enough: str) -> None:
 
 @pytest.mark.many_syncs
 class TestInterrupted:
+    @pytest.mark.parametrize("times", [8, pytest.param(25, marks=pytest.mark.long)])
     @pytest.mark.parametrize("overwrite", [False, True])
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
     # From 3.13 on, sqlite3 warns of a connection that was interrupted as it was made, before
     # anybody had it to close.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_leaves_what_was_there_before_or_the_whole_copy(
-        self, store: SQLiteStorage, target: str, number: int, overwrite: bool
+        self, store: SQLiteStorage, target: str, number: int, overwrite: bool, times: int
     ) -> None:
         """At any instruction; and Ctrl-C leaves nothing else, nor keeps anybody waiting."""
 
@@ -201,7 +202,7 @@ class TestInterrupted:
         old = [("old", "m", "S", 1)] if overwrite else None
         steps = in_child(stricken, lambda: backup(store, f"{target}.first"), sys.maxsize, 0)
         os.unlink(f"{target}.first")
-        for step in [*sorted(random.sample(range(1, steps), 25)), sys.maxsize]:
+        for step in [*sorted(random.sample(range(1, steps), times)), sys.maxsize]:
             for name in beside(target):
                 os.unlink(os.path.join(os.path.dirname(target), name))
             if overwrite:

@@ -1,5 +1,6 @@
 """multiprocessing in its three ways to start a process, with the store handed over."""
 
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -13,6 +14,7 @@ from lamson_sqlite_state import LockTimeout, SQLiteStorage
 from .state_files import states
 
 START_METHODS = ["fork", "forkserver", "spawn"]
+CONDITIONS = ["open", "closed", "never opened"]
 
 
 def work(store: SQLiteStorage, name: str) -> None:
@@ -25,8 +27,15 @@ def time_out(path: str) -> None:
     raise LockTimeout("too slow", path)
 
 
-@pytest.mark.parametrize("method", START_METHODS)
-@pytest.mark.parametrize("condition", ["open", "closed", "never opened"])
+@pytest.mark.parametrize(
+    ("method", "condition"),
+    [
+        *itertools.product(START_METHODS[:2], CONDITIONS),
+        ("spawn", "open"),
+        # To one that is spawned, a store is handed over as its arguments: it sees no condition.
+        *(pytest.param("spawn", each, marks=pytest.mark.long) for each in CONDITIONS[1:]),
+    ],
+)
 def test_processes_share_a_store_while_threads_of_the_parent_write(
     method: str, condition: str, path: str
 ) -> None:

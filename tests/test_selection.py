@@ -245,12 +245,13 @@ def test_a_row_that_no_store_has_written_is_an_error_with_a_remedy(path: str, ed
                 count_states(store)
 
 
+@pytest.mark.parametrize("few", [10_000, pytest.param(20_000, marks=pytest.mark.long)])
 def test_memory_is_bounded_whatever_the_number_of_rows(
-    path: str, monkeypatch: pytest.MonkeyPatch
+    path: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
     peaks = []
-    for count in (20_000, 60_000):
+    for count in (few, 3 * few):
         fill(path, senders(count))
         with ExistingStorage(path) as store:
             tracemalloc.start()

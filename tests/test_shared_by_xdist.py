@@ -34,8 +34,9 @@ def test_what_each_worker_wrote_is_there_at_the_end(shared_run: SharedRun, batch
             assert store.get(module, sender) == state
 
 
+@pytest.mark.parametrize("writes", [400, pytest.param(1200, marks=pytest.mark.long)])
 @pytest.mark.parametrize("batch", BATCHES)
-def test_clear_is_atomic_to_each_worker(shared_run: SharedRun, batch: int) -> None:
+def test_clear_is_atomic_to_each_worker(shared_run: SharedRun, batch: int, writes: int) -> None:
     """No worker ever sees a file that is half cleared, whoever clears it.
 
     Several reads are not one view, so a view is one SELECT. Two things are true of every view
@@ -46,12 +47,12 @@ def test_clear_is_atomic_to_each_worker(shared_run: SharedRun, batch: int) -> No
       a clear in steps would leave gaps whatever its order.
     - After a clear of this worker's, no row of anybody's is older than that clear.
     """
-    module = f"app.{os.getpid()}.{batch}"
+    module = f"app.{os.getpid()}.{batch}.{writes}"
     written = ["first@example.com"]
     with SQLiteStorage(shared_run.directory / "cleared", synchronous="NORMAL") as store:
         store.set(module, written[0], "POSTING")  # now there is a file to look at
         with closing(sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)) as reader:
-            for number in random.sample(range(10_000), 1200):
+            for number in random.sample(range(10_000), writes):
                 written.append(f"user{number}@example.com")
                 store.set(module, written[-1], "POSTING")
 
@@ -87,7 +88,9 @@ LOSING: Final = SHARING.replace('store.set("app", f"{number}"', 'store.set("app"
 @pytest.mark.parametrize(
     ("options", "tests", "lost"),
     [
-        pytest.param(("-p", "xdist", "-n", "2"), SHARING, 0, id="by workers, all"),
+        pytest.param(
+            ("-p", "xdist", "-n", "2"), SHARING, 0, id="by workers, all", marks=pytest.mark.long
+        ),
         pytest.param(("-p", "xdist", "-n", "2"), LOSING, 1, id="by workers, lost"),
         pytest.param((), LOSING, 1, id="without workers, lost"),
     ],
