@@ -70,8 +70,9 @@ def started(*arguments: str) -> "subprocess.Popen[bytes]":
 
 
 def hear_ctrl_c() -> None:
-    """Undo what a shell does to the jobs that it starts in the background."""
+    """Undo what a shell does to the jobs that it starts in the background, and nohup."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Terminal:

@@ -282,7 +282,7 @@ class TestSignalHandlers:
                 assert second.get("m", "ann") == state
                 may_write = True
 
-            with interrupted_by(handler) as runs:
+            with interrupted_by(handler, 400) as runs:
                 while runs[0] < 400:
                     store.set("m", "ann", f"S{next(numbers)}")
                     compare()

@@ -30,7 +30,7 @@ def store(path: str) -> Iterator[SQLiteStorage]:
 
 
 # How many pairs a cache keeps.
-sizes = pytest.mark.parametrize("size", [6_000, pytest.param(65_536, marks=pytest.mark.long)])
+sizes = pytest.mark.parametrize("size", [12_000, pytest.param(65_536, marks=pytest.mark.long)])
 
 
 class TestBounds:

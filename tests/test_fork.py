@@ -140,7 +140,8 @@ class TestFork:
         }
 
     @pytest.mark.many_syncs
-    @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
+    @pytest.mark.timeout(240)
+    @pytest.mark.parametrize("count", [50, pytest.param(500, marks=pytest.mark.long)])
     def test_many_in_a_row_lose_nothing(self, store: SQLiteStorage, path: str, count: int) -> None:
         for number in range(count):
             pid = os.fork()
@@ -228,7 +229,8 @@ class TestFork:
         _fork._live.discard(store)
         assert in_child(open_files, str(tmp_path)) == []
 
-    @pytest.mark.parametrize("count", [20, pytest.param(60, marks=pytest.mark.long)])
+    @pytest.mark.timeout(240)
+    @pytest.mark.parametrize("count", [10, pytest.param(60, marks=pytest.mark.long)])
     def test_store_made_while_another_thread_forks_is_usable(self, path: str, count: int) -> None:
         """Stores come and go in one thread while another forks; no child is locked out."""
         stop = threading.Event()
@@ -257,6 +259,7 @@ class TestFork:
 
 
 class TestForkUnderWritingThreads:
+    @pytest.mark.timeout(240)
     @pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.long)])
     def test_loses_no_acknowledged_write_and_locks_no_child_out(
         self, path: str, count: int

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError
+from lamson_sqlite_state import SQLiteStorage, StorageError, _copy_file
 from lamson_sqlite_state.errors import LockTimeout, NoStore, NotAStateFile, SchemaTooNew
 from lamson_sqlite_state.maintenance import ExistingStorage, Restored, backup, forget, restore
 
@@ -19,6 +19,11 @@ from .checking import states_of_files
 from .children import in_child
 
 LIVE = senders(3, "LIVE")
+
+
+@pytest.fixture
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_copy_file, "_COPY_SECONDS", 0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +264,7 @@ class TestRefuses:
             os.unlink(name)
         assert raw_rows(store.path) == LIVE
 
+    @pytest.mark.usefixtures("_hurried")
     def test_a_copy_that_is_being_written(self, store: SQLiteStorage, copy: str) -> None:
         with closing(sqlite3.connect(copy, isolation_level=None)) as tool:
             tool.execute("BEGIN EXCLUSIVE")
@@ -281,6 +287,7 @@ class TestRefuses:
         assert raw_rows(store.path) == LIVE
 
 
+@pytest.mark.usefixtures("_hurried")
 def test_a_copy_that_this_process_has_locked_stays_locked(store: SQLiteStorage, copy: str) -> None:
     """Closing any descriptor of a file drops all locks that the process has on it."""
     with closing(sqlite3.connect(copy, isolation_level=None)) as here:
