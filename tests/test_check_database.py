@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, _creating, _opening, _schema
-from lamson_sqlite_state._checking import Finding, check
-from lamson_sqlite_state._checking._onlooker import Onlooker
+from lamson_sqlite_state._checking import Finding, _contents, check
 from lamson_sqlite_state._sqlite_errors import NotNow
 
 from .actors import Actor
@@ -269,7 +268,7 @@ def test_what_newer_versions_of_sqlite_say_of_values_is_left_to_the_rows(
 ) -> None:
     make_store(path)
     messages = [("TEXT value in states.since",), ("NUMERIC value in states.state",)]
-    monkeypatch.setattr(Onlooker, "read_patiently", lambda *_: messages)
+    monkeypatch.setattr(_contents, "rows_unless_signalled", lambda *_: messages)
     assert check(path) == []
     messages.append(("wrong # of entries in index\n of another",))
     assert only(path).problem.endswith("finds a defect: wrong # of entries in index of another")

@@ -95,7 +95,7 @@ class TestDeletedLockFile:
 def lock_inode(store: SQLiteStorage) -> int:
     """Return the inode of the descriptor that the store locks."""
     assert store._database is not None
-    descriptor = store._database.write_lock._descriptor
+    descriptor = store._database.write_lock.descriptor
     assert descriptor is not None
     return os.fstat(descriptor).st_ino
 

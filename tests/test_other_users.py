@@ -118,7 +118,7 @@ class TestRootOnTheStoreOfAnother:
             with SQLiteStorage(path) as store:
                 store.set("m", f"sender {number}", "HERE")
                 assert store._database is not None
-                lock = store._database.write_lock._descriptor
+                lock = store._database.write_lock.descriptor
                 assert lock is not None
                 return os.fstat(lock).st_ino
 

@@ -103,7 +103,6 @@ HANDLERS: dict[str, Callable[[SQLiteStorage], object]] = {
 
 PLACES = [
     (_write_lock, "lock_descriptor"),
-    (_write_lock, "unlock_descriptor"),
     (time, "time_ns"),
     (time, "monotonic"),
     (_filesystem.DirectoryWatch, "look"),
@@ -219,14 +218,13 @@ def test_store_closed_after_any_statement_has_no_file_open(
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("name", ["lock_descriptor", "unlock_descriptor"])
 def test_interrupt_at_the_lock_leaves_it_free(
-    name: str, after: bool, open_store: SQLiteStorage, strike: Strike
+    after: bool, open_store: SQLiteStorage, strike: Strike
 ) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    strike.at(_write_lock, name, interrupt, after=after)
+    strike.at(_write_lock, "lock_descriptor", interrupt, after=after)
     with pytest.raises(KeyboardInterrupt):
         open_store.set("m", "ann", "A3")
     assert lock_is_free(open_store)
@@ -265,7 +263,7 @@ class TestDaemon:
 
     def close_lock_descriptor(self, store: SQLiteStorage) -> None:
         assert store._database is not None
-        descriptor = store._database.write_lock._descriptor
+        descriptor = store._database.write_lock.descriptor
         assert descriptor is not None
         os.close(descriptor)
 

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from . import _filesystem, _rows, _schema, _sharing
-from ._queries import LongQuery
+from ._queries import rows_unless_signalled
 from ._row import RawRow
 from ._sqlite_errors import NotNow, translated
 from .errors import LockTimeout, NoStore, NotAStateFile
@@ -30,7 +30,7 @@ def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
     _schema.is_sound(copy, path)
     if not _schema.is_ours(copy):
         raise NoStore("this is an empty database: give the path of a copy", path)
-    ((problem,),) = LongQuery(copy, "PRAGMA integrity_check(1)").rows()
+    ((problem,),) = rows_unless_signalled(copy, "PRAGMA integrity_check(1)")
     if problem != "ok":
         problem = " ".join(problem.split())  # it may have lines
         raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)

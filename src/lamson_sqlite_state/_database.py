@@ -25,6 +25,7 @@ from ._open_file import LOOK_SECONDS, OpenFile
 from ._schema import first_row
 from ._sharing import Connection
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
+from ._write_lock import UNLOCK_NONE, refuse_unless_closed
 from .errors import StorageError
 
 __all__ = ["Database"]
@@ -113,8 +114,9 @@ class Database(OpenFile):
             NotNow: see there; nothing was done.
             StorageError: nothing was written, unless the message says that this is unknown.
         """
-        holds = self.write_lock.holds
-        self.write_lock.holds = holds + 1
+        lock = self.write_lock
+        holds = lock.holds
+        lock.holds = holds + 1
         try:
             while True:
                 connection = self.locked_connection()
@@ -127,21 +129,19 @@ class Database(OpenFile):
         except (sqlite3.Error, OSError) as error:
             self.raise_ours(error, is_writing=True)
         finally:
-            try:
-                self.let_go(holds)
-            except BaseException:  # a KeyboardInterrupt at its doorstep
-                self.let_go(holds)
-                raise
-
-    def let_go(self, holds: int) -> None:
-        """End a hold on the write lock; may be done twice.
-
-        Args:
-            holds: how many there were before this one.
-        """
-        self.write_lock.holds = holds
-        if not holds:
-            self.write_lock.unlock()
+            # As `WriteLock` says: no call before the lock is let go of.
+            lock.holds = holds
+            if not holds:
+                lock.epoch += 1
+                lock.is_held = False
+                try:
+                    lock.unlock_file()
+                except OSError as error:
+                    refuse_unless_closed(error)
+                except BaseException:  # of a handler that ran in an audit hook
+                    lock.descriptor, lock.unlock_file = None, UNLOCK_NONE
+                    lock.close_file()
+                    raise
 
     def locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held.

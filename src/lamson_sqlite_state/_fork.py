@@ -20,11 +20,10 @@ import threading
 import weakref
 from collections.abc import Callable, Collection
 from functools import partial
-from itertools import repeat
-from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
 from ._filesystem import Identity
+from ._lock_set import LockSet
 
 __all__ = [
     "NO_PROCESS",
@@ -128,23 +127,17 @@ class _Fork:
 
     The hooks must neither leave a lock behind nor miss one, though a signal handler may raise
     between any two of their lines (Ctrl-C), and CPython swallows what is raised in a hook.
-    So taking a lock and noting that is one call into C, and so is letting all go.
     """
 
     def __init__(self) -> None:
-        self.locks: list[threading.RLock] = []
+        self.locks = LockSet()
         self.is_ready = False
-
-    def take(self, lock: threading.RLock, *, is_waiting: bool) -> bool:
-        """Take a lock; False: another thread has it, and we were not to wait."""
-        before = len(self.locks)
-        self.locks.extend(filter(methodcaller("acquire", is_waiting), (lock,)))
-        return len(self.locks) > before
 
     def let_go(self) -> None:
-        """Release all that were taken, the last first."""
+        """Release all locks that were taken; harmless where that was done."""
         self.is_ready = False
-        any(map(methodcaller("release"), map(self.locks.pop, repeat(-1, len(self.locks)))))
+        any(self.locks.releases)
+        self.locks = LockSet()
 
 
 _forks: Final[dict[int, list[_Fork]]] = {}
@@ -223,12 +216,12 @@ def _take_all(fork: _Fork) -> None:
         locks = [store.lock for store in members(_live) if store.inherited_identity is None]
         locks.sort(key=lambda lock: lock is not first)
         for lock in locks:
-            if not fork.take(lock, is_waiting=not fork.locks):
+            if not fork.locks.take(lock, blocking=not fork.locks):
                 first = lock
                 fork.let_go()
                 break
         else:
-            fork.take(opening, is_waiting=True)
+            fork.locks.take(opening)
             # A store made meanwhile may be open already; from here on none can be opened.
             if all(
                 store.lock in locks for store in members(_live) if store.inherited_identity is None
@@ -306,11 +299,12 @@ def _at_exit() -> None:
     # The others are closed while threads still run: later, a daemon thread that was frozen
     # with one of our locks would keep the interpreter from ever ending.
     for store in members(_live):
-        if store.inherited_identity is None and store.lock.acquire(timeout=1):
-            try:
+        locks = LockSet()
+        try:
+            if store.inherited_identity is None and locks.take(store.lock, timeout=1):
                 store.close_for_fork()
-            finally:
-                store.lock.release()
+        finally:
+            any(locks.releases)
 
 
 # Twice, as an exception that a signal handler raises on the doorstep of a hook skips that one.

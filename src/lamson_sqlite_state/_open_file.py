@@ -19,6 +19,7 @@ from ._blame import is_ours
 from ._cache import Cache
 from ._coherence import Versions
 from ._filesystem import DirectoryWatch, Identity
+from ._lock_set import holding
 from ._sharing import Connection, Interrupted
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
@@ -123,28 +124,30 @@ class OpenFile:
 
     def _open(self, *, is_locked: bool) -> None:
         _fork.adopt_process()
-        with _fork.opening:
+        holding(_fork.opening, self._open_alone, is_locked)
+
+    def _open_alone(self, is_locked: bool) -> None:
+        self._disconnect()
+        _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
+        found = self._existing() if self._must_exist else _filesystem.database_at(self.path)
+        if not is_locked and (found is None or found[1] == 0):
+            raise NeedsWriteLock
+        if found is None:
+            with contextlib.suppress(FileExistsError):
+                _sharing.create(self.path, self._file_mode)
+            found = _filesystem.database_at(self.path)
+        if found is None:
+            raise NotNow("the database keeps being deleted", OPENING_SECONDS)
+        identity = found[0]
+        side_files = {path: _filesystem.identity(path) for path in self._side_files}
+        try:
+            _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
+            self._connect(identity, side_files, is_locked=is_locked)
+        except Interrupted:
+            return  # to a caller that looks whether there is a connection now
+        except BaseException:
             self._disconnect()
-            _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
-            found = self._existing() if self._must_exist else _filesystem.database_at(self.path)
-            if not is_locked and (found is None or found[1] == 0):
-                raise NeedsWriteLock
-            if found is None:
-                with contextlib.suppress(FileExistsError):
-                    _sharing.create(self.path, self._file_mode)
-                found = _filesystem.database_at(self.path)
-            if found is None:
-                raise NotNow("the database keeps being deleted", OPENING_SECONDS)
-            identity = found[0]
-            side_files = {path: _filesystem.identity(path) for path in self._side_files}
-            try:
-                _opening.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
-                self._connect(identity, side_files, is_locked=is_locked)
-            except Interrupted:
-                return  # to a caller that looks whether there is a connection now
-            except BaseException:
-                self._disconnect()
-                raise
+            raise
 
     def _connect(
         self,
@@ -226,18 +229,20 @@ class OpenFile:
             raise NotNow("the database keeps being replaced", OPENING_SECONDS)
 
     def _disconnect(self) -> None:
-        with _fork.opening:
-            self.cache.empty(None)
-            connection, half_open = self.connection, self._half_open
-            # Closed first, forgotten then: what is open must be found by a signal handler.
-            # What one has opened meanwhile stays.
-            for each in (connection, half_open):
-                if each is not None:
-                    _rescue.close(each, self.path)
-            if self.connection is connection:
-                self.connection = None
-            if self._half_open is half_open:
-                self._half_open = None
+        holding(_fork.opening, self._disconnect_alone)
+
+    def _disconnect_alone(self) -> None:
+        self.cache.empty(None)
+        connection, half_open = self.connection, self._half_open
+        # Closed first, forgotten then: what is open must be found by a signal handler.
+        # What one has opened meanwhile stays.
+        for each in (connection, half_open):
+            if each is not None:
+                _rescue.close(each, self.path)
+        if self.connection is connection:
+            self.connection = None
+        if self._half_open is half_open:
+            self._half_open = None
 
     def _is_deletion(self, error: FileNotFoundError) -> bool:
         # A file, or the directory, has just been deleted, and all will be made anew next time.

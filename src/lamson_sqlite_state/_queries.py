@@ -1,15 +1,22 @@
 """Questions to SQLite whose answers have many rows, or take long."""
 
-import _thread
+import contextlib
 import os
+import select
+import signal
 import sqlite3
-from collections.abc import Callable, Sequence
-from itertools import chain
+import threading
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain, starmap
 from typing import Any, Final
 
-__all__ = ["LongQuery", "all_rows", "fetch"]
+__all__ = ["all_rows", "fetch", "rows_unless_signalled"]
 
-_TICK_SECONDS: Final = 0.1
+_STEPS: Final = 10_000
+"""So many steps of SQLite's machine take a millisecond or so."""
+
+_PIPE_BYTES: Final = 4096
 
 
 def fetch(
@@ -28,86 +35,65 @@ def all_rows(
     return fetch(connection, (sql,), (parameters,))
 
 
-class LongQuery:
-    """A query that takes long, in a thread of its own.
+def rows_unless_signalled(connection: sqlite3.Connection, sql: str) -> list[Any]:
+    """Return all rows of a query that may take long; what a signal handler raises ends it.
 
-    Signals are handled only between two steps of Python, so a query of a second would keep Ctrl-C
-    waiting that long. (A progress handler would be asked meanwhile, but the driver swallows what
-    is raised in it.)
+    Python runs signal handlers between two of its own steps only, so a query of a second would
+    keep Ctrl-C waiting that long. Handlers must not run in the middle of a query, either: they may
+    close the connection, or fork. So a signal interrupts the query, whichever thread the kernel
+    gives it to; then its handler runs; and unless that raises, the query begins again.
 
     Args:
-        connection: used by nobody else meanwhile, and closed by nobody who has not called `stop`.
+        connection: used by nobody else meanwhile.
         sql: the query.
+
+    Raises:
+        sqlite3.ProgrammingError: a signal handler has closed the connection.
     """
-
-    def __init__(self, connection: sqlite3.Connection, sql: str) -> None:
-        self._connection = connection
-        self._sql = sql
-        self._rows: list[Any] = []
-        self._errors: list[BaseException] = []
-        # Single locks and flags, as a signal handler that raises, or asks to stop, may come between
-        # any two lines: then Thread and Event leave locks taken behind, and may take a thread for
-        # ended that is not.
-        self._is_stopped = self._is_running = self._is_over = False
-        self._over = _thread.allocate_lock()
-        self._over.acquire()
-        self._process = -1
-
-    def rows(self, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-        """Return all rows, once they are there. An exception in this thread ends the query.
-
-        Args:
-            meanwhile: is called ten times a second, and may raise.
-
-        Raises:
-            sqlite3.ProgrammingError: the connection was closed meanwhile, or this is a child that a
-                signal handler has forked meanwhile.
-        """
-        self._process = os.getpid()
+    if threading.current_thread() is not threading.main_thread():
+        return all_rows(connection, sql)  # handlers run in the main thread
+    steps = _STEPS
+    while True:
         try:
+            return _rows_until_a_signal(connection, sql, steps)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+        steps *= 2  # so that no storm of signals keeps the query from its end
+
+
+def _rows_until_a_signal(connection: sqlite3.Connection, sql: str, steps: int) -> list[Any]:
+    # A signal has a byte written into a pipe, in whichever thread it arrives, and SQLite looks at
+    # the pipe every so many steps of its machine. All of that is done in C, as SQLite's driver
+    # swallows what a handler raises in a function of Python's that SQLite has called. Each
+    # `finally` begins with the one call into C that must not be missed: see `_lock_set`.
+    ends: list[int] = []
+    pipe = chain.from_iterable(starmap(os.pipe, ((),)))
+    close = map(os.close, ends)
+    replaced: list[int] = []
+    restore = map(signal.set_wakeup_fd, replaced)
+    poll = select.poll()
+    try:
+        ends.extend(pipe)
+        reader, writer = ends
+        for end in ends:
+            os.set_blocking(end, False)
+        poll.register(reader, select.POLLIN)
+        try:
+            replaced.extend(map(signal.set_wakeup_fd, (writer,)))
             try:
-                _thread.start_new_thread(self._run, ())
-                while not self._is_awaited():
-                    meanwhile()
+                look: Any = partial(poll.poll, 0)  # what it returns is true if there is a byte
+                connection.set_progress_handler(look, steps)
+                return all_rows(connection, sql)
             finally:
-                self.stop()
+                try:  # noqa: SIM105 - suppress() is a function of Python's
+                    connection.set_progress_handler(None, 0)
+                except sqlite3.ProgrammingError:  # a handler has closed the connection
+                    pass
         finally:
-            self.stop()  # a second Ctrl-C may have struck before the first one was under way
-        if self._process != os.getpid():
-            self._errors.append(sqlite3.ProgrammingError("a fork has left the query to the parent"))
-        for error in self._errors:
-            _ = self._connection.total_changes  # closed by a fork: that is what to raise
-            raise error
-        return self._rows
-
-    def stop(self) -> None:
-        """Return once the query is over, or will never begin: the connection may be closed then.
-
-        What a signal handler raises meanwhile is raised after that.
-        """
-        self._is_stopped = True
-        raised: BaseException | None = None
-        while self._is_running and self._process == os.getpid():
-            try:
-                self._connection.interrupt()  # again, as it may only be about to start
-                self._is_awaited()
-            except BaseException as error:  # noqa: BLE001 - it is raised below
-                raised = error
-        if raised is not None:
-            raise raised
-
-    def _is_awaited(self) -> bool:
-        """Wait a tick at most; return whether the query is over, or in another process."""
-        is_over = self._over.acquire(timeout=_TICK_SECONDS)
-        return is_over or self._is_over or self._process != os.getpid()
-
-    def _run(self) -> None:
-        self._is_running = True  # before it is known whether it is to: `stop` asks the other way
-        try:
-            if not self._is_stopped:
-                self._rows.extend(all_rows(self._connection, self._sql))
-        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            self._errors.append(error)
-        finally:
-            self._is_over, self._is_running = True, False
-            self._over.release()
+            any(restore)
+            if replaced and replaced[0] >= 0:  # asyncio's, say, which is to learn of the signals
+                with contextlib.suppress(BlockingIOError):
+                    os.write(replaced[0], os.read(reader, _PIPE_BYTES))
+    finally:
+        any(close)

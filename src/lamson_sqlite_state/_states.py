@@ -19,6 +19,7 @@ from ._cache import Key
 from ._coherence import EVERY_STRIPE, FIRST_VERSION, LARGEST_VERSION, stripe_of
 from ._database import Database
 from ._sharing import Connection
+from ._write_lock import UNLOCK_NONE, refuse_unless_closed
 from .interface import ROUTE_FIRST_STATE
 
 __all__ = ["CHECKPOINT_PAGES", "Parameters", "States"]
@@ -184,11 +185,19 @@ class States:
         except (sqlite3.Error, OSError) as error:
             database.raise_ours(error, is_writing=True)
         finally:
-            try:
-                database.let_go(holds)
-            except BaseException:  # a KeyboardInterrupt at its doorstep
-                database.let_go(holds)
-                raise
+            # As `WriteLock` says: no call before the lock is let go of.
+            lock.holds = holds
+            if not holds:
+                lock.epoch += 1
+                lock.is_held = False
+                try:
+                    lock.unlock_file()
+                except OSError as error:
+                    refuse_unless_closed(error)
+                except BaseException:  # of a handler that ran in an audit hook
+                    lock.descriptor, lock.unlock_file = None, UNLOCK_NONE
+                    lock.close_file()
+                    raise
 
     def clear(self) -> int:
         """Delete all rows.

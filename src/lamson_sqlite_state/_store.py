@@ -10,6 +10,7 @@ from . import _fork
 from ._cache import Cache
 from ._database import Database
 from ._filesystem import Identity
+from ._lock_set import ACQUIRE, RELEASE, holding
 from ._opening import unsafe_fork
 from ._sqlite_errors import NotNow
 from ._states import States
@@ -89,9 +90,7 @@ class Store:
         """
         if not self._mark[0]:
             self._adopt_process()
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
+        holding(self._lock, self.close_for_fork)
 
     def __enter__(self) -> Self:
         return self
@@ -133,18 +132,23 @@ class Store:
             while True:
                 if not self._mark[0]:
                     self._adopt_process()
-                with self._lock:
-                    try:
-                        return method(self._states or self._resolved(), *arguments)
-                    except NotNow as answer:
-                        culprit, grace_seconds = answer.culprit, answer.grace_seconds
+                # A LockSet, written out: 0.4 us less, of the 6 that an uncached `get` takes.
+                locks: list[threading.RLock] = []
+                releases = map(RELEASE, locks)
+                try:
+                    locks.extend(filter(ACQUIRE, (self._lock,)))
+                    return method(self._states or self._resolved(), *arguments)
+                except NotNow as answer:
+                    culprit, grace_seconds = answer.culprit, answer.grace_seconds
+                finally:
+                    any(releases)
                 # Waiting is done without the lock, so that a thread that waits for another
                 # process keeps neither readers nor a fork in this one waiting with it.
                 patience = patience or Patience(self._timeout, self._queue)
                 patience.wait(self.path, culprit, grace_seconds)
         finally:
             if patience is not None:
-                patience.end()
+                any(patience.place.releases)
 
     def _adopt_process(self) -> None:
         """Make the lock this process's own; to be called when the process is another one.

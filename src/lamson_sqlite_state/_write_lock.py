@@ -6,18 +6,21 @@ The lock file is empty, is only ever locked, and is never deleted by us.
 """
 
 import errno
+import fcntl
 import os
 import threading
 import time
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
-from filelock import lock_descriptor, unlock_descriptor
+from filelock import lock_descriptor
 
 from . import _creating, _filesystem, _fork
 from ._filesystem import Identity
+from ._lock_set import LockSet
 from .errors import LockTimeout
 
-__all__ = ["Patience", "WriteLock"]
+__all__ = ["UNLOCK_NONE", "Patience", "WriteLock", "refuse_unless_closed"]
 
 
 class Patience:
@@ -34,18 +37,24 @@ class Patience:
     Args:
         timeout_seconds: how long the call may wait.
         queue: the place at the head of the queue, one for all threads of a store.
+
+    Attributes:
+        place: holds ``queue`` while this call is the first. The call releases it at its end, so
+            that the next thread becomes the first.
     """
 
-    # (waited less than this many seconds, nap of so many seconds): eager while the holder
-    # is in the middle of a write, easy on the processor once it must be stopped or stuck. But
-    # not so easy that who has waited for long, on a busy machine, loses to all who come later.
-    _NAPS: Final = ((0.05, 0.0001), (float("inf"), 0.001))
+    # Naps are short while the holder is in the middle of a write, and longer, easier on the
+    # processor, once the holder must be stopped or stuck. But not so long that who has waited for
+    # long, on a busy machine, loses to all who come later.
+    _EAGER_SECONDS: Final = 0.05
+    _SHORT_NAP_SECONDS: Final = 0.0001
+    _LONG_NAP_SECONDS: Final = 0.001
     _QUEUE_SECONDS: Final = 0.02
 
     def __init__(self, timeout_seconds: float, queue: threading.RLock) -> None:
         self._timeout_seconds = timeout_seconds
         self._queue = queue
-        self._is_first = False
+        self.place = LockSet()
         self._start = time.monotonic()
 
     def wait(self, path: str, culprit: str, grace_seconds: float = 0) -> None:
@@ -67,17 +76,16 @@ class Patience:
                 "(lamson-state check, lsof), or give a longer timeout",
                 path,
             )
-        if self._is_first:
-            time.sleep(min(next(nap for limit, nap in self._NAPS if waited < limit), left))
+        if self.place:
+            is_eager = waited < self._EAGER_SECONDS
+            nap_seconds = self._SHORT_NAP_SECONDS if is_eager else self._LONG_NAP_SECONDS
+            time.sleep(min(nap_seconds, left))
         else:
-            self._is_first = self._queue.acquire(timeout=min(self._QUEUE_SECONDS, left))
+            self.place.take(self._queue, timeout=min(self._QUEUE_SECONDS, left))
 
-    def end(self) -> None:
-        """Let the next thread be first."""
-        if self._is_first:
-            self._is_first = False
-            self._queue.release()
 
+UNLOCK_NONE: Final[partial[Any]] = partial(bool)
+"""Does nothing, in C."""
 
 _open_locks: Final[set["WriteLock"]] = set()
 """All of this process whose descriptor is open. Their stores may be garbage already, and then
@@ -95,11 +103,27 @@ class WriteLock:
     operations may be repeated, and only the outermost hold lets go. A handler that closes the
     store lets go of everything; `epoch` tells the call that it interrupted.
 
+    A handler that raises must not keep the lock from being let go of. So a hold ends without a
+    call of Python's: with these lines, and nothing before them, in a ``finally``::
+
+        lock.holds = holds
+        if not holds:
+            lock.epoch += 1
+            lock.is_held = False
+            lock.unlock_file()
+
+    That is C, but Python has audit hooks called before it, of which filelock has one, and so a
+    handler may raise there, too. Then the descriptor is closed, which is not audited.
+
     Attributes:
         path: the lock file.
         holds: how many calls on this thread need the lock now.
         is_held: whether this process has it.
         epoch: another number each time it was let go of.
+        unlock_file: lets go of the kernel's lock, in C: what filelock's ``unlock_descriptor`` does,
+            which is a function of Python's.
+        descriptor: of the lock file, or None while it is not open.
+        close_file: closes the descriptor, in C.
 
     Args:
         database_path: the database, beside which the lock file stands. It belongs to whom the
@@ -114,7 +138,8 @@ class WriteLock:
         self.is_held = False
         self.epoch = 0
         self._file_mode = file_mode
-        self._descriptor: int | None = None
+        self.descriptor: int | None = None
+        self.unlock_file = self.close_file = UNLOCK_NONE
         self._identity: Identity | None = None
 
     def try_lock(self) -> bool:
@@ -126,7 +151,7 @@ class WriteLock:
             OSError: the lock file could not be opened or locked.
         """
         while not self.is_held:
-            epoch, descriptor = self.epoch, self._descriptor
+            epoch, descriptor = self.epoch, self.descriptor
             if descriptor is None:
                 descriptor = self._open()
             try:
@@ -137,8 +162,9 @@ class WriteLock:
                     raise
                 # Somebody closed all descriptors (a daemon starting), or a signal handler
                 # closed the store. The number is no longer ours to close.
-                if self._descriptor == descriptor:
-                    self._descriptor = None
+                if self.descriptor == descriptor:
+                    self.descriptor = None
+                    self.unlock_file = UNLOCK_NONE
                 continue
             if epoch == self.epoch:
                 self.is_held = True
@@ -148,14 +174,10 @@ class WriteLock:
         """Let go of the lock; harmless where it is not held."""
         self.epoch += 1
         self.is_held = False
-        descriptor = self._descriptor
-        if descriptor is not None:
-            try:
-                unlock_descriptor(descriptor)
-            except OSError as error:
-                # Closed by the fork hooks this moment, or by a daemon that closes everything.
-                if error.errno != errno.EBADF:
-                    raise
+        try:
+            self.unlock_file()
+        except OSError as error:
+            refuse_unless_closed(error)
 
     def is_in_place(self) -> bool:
         """Whether the lock file's name still stands for the file that is locked here."""
@@ -176,14 +198,14 @@ class WriteLock:
         """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
         self.epoch += 1
         self.is_held = False
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor, self.descriptor = self.descriptor, None
+        self.unlock_file = UNLOCK_NONE
         _open_locks.discard(self)
         if descriptor is not None:
             try:
                 os.close(descriptor)
             except OSError as error:
-                if error.errno != errno.EBADF:  # as in unlock
-                    raise
+                refuse_unless_closed(error)
 
     def _open(self) -> int:
         _creating.create_parent(self.path)
@@ -196,13 +218,16 @@ class WriteLock:
             except FileExistsError:  # another process was faster
                 return self._open()
         found = os.fstat(descriptor)
-        if self._descriptor is None:
-            self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        unlock_file = partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
+        close_file = partial(os.close, descriptor)
+        if self.descriptor is None:
+            self.descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+            self.unlock_file, self.close_file = unlock_file, close_file
             _open_locks.add(self)
             return descriptor
         # A signal handler has opened one meanwhile, and may have locked it for all of us.
         os.close(descriptor)
-        return self._descriptor
+        return self.descriptor
 
     def _create(self) -> int:
         if _filesystem.identity(self._database_path) is None:
@@ -210,6 +235,15 @@ class WriteLock:
         # Or the first to come, root perhaps, would shut out the users that the store is for. The
         # owner may lock in any case: a database that is not to be written now may be later.
         return _creating.create_once_like(self.path, self._database_path, least_mode=0o600)
+
+
+def refuse_unless_closed(error: OSError) -> None:
+    """Raise an error of a descriptor, unless it says that the descriptor is closed.
+
+    The fork hooks may have closed it this moment, or a daemon that closes everything.
+    """
+    if error.errno != errno.EBADF:
+        raise error
 
 
 def _close_leftovers() -> None:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage, StorageError
@@ -63,17 +64,12 @@ def _replace(owner: Any, name: str, new: object) -> None:
 
 def no_file_lock() -> None:
     def try_lock(lock: write_lock.WriteLock) -> bool:
-        if lock._descriptor is None:
+        if lock.descriptor is None:
             lock._open()
         lock.is_held = True
         return True
 
-    def unlock(lock: write_lock.WriteLock) -> None:
-        lock.epoch += 1
-        lock.is_held = False
-
     _replace(write_lock.WriteLock, "try_lock", try_lock)
-    _replace(write_lock.WriteLock, "unlock", unlock)
 
 
 def lock_outlives_its_holder() -> None:
@@ -86,16 +82,14 @@ def lock_outlives_its_holder() -> None:
             except FileExistsError:
                 return False
             lock.is_held = True
+            lock.unlock_file = partial(remove, lock)
         return True
 
-    def unlock(lock: write_lock.WriteLock) -> None:
-        lock.epoch += 1
-        if lock.is_held:
-            lock.is_held = False
-            os.unlink(lock.path)
+    def remove(lock: write_lock.WriteLock) -> None:
+        lock.unlock_file = partial(bool)
+        os.unlink(lock.path)
 
     _replace(write_lock.WriteLock, "try_lock", try_lock)
-    _replace(write_lock.WriteLock, "unlock", unlock)
     _replace(write_lock.WriteLock, "is_in_place", lambda _lock: True)
 
 

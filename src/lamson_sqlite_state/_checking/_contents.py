@@ -2,12 +2,12 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
 from .. import _schema
-from .._queries import all_rows
+from .._queries import all_rows, rows_unless_signalled
 from ._finding import Finding, command, shown
 from ._onlooker import Reader
 
@@ -37,7 +37,7 @@ _HARM: Final = {
 }
 
 
-def defects(reader: Reader, path: str, meanwhile: Callable[[], None]) -> Iterator[Finding]:
+def defects(reader: Reader, path: str) -> Iterator[Finding]:
     """Find damage, as far as SQLite's own check sees it.
 
     It is one reading transaction, of 0.15 s for a million rows: nobody waits for it, but the log
@@ -46,13 +46,12 @@ def defects(reader: Reader, path: str, meanwhile: Callable[[], None]) -> Iterato
     Args:
         reader: of the store.
         path: of the database.
-        meanwhile: is called ten times a second, and may raise to end it.
 
     Raises:
         NotAStateFile: there is too much of it to check, or it is no store.
         StorageError: the file cannot be read.
     """
-    found = reader.read_patiently(_INTEGRITY_CHECK, meanwhile)
+    found = reader.read(lambda connection: rows_unless_signalled(connection, _INTEGRITY_CHECK))
     messages = [" ".join(message.split()) for (message,) in found]
     messages = [m for m in messages if m != "ok" and not _ABOUT_VALUES.match(m)]
     if messages:

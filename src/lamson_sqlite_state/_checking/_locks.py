@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from .. import _filesystem, _fork, _sharing
 from .._filesystem import Identity
+from .._lock_set import holding
 from .._opening import WAL_LIMIT_BYTES
 from ._finding import Finding
 from ._patience import looks
@@ -192,8 +193,8 @@ def _holders_in(shm: str, place: tuple[int, int], locks: Sequence[HeldLock]) -> 
         if not each.is_flock and each.covers(*place) and each.is_on(identity)
     }
     if not found:
-        with _fork.opening, contextlib.suppress(OSError):
-            holder = _sharing.lock_holder(shm, identity, place)
+        with contextlib.suppress(OSError):
+            holder = holding(_fork.opening, _sharing.lock_holder, shm, identity, place)
             found = set() if holder is None else {holder}
     return found - {os.getpid()}
 

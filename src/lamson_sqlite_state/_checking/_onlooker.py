@@ -5,13 +5,13 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from .. import _filesystem, _fork, _schema, _sharing
 from .._database import Database
 from .._filesystem import Identity
-from .._queries import LongQuery
+from .._lock_set import holding
 from .._sharing import SHARED_LOCKS, Connection
 from .._sqlite_errors import OPENING_SECONDS, NotNow, translated
 from .._states import States
@@ -40,7 +40,6 @@ class Onlooker(Store):
     """
 
     def __init__(self, path: str) -> None:
-        self._query: LongQuery | None = None
         super().__init__(path, timeout=_TIMEOUT_SECONDS, cache_size=0)
 
     def read(self, work: "Work[T]") -> T:
@@ -53,35 +52,6 @@ class Onlooker(Store):
             StorageError: the file cannot be read.
         """
         return self._call(lambda states: states.database.read(work))
-
-    def read_patiently(self, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
-        """Return all rows of a query that takes long; an exception in this thread ends it.
-
-        Args:
-            sql: the query.
-            meanwhile: is called ten times a second, and may raise.
-
-        Raises:
-            StorageError: the file cannot be read.
-        """
-
-        def ask(connection: sqlite3.Connection) -> list[Any]:
-            self._query = LongQuery(connection, sql)
-            return self._query.rows(meanwhile)
-
-        return self.read(ask)
-
-    def close(self) -> None:
-        """Do as `Store.close`, after the end of a query that was left behind by an exception."""
-        if self._query is not None:
-            self._query.stop()
-        super().close()
-
-    def close_for_fork(self) -> None:
-        """End a query that another thread of ours is at: closed under it, it would crash."""
-        if self._query is not None:
-            self._query.stop()
-        super().close_for_fork()
 
     def _resolved(self) -> States:
         database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
@@ -144,10 +114,6 @@ class Copy:
                     ours = LockTimeout(f"{ours.culprit}: end that program", self._path)
                 raise ours from error
 
-    def read_patiently(self, sql: str, meanwhile: Callable[[], None]) -> list[Any]:
-        """Do as `Onlooker.read_patiently`."""
-        return self.read(lambda connection: LongQuery(connection, sql).rows(meanwhile))
-
 
 Reader: TypeAlias = Onlooker | Copy
 """What a store can be read through."""
@@ -166,8 +132,9 @@ def is_switched(path: str, identity: Identity) -> bool:
 
 
 def _header_of(path: str, identity: Identity) -> bytes | None:
-    with contextlib.suppress(OSError), _fork.opening:  # no thread opens it meanwhile, nor forks
-        return _sharing.header_of(path, identity)
+    with contextlib.suppress(OSError):
+        # No thread opens the database meanwhile, nor forks.
+        return holding(_fork.opening, _sharing.header_of, path, identity)
     return None
 
 

@@ -5,11 +5,13 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from .. import _coherence, _filesystem, _fork, _opening, _sharing
 from .._creating import is_unfinished
 from .._filesystem import Identity
+from .._lock_set import holding
 from .._sharing import DEADMAN_SWITCH, SHARED_LOCKS
 from .._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
 from ._files import Files
@@ -39,10 +41,10 @@ def is_in_use(path: str, identity: Identity) -> bool:
     if sys.platform != "linux" or _sharing.has_open(os.getpid(), identity):
         return True
     try:
-        with _fork.opening:
-            return _sharing.lock_holder(path, identity, SHARED_LOCKS) is not None
+        holder = holding(_fork.opening, _sharing.lock_holder, path, identity, SHARED_LOCKS)
     except OSError:  # it may not be opened, or not be written to
         return True
+    return holder is not None
 
 
 def lost(path: str, identity: Identity) -> Iterator[Finding]:
@@ -56,10 +58,10 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
         UnsafeFork: the database was open here when C code forked this process.
     """
     side_files = (f"{path}-wal", f"{path}-shm")
+    refuse = partial(_opening.refuse_unsafe, path, identity, side_files, is_locked=False)
     for _ in looks(_PATIENCE_SECONDS, _NAP_SECONDS):
         try:
-            with _fork.opening:
-                _opening.refuse_unsafe(path, identity, side_files, is_locked=False)
+            holding(_fork.opening, refuse)
         except NotNow as answer:
             culprit = answer.culprit
         except NeedsWriteLock:  # this process has the old one open
