@@ -143,14 +143,14 @@ class TestSpoiltFile:
             assert reader.get("m", "ann") == "A3"
 
     def test_that_cannot_be_made_whole_is_an_error_that_says_so(self, store: SQLiteStorage) -> None:
-        """A disk with room for half of it takes half of it, and says nothing."""
+        """A limit that leaves room for half of it takes half of it, and says nothing."""
 
         def scene() -> None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             store.set("m", "ann", "A2")
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
             os.unlink(f"{store.path}.versions")
-            with pytest.raises(StorageError, match="disk is full"):
+            with pytest.raises(StorageError, match="File too large"):
                 store.set("m", "ann", "A3")
             make_the_next_read_look(store)
             assert store.get("m", "ann") == "A2"

@@ -22,6 +22,7 @@ The stores and loads of a counter are of one aligned machine word. Between them 
 to be ordered with stand system calls of SQLite's, which lock, write and unlock.
 """
 
+import contextlib
 import errno
 import mmap
 import os
@@ -255,12 +256,20 @@ class Versions:
         content[0] = _LAYOUT
         # Or the first to come, root perhaps, would shut out the users that the store is for. The
         # owner may write in any case, as to the lock file (`WriteLock._create`).
-        descriptor = _creating.create_like(new, self._database_path, least_mode=0o600)
         try:
-            if os.write(descriptor, content) < _SIZE_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), new)
+            descriptor = _creating.create_like(new, self._database_path, least_mode=0o600)
+            try:
+                left = memoryview(content).cast("B")
+                while left:  # a write that falls short says why when it is repeated
+                    left = left[os.write(descriptor, left) :]
+            finally:
+                os.close(descriptor)
+            self._give_name(new, lock)
         finally:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # that of the making is the one to be told
+                os.unlink(new)
+
+    def _give_name(self, new: str, lock: WriteLock) -> None:
         try:
             if lock.is_held:  # no signal handler can run from here to the renaming
                 os.rename(new, self.path)

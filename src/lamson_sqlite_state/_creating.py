@@ -25,6 +25,10 @@ _UNFINISHED: Final = re.compile(r"\.[0-9a-f]{16}\.unfinished\Z")
 # The file system has one name for each file, or this user may not give a second one.
 _NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 
+# The file system keeps no owners or modes, or those are no numbers of this user namespace (a
+# rootless container), or this user may not change them.
+_REFUSED: Final = (*_NO_LINKS, errno.EINVAL, errno.EROFS)
+
 
 def create_parent(path: str) -> None:
     """Create the directories above ``path`` where they are missing, and make their names last.
@@ -70,18 +74,14 @@ def create_file(path: str, file_mode: int) -> int:
     """Create ``path`` with exactly ``file_mode`` and return a descriptor, closed on exec.
 
     The file is created with no more permissions than ``file_mode``, so there is no moment at
-    which others can read it; a umask that took some away is then undone.
+    which others can read it; a umask that took some away is then undone. Where the kernel refuses
+    that, the file stays as it was created, if its user can work with it.
 
     Raises:
         FileExistsError: it is there already.
+        OSError: it could not be created, or not so that this user can read and write it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, file_mode)
-    try:
-        os.fchmod(descriptor, file_mode)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _created(path, file_mode, None)
 
 
 def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
@@ -95,15 +95,7 @@ def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
     Returns, and raises: as `create_file`.
     """
     found = os.stat(original)
-    descriptor = create_file(path, found.st_mode & 0o777 | least_mode)
-    try:
-        for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
-            with contextlib.suppress(PermissionError):
-                os.fchown(descriptor, owner, group)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _created(path, found.st_mode & 0o777 | least_mode, found)
 
 
 def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
@@ -111,7 +103,7 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
 
     Who looks meanwhile, or finds what a crash has left, must not meet a file that belongs to the
     wrong user and shuts him out. Another file that has the name is not replaced. A crash may
-    leave an empty file, which nobody asks for, under a name that begins with ``path``.
+    leave an empty file, which nobody asks for, under an `unfinished_name`.
 
     The arguments, what is returned and what is raised: as `create_like`.
     """
@@ -119,20 +111,58 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
     if (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid()):
         return create_like(path, original, least_mode=least_mode)  # nobody can be shut out
     # A name that nobody else takes, as no lock keeps two apart who make a lock.
-    new = f"{path}.{os.urandom(8).hex()}"
-    descriptor = create_like(new, original, least_mode=least_mode)
+    new = unfinished_name(path)
     try:
+        descriptor = create_like(new, original, least_mode=least_mode)
         try:
-            os.link(new, path)
-        finally:
-            os.unlink(new)
-    except BaseException as error:
-        os.close(descriptor)
-        if not isinstance(error, OSError) or error.errno not in _NO_LINKS or not is_ours(error):
+            has_name = link_if_possible(new, path)
+        except BaseException:
+            os.close(descriptor)
             raise
-        # What else takes a name without replacing a file is creating it.
-        return create_like(path, original, least_mode=least_mode)
+    finally:
+        with contextlib.suppress(OSError):  # that of the making is the one to be told
+            os.unlink(new)
+    if has_name:
+        return descriptor
+    os.close(descriptor)
+    # What else takes a name without replacing a file is creating it.
+    return create_like(path, original, least_mode=least_mode)
+
+
+def _created(path: str, file_mode: int, owners: os.stat_result | None) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, file_mode)
+    try:
+        _set_mode(descriptor, file_mode)
+        if owners is not None:
+            _give(descriptor, owners)
+    except OSError:
+        os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        raise
+    except BaseException:  # of a signal handler, which may have used the file
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _set_mode(descriptor: int, file_mode: int) -> None:
+    try:
+        os.fchmod(descriptor, file_mode)
+    except OSError as error:
+        needed = file_mode & 0o600
+        if error.errno not in _REFUSED or os.fstat(descriptor).st_mode & needed != needed:
+            raise
+
+
+def _give(descriptor: int, found: os.stat_result) -> None:
+    """Give a file the group and the owner of another, each as far as permitted."""
+    for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
+        try:
+            os.fchown(descriptor, owner, group)
+        except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
 
 
 def unfinished_name(path: str) -> str:

@@ -60,18 +60,31 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     copy = f"{path}.rescue"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)
-    os.close(_creating.create_like(copy, path))
+    descriptor = _creating.create_like(copy, path)
+    found = os.fstat(descriptor)
+    os.close(descriptor)
+    try:
+        _copy_to(copy, connection)
+        if connection.identity != _filesystem.identity(path):
+            return  # a signal handler that used the store has done it already
+        for side_file in connection.side_files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(side_file)
+        os.rename(copy, path)
+    finally:
+        # A disk that is full needs the room. (Where a signal handler has let go of the lock,
+        # another process may be at a copy of its own.)
+        if (found.st_dev, found.st_ino) == _filesystem.identity(copy):
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    os.unlink(copy + suffix)
+    _creating.sync_directory(os.path.dirname(path))
+
+
+def _copy_to(copy: str, connection: Connection) -> None:
     target = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.backup(target)
         first_row(target, "PRAGMA journal_mode = WAL")
     finally:
         target.close()
-    if connection.identity != _filesystem.identity(path):
-        os.unlink(copy)  # a signal handler that used the store has done it already
-        return
-    for side_file in connection.side_files:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(side_file)
-    os.rename(copy, path)
-    _creating.sync_directory(os.path.dirname(path))
