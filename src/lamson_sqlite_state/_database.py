@@ -25,7 +25,7 @@ from ._open_file import LOOK_SECONDS, OpenFile
 from ._schema import first_row
 from ._sharing import Connection
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
-from ._write_lock import UNLOCK_NONE, refuse_unless_closed
+from ._write_lock import UNLOCK_NONE
 from .errors import StorageError
 
 __all__ = ["Database"]
@@ -137,7 +137,7 @@ class Database(OpenFile):
                 try:
                     lock.unlock_file()
                 except OSError as error:
-                    refuse_unless_closed(error)
+                    lock.let_go_by_closing(error)
                 except BaseException:  # of a handler that ran in an audit hook
                     lock.descriptor, lock.unlock_file = None, UNLOCK_NONE
                     lock.close_file()

@@ -17,7 +17,9 @@ __all__ = [
     "Identity",
     "Stamp",
     "database_at",
+    "flock_refused",
     "identity",
+    "mounted_type",
     "mounts",
     "refuse_network_filesystem",
     "storage_error",
@@ -77,6 +79,16 @@ def storage_error(error: OSError, path: str) -> StorageError:
     problem = os.strerror(error.errno) if error.errno else str(error)
     remedy = _REMEDIES.get(error.errno or 0, "look at the path and its file system")
     return StorageError(f"{problem}: {remedy}", path)
+
+
+def flock_refused(error: OSError, lock: str) -> StorageError:
+    """Return what to raise ``from`` a flock(2) that fails otherwise than as the lock is taken."""
+    kind = mounted_type(os.path.dirname(lock)) or "unknown"
+    return StorageError(
+        f"flock(2) is refused ({error.strerror}; the file system is of the type {kind}), without "
+        "which writers cannot take turns: put the store on a local disk",
+        lock,
+    )
 
 
 def identity(path: str) -> Identity | None:
@@ -189,7 +201,7 @@ def refuse_network_filesystem(directory: str) -> None:
             break
     if device in _local_devices:
         return
-    kind = _mounted_type(directory)
+    kind = mounted_type(directory)
     if kind in _NETWORK_FILESYSTEMS:
         raise NetworkFilesystem(
             f"this is on a network file system ({kind}), where SQLite's write-ahead log cannot "
@@ -220,7 +232,8 @@ def mounts() -> list[tuple[str, str]]:
     return found
 
 
-def _mounted_type(directory: str) -> str | None:
+def mounted_type(directory: str) -> str | None:
+    """Return the type of the file system that a directory is on, or None where nobody can tell."""
     # The last mount on the longest prefix is the one in sight; earlier ones are covered by it.
     best, kind = -1, None
     for point, its_kind in mounts():

@@ -19,7 +19,7 @@ from ._cache import Key
 from ._coherence import EVERY_STRIPE, FIRST_VERSION, LARGEST_VERSION, stripe_of
 from ._database import Database
 from ._sharing import Connection
-from ._write_lock import UNLOCK_NONE, refuse_unless_closed
+from ._write_lock import UNLOCK_NONE
 from .interface import ROUTE_FIRST_STATE
 
 __all__ = ["CHECKPOINT_PAGES", "Parameters", "States"]
@@ -193,7 +193,7 @@ class States:
                 try:
                     lock.unlock_file()
                 except OSError as error:
-                    refuse_unless_closed(error)
+                    lock.let_go_by_closing(error)
                 except BaseException:  # of a handler that ran in an audit hook
                     lock.descriptor, lock.unlock_file = None, UNLOCK_NONE
                     lock.close_file()

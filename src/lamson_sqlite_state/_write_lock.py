@@ -20,7 +20,7 @@ from ._filesystem import Identity
 from ._lock_set import LockSet
 from .errors import LockTimeout
 
-__all__ = ["UNLOCK_NONE", "Patience", "WriteLock", "refuse_unless_closed"]
+__all__ = ["UNLOCK_NONE", "Patience", "WriteLock"]
 
 
 class Patience:
@@ -148,7 +148,8 @@ class WriteLock:
         Creates the lock file, and the directories above it, where they are missing.
 
         Raises:
-            OSError: the lock file could not be opened or locked.
+            OSError: the lock file could not be opened.
+            StorageError: the system refuses to lock it.
         """
         while not self.is_held:
             epoch, descriptor = self.epoch, self.descriptor
@@ -159,7 +160,7 @@ class WriteLock:
                     return False
             except OSError as error:
                 if error.errno != errno.EBADF:
-                    raise
+                    raise _filesystem.flock_refused(error, self.path) from error
                 # Somebody closed all descriptors (a daemon starting), or a signal handler
                 # closed the store. The number is no longer ours to close.
                 if self.descriptor == descriptor:
@@ -177,7 +178,16 @@ class WriteLock:
         try:
             self.unlock_file()
         except OSError as error:
-            refuse_unless_closed(error)
+            self.let_go_by_closing(error)
+
+    def let_go_by_closing(self, error: OSError) -> None:
+        """To be called when the unlocking is refused, as the locking may be: closing unlocks, too.
+
+        Where the descriptor is closed (by the fork hooks this moment, or by a daemon that closes
+        everything), its number is no longer ours.
+        """
+        if error.errno != errno.EBADF:
+            self.abandon()
 
     def is_in_place(self) -> bool:
         """Whether the lock file's name still stands for the file that is locked here."""
@@ -205,7 +215,8 @@ class WriteLock:
             try:
                 os.close(descriptor)
             except OSError as error:
-                refuse_unless_closed(error)
+                if error.errno != errno.EBADF:  # as in let_go_by_closing
+                    raise
 
     def _open(self) -> int:
         _creating.create_parent(self.path)
@@ -235,15 +246,6 @@ class WriteLock:
         # Or the first to come, root perhaps, would shut out the users that the store is for. The
         # owner may lock in any case: a database that is not to be written now may be later.
         return _creating.create_once_like(self.path, self._database_path, least_mode=0o600)
-
-
-def refuse_unless_closed(error: OSError) -> None:
-    """Raise an error of a descriptor, unless it says that the descriptor is closed.
-
-    The fork hooks may have closed it this moment, or a daemon that closes everything.
-    """
-    if error.errno != errno.EBADF:
-        raise error
 
 
 def _close_leftovers() -> None:

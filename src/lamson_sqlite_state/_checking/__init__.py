@@ -94,6 +94,7 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     journals = list(_side_files.hot_journal(path))
     yield from journals
     progress("locks", 0, None)
+    yield from _locks.refused(path)
     held = list(_locks.held(path, identity, lambda: progress("locks", 0, None)))
     yield from held
     if is_in_use:

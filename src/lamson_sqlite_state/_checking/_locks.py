@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
+from filelock import unlock_descriptor
+
 from .. import _filesystem, _fork, _sharing
 from .._filesystem import Identity
 from .._lock_set import holding
 from .._opening import WAL_LIMIT_BYTES
-from ._finding import Finding
+from ._finding import Finding, from_message
 from ._patience import looks
 from ._processes import HeldLock, described, held_locks, is_stopped, way_out
 
-__all__ = ["WHOLE_DATABASE", "grown_log", "held"]
+__all__ = ["WHOLE_DATABASE", "grown_log", "held", "refused"]
 
 # What a process does that keeps even readers out.
 WHOLE_DATABASE: Final = "locked the whole database"
@@ -82,6 +84,28 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
                 way_out(process, flocked),
                 lock if is_flock else path,
             )
+
+
+def refused(path: str) -> Iterator[Finding]:
+    """Find that no lock can be taken here.
+
+    Args:
+        path: of the database.
+    """
+    # Letting go of a lock that this descriptor does not have disturbs nobody, and is refused where
+    # locking is. (The database itself must not be opened.)
+    for file in (f"{path}.lock", os.path.dirname(path)):
+        try:
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # it is missing, or not ours to read
+            continue
+        try:
+            unlock_descriptor(descriptor)
+        except OSError as error:
+            yield from_message("lock", _filesystem.flock_refused(error, file).message, file)
+            return
+        finally:
+            os.close(descriptor)
 
 
 def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
