@@ -91,6 +91,42 @@ def test_only_the_owner_can_read_the_files_by_default(tmp_path: Path) -> None:
         os.umask(before)
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o377], ids="umask {:03o}".format)
+@pytest.mark.parametrize(
+    ("mode", "directory_mode"),
+    [(0o600, 0o700), (0o640, 0o750), (0o660, 0o770), (0o644, 0o755), (0o666, 0o777)],
+    ids="{:03o}".format,
+)
+def test_new_directories_let_in_whom_the_files_are_for(
+    umask: int, mode: int, directory_mode: int, tmp_path: Path
+) -> None:
+    """Another user who can write to one can exchange the database, and read the next one."""
+    before = os.umask(umask)
+    try:
+        with SQLiteStorage(tmp_path / "var" / "run" / "states", file_mode=mode) as store:
+            store.set(APP, ANN, "POSTING")
+    finally:
+        os.umask(before)
+    for made in (tmp_path / "var", tmp_path / "var" / "run"):
+        assert oct(stat.S_IMODE(made.stat().st_mode)) == oct(directory_mode)
+
+
+def test_new_directories_hand_the_group_down(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    if not tmp_path.stat().st_mode & stat.S_ISGID:
+        pytest.skip("this user is not in the group of the directory")
+    with SQLiteStorage(tmp_path / "run" / "states", file_mode=0o660) as store:
+        store.set(APP, ANN, "POSTING")
+    assert oct(stat.S_IMODE((tmp_path / "run").stat().st_mode)) == "0o2770"
+
+
+def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o711)
+    with SQLiteStorage(tmp_path / "states") as store:
+        store.set(APP, ANN, "POSTING")
+    assert oct(stat.S_IMODE(tmp_path.stat().st_mode)) == "0o711"
+
+
 def test_an_existing_file_keeps_the_mode_that_its_owner_gave_it(tmp_path: Path) -> None:
     path = tmp_path / "states"
     with SQLiteStorage(path) as store:

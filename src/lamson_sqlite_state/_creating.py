@@ -30,8 +30,11 @@ _NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 _REFUSED: Final = (*_NO_LINKS, errno.EINVAL, errno.EROFS)
 
 
-def create_parent(path: str) -> None:
+def create_parent(path: str, file_mode: int) -> None:
     """Create the directories above ``path`` where they are missing, and make their names last.
+
+    Whoever may read or write a file of ``file_mode`` may enter, or write to, the directories, and
+    nobody else may, whatever the umask: who may write to one can exchange what is in it.
 
     A new directory's name is in *its* parent, which nobody else would sync: after a power
     cut an acknowledged state could be in a file that no path leads to.
@@ -42,8 +45,33 @@ def create_parent(path: str) -> None:
         missing.append(directory)
         directory = os.path.dirname(directory)
     for directory in reversed(missing):
-        os.makedirs(directory, exist_ok=True)
+        try:
+            os.mkdir(directory, _directory_mode(file_mode))
+        except FileExistsError:  # another process was faster, or a file is there
+            if not os.path.isdir(directory):
+                raise
+        else:
+            _finish_directory(directory, _directory_mode(file_mode))
         sync_directory(os.path.dirname(directory))
+
+
+def _directory_mode(file_mode: int) -> int:
+    return file_mode | (file_mode & 0o444) >> 2 | (file_mode & 0o222) >> 1
+
+
+def _finish_directory(directory: str, mode: int) -> None:
+    try:
+        # No link: the parent may be another user's, who has exchanged it since.
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except PermissionError:  # a umask that keeps even its owner out
+        return
+    try:
+        found = os.fstat(descriptor)
+        if found.st_mode & 0o777 != mode:
+            # It keeps the bit that hands a group down, which comes from its parent.
+            _set_mode(descriptor, found.st_mode & 0o7000 | mode)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(directory: str) -> None:

@@ -219,7 +219,7 @@ class WriteLock:
                     raise
 
     def _open(self) -> int:
-        _creating.create_parent(self.path)
+        _creating.create_parent(self.path, self._file_mode)
         try:
             # No O_TRUNC, and no following of a link that somebody may have planted there.
             descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
