@@ -248,7 +248,23 @@ class TestNetworkFilesystem:
         table.write_text("22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n" + "\n".join(lines))
         monkeypatch.setattr(_filesystem, "_MOUNT_TABLE", str(table))
 
-    @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph"])
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            *("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "wekafs"),
+            *(
+                "virtiofs",
+                "fuse.virtiofs",
+                "vboxsf",
+                "fuse.vmhgfs-fuse",
+                "prl_fs",
+                "osxfs",
+                "drvfs",
+            ),
+            *("fuse.gcsfuse", "fuse.s3fs", "fuse.mount-s3", "fuse.juicefs", "fuse.blobfuse2"),
+            *("ocfs2", "gfs2", "pvfs2", "lustre", "fuse.mfs", "fuse.seaweedfs"),
+        ],
+    )
     def test_is_refused_before_anything_is_created(
         self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -256,6 +272,14 @@ class TestNetworkFilesystem:
         with pytest.raises(NetworkFilesystem, match=kind.replace(".", r"\.")):
             SQLiteStorage(tmp_path / "run" / "states").get("m", "ann")
         assert sorted(os.listdir(tmp_path)) == ["mountinfo"]
+
+    @pytest.mark.parametrize("kind", ["btrfs", "overlay", "tmpfs", "zfs", "fuseblk", "vfat"])
+    def test_is_not_what_one_host_has_to_itself(
+        self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.mount_table(tmp_path, monkeypatch, f"30 22 0:9 / {tmp_path} rw - {kind} /dev/x rw")
+        with SQLiteStorage(tmp_path / "run" / "states") as store:
+            assert store.get("m", "ann") == "START"
 
     def test_below_a_local_mount_is_told_from_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

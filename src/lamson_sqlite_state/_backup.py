@@ -65,11 +65,12 @@ def backup(
             regular file, or in use as a database; it cannot be written; or the copy is damaged.
     """
     target = os.path.abspath(os.fsdecode(destination))
+    unfinished = _creating.unfinished_name(target)
+    _filesystem.refuse_long_path(target, database=max(unfinished, target, key=_length))
     _refuse_destination(store.path, target, overwrite=overwrite)
     # A store of its own: the caller's may be used by a signal handler in the middle of this.
     with ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source:
         source._call(_rows.run, "SELECT 1")  # or it is missing
-        unfinished = _creating.unfinished_name(target)
         try:
             os.close(_creating.create_like(unfinished, store.path))
             pairs = source._call(_copy, unfinished, progress)
@@ -105,6 +106,10 @@ def is_of_store(path: str, store: str) -> bool:
     family = {store + suffix for suffix in names}
     found = _filesystem.identity(path)
     return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
+
+
+def _length(path: str) -> int:
+    return len(os.fsencode(path))
 
 
 def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "identity",
     "mounted_type",
     "mounts",
+    "refuse_long_path",
     "refuse_network_filesystem",
     "storage_error",
 ]
@@ -47,11 +48,31 @@ MAKESHIFT_FILES: Final = (
 )
 """And those of files that are made under another name before they take their own."""
 
+# SQLite's limit for a database: MAX_PATHNAME of its os_unix.c, less the "-journal" of its own.
+_MOST_PATH_BYTES: Final = 504
+
+# The longest names that are made beside a store: of a database of SQLite's, and of any file.
+_LONGEST_DATABASE: Final = ".rescue"
+_LONGEST_FILE: Final = ".rescue-journal"
+
+_USUAL_NAME_BYTES: Final = 255
+
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
+# Of other hosts' disks, of disks that hosts share, of object stores, and of folders that a virtual
+# machine shares with its host: their processes share no memory, or not our locks.
 _NETWORK_FILESYSTEMS: Final = frozenset(
-    "9p afs beegfs ceph cifs coda fuse.ceph fuse.davfs fuse.glusterfs fuse.rclone fuse.s3fs "
-    "fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs smb2 smb3 smbfs".split()
+    "9p acfs afs beegfs ceph cifs coda davfs davfs2 drvfs fakeowner gfs gfs2 glusterfs gpfs "
+    "grpcfuse lustre ncpfs nfs nfs4 ocfs2 orangefs osxfs panfs prl_fs pvfs2 quobyte "
+    "smb2 smb3 smbfs vboxsf virtiofs vmhgfs wekafs "
+    "fuse.afp fuse.afpfs fuse.alluxio fuse.blobfuse fuse.blobfuse2 fuse.ceph fuse.ceph-fuse "
+    "fuse.cosfs fuse.curlftpfs fuse.davfs fuse.dfuse fuse.ftpfs fuse.gcsfuse fuse.geesefs "
+    "fuse.glusterfs fuse.google-drive-ocamlfuse fuse.goofys fuse.grpcfuse fuse.gvfsd-fuse "
+    "fuse.hdfs fuse.hgfs fuse.juicefs fuse.kio-fuse fuse.lizardfs fuse.mfs fuse.moosefs "
+    "fuse.mount-s3 fuse.mountpoint-s3 fuse.nfs fuse.objectivefs fuse.obsfs fuse.ossfs fuse.osxfs "
+    "fuse.quobyte fuse.rclone fuse.s3fs fuse.s3ql fuse.saunafs fuse.seaweedfs "
+    "fuse.smbnetfs fuse.sshfs fuse.vboxsf fuse.virtiofs fuse.vmhgfs-fuse fuse.webdavfs "
+    "fuse.xtreemfs".split()
 )
 
 _REMEDIES: Final = {
@@ -62,6 +83,7 @@ _REMEDIES: Final = {
     errno.EISDIR: "a directory stands where a file is needed: move it away",
     errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
     errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
+    errno.ENAMETOOLONG: "give a shorter path",
     errno.ENOSPC: "the disk is full: free some space",
     errno.ENOTDIR: "a part of the path is a file, not a directory",
     errno.EPERM: "give this user write permission to the directory and its files",
@@ -186,6 +208,43 @@ class DirectoryWatch:
             self._believed = stamp
 
 
+def refuse_long_path(path: str, *, database: str | None = None) -> None:
+    """Do nothing where the names of a store's files are not too long.
+
+    Args:
+        path: of the store, or of another file.
+        database: the longest path that SQLite opens for it; by default, a store's.
+
+    Raises:
+        StorageError: SQLite or the file system could not open some of the files.
+    """
+    needed = len(os.fsencode(path + _LONGEST_DATABASE if database is None else database))
+    if needed > _MOST_PATH_BYTES:
+        size = len(os.fsencode(path))
+        most = size - (needed - _MOST_PATH_BYTES)
+        raise StorageError(
+            f"the path is too long ({size} of at most {most} bytes): give a shorter one", path
+        )
+    name, most = len(os.fsencode(os.path.basename(path))), _most_name_bytes(path)
+    if database is None:
+        most -= len(_LONGEST_FILE)
+    if name > most:
+        raise StorageError(
+            f"the file name is too long ({name} of at most {most} bytes): give a shorter one", path
+        )
+
+
+def _most_name_bytes(path: str) -> int:
+    while path != (path := os.path.dirname(path)):
+        try:
+            return os.statvfs(path).f_namemax or _USUAL_NAME_BYTES
+        except FileNotFoundError:  # not created yet: it will be where its parent is
+            continue
+        except OSError:
+            break
+    return _USUAL_NAME_BYTES
+
+
 def refuse_network_filesystem(directory: str) -> None:
     """Do nothing where ``directory`` is on a local file system, or where nobody can tell.
 
@@ -204,8 +263,8 @@ def refuse_network_filesystem(directory: str) -> None:
     kind = mounted_type(directory)
     if kind in _NETWORK_FILESYSTEMS:
         raise NetworkFilesystem(
-            f"this is on a network file system ({kind}), where SQLite's write-ahead log cannot "
-            "keep processes apart: put the store on a local disk",
+            f"this is on a network file system ({kind}), or another that machines share, where "
+            "SQLite's write-ahead log cannot keep processes apart: put the store on a local disk",
             directory,
         )
     if kind is not None:  # it could be told

@@ -43,6 +43,9 @@ class OpenFile:
         must_exist: whether a file that is missing or empty is an error, instead of being made a
             store of.
 
+    Raises:
+        StorageError: the path is too long.
+
     Attributes:
         connection: to the file, or None while it is not open.
         write_lock: of this file.
@@ -52,6 +55,7 @@ class OpenFile:
     def __init__(
         self, path: str, synchronous: str, file_mode: int, cache: Cache, *, must_exist: bool = False
     ) -> None:
+        _filesystem.refuse_long_path(path)
         self.path = path
         self.cache = cache
         self.connection: Connection | None = None

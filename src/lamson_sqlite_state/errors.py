@@ -79,7 +79,10 @@ class UnsafeFork(StorageError):
 
 
 class NetworkFilesystem(StorageError):
-    """The file lies on a network file system, where processes share no memory.
+    """The file lies on a file system that machines share, whose processes share no memory.
+
+    Those are network and cluster file systems, object stores that are mounted, and the folders that
+    a virtual machine shares with its host (virtiofs, vboxsf).
 
     SQLite's write-ahead log needs all processes on one host: https://www.sqlite.org/wal.html.
     Nothing was opened or created.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
 from .. import _filesystem
-from ..errors import NetworkFilesystem
+from ..errors import NetworkFilesystem, StorageError
 from ._finding import Finding, command, from_message, shown
 
 __all__ = ["Files", "files_of", "misplaced", "of_place", "with_links"]
@@ -102,6 +102,10 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
     try:
         _filesystem.refuse_network_filesystem(directory)
     except NetworkFilesystem as error:
+        yield from_message("file system", error.message, error.path)
+    try:
+        _filesystem.refuse_long_path(path)
+    except StorageError as error:
         yield from_message("file system", error.message, error.path)
     points = [point for point, _ in _filesystem.mounts()]
     yield from (
