@@ -89,7 +89,10 @@ def test_limit_on_file_size_loses_nothing(path: str) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
         store = SQLiteStorage(path)
-        acknowledged = fill_until_error(store, "whether the state was written is unknown")
+        message = (
+            r"whether the state was written is unknown: a limit on .* \(300000 bytes\): raise it"
+        )
+        acknowledged = fill_until_error(store, message)
         assert store.get("m", "sender 0") == "LONG" * 200
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         store.set("m", "after", "ROOM")

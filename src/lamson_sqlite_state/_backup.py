@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from . import _creating, _filesystem, _rows
+from . import _creating, _filesystem, _remedies, _rows
 from ._blame import is_ours
 from ._copy_file import as_ours, connect, opened_copy, refuse_damaged
 from ._existing import ExistingStorage
@@ -88,7 +88,7 @@ def backup(
                 raise
             if isinstance(error, FileExistsError):  # it was put there meanwhile
                 raise _exists(target) from error
-            raise _filesystem.storage_error(error, target) from error
+            raise _remedies.storage_error(error, target) from error
         finally:
             for suffix in ("", "-journal", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
@@ -148,7 +148,7 @@ def _copy(states: States, target: str, progress: Progress) -> int:
             try:
                 os.fsync(on_disk.fileno())
             except OSError as error:
-                raise _filesystem.storage_error(error, target) from error
+                raise _remedies.storage_error(error, target) from error
             progress(total - remaining, total)
 
         connection.execute("BEGIN")  # one snapshot for all steps, or each write would start it anew

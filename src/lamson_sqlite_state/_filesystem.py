@@ -1,6 +1,5 @@
 """What the operating system says of a path: which file it names, and where it is mounted."""
 
-import errno
 import os
 import re
 import stat
@@ -23,7 +22,6 @@ __all__ = [
     "mounts",
     "refuse_long_path",
     "refuse_network_filesystem",
-    "storage_error",
 ]
 
 Identity: TypeAlias = tuple[int, int]
@@ -75,32 +73,9 @@ _NETWORK_FILESYSTEMS: Final = frozenset(
     "fuse.xtreemfs".split()
 )
 
-_REMEDIES: Final = {
-    errno.EACCES: "give this user write permission to the directory and its files",
-    errno.ELOOP: "a link has taken the place of the file: restart the program to follow it",
-    errno.EEXIST: "a file stands where a directory is needed: move it away",
-    errno.EDQUOT: "the user's disk quota is used up: free some space",
-    errno.EISDIR: "a directory stands where a file is needed: move it away",
-    errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
-    errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
-    errno.ENAMETOOLONG: "give a shorter path",
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.ENOTDIR: "a part of the path is a file, not a directory",
-    errno.EPERM: "give this user write permission to the directory and its files",
-    errno.EROFS: "the file system is mounted read-only: put the store on a writable one",
-}
-
-
 _local_devices: Final[set[int]] = set()
 """Devices found not to be shared by hosts. Reading the mount table costs as much as opening a
 database, and a device does not change its type while it is mounted."""
-
-
-def storage_error(error: OSError, path: str) -> StorageError:
-    """Return what to raise ``from`` an `OSError` met before anything was written."""
-    problem = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0, "look at the path and its file system")
-    return StorageError(f"{problem}: {remedy}", path)
 
 
 def flock_refused(error: OSError, lock: str) -> StorageError:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
-from . import _filesystem, _fork, _opening, _rescue, _sharing
+from . import _filesystem, _fork, _opening, _remedies, _rescue, _sharing
 from ._blame import is_ours
 from ._cache import Cache
 from ._coherence import Versions
@@ -119,7 +119,7 @@ class OpenFile:
         if isinstance(error, FileNotFoundError) and self._is_deletion(error):
             raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
         if isinstance(error, OSError):
-            raise _filesystem.storage_error(error, error.filename or self.path) from error
+            raise _remedies.storage_error(error, error.filename or self.path) from error
         ours = translated(error, self.path, is_writing=is_writing)
         if not isinstance(ours, NotNow):
             with contextlib.suppress(sqlite3.Error):

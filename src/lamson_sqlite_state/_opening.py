@@ -8,7 +8,7 @@ import os
 import sqlite3
 from typing import Final
 
-from . import _filesystem, _fork, _schema
+from . import _filesystem, _fork, _remedies, _schema
 from ._filesystem import Identity
 from ._schema import first_row
 from ._sharing import (
@@ -46,6 +46,7 @@ def refuse_unsafe(
         NotNow: a side file was deleted, or the database replaced, under a running process that
             mends it at its next call (`_rescue`). A new log beside the one in use would lose
             acknowledged states; the old log would be replayed into the new database.
+        StorageError: the database alone is mounted, without its side files.
         NeedsWriteLock: this process itself has the replaced database open, so its log is known
             to be of no use to others, but only the holder of the write lock may remove it.
     """
@@ -64,6 +65,8 @@ def refuse_unsafe(
         are_theirs = found == in_use if in_use else in_use is not None or is_log_in_use(*side_files)
         missing = [] if are_theirs else list(side_files)
     if is_in_use and missing:
+        # Or they are where another container has the database.
+        _remedies.refuse_alone_mounted(path)
         raise NotNow(
             f"{' or '.join(map(os.path.basename, missing))} was deleted under a process that "
             "has the database open (its next call will mend that)",

@@ -4,16 +4,14 @@ import os
 import sqlite3
 from typing import Final
 
-from ._filesystem import storage_error
+from . import _remedies
+from ._remedies import storage_error
 from .errors import NotAStateFile, StorageError
 
 __all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated"]
 
 
 OPENING_SECONDS: Final = 0.25
-
-# Who has dropped privileges for a while is judged by those he has now.
-_HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
 
 
 class NotNow(Exception):
@@ -59,21 +57,18 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
     if primary == sqlite3.SQLITE_FULL:
         return StorageError("the disk is full, nothing was written: free some space", path)
     if primary == sqlite3.SQLITE_READONLY:
-        return StorageError(
-            "the database cannot be written, nothing was: give this user write permission to "
-            "the file, its -wal and -shm, and the directory",
-            path,
+        remedy = _remedies.obstacle(path) or (
+            "give this user write permission to the file, its -wal and -shm, and the directory"
         )
+        return StorageError(f"the database cannot be written, nothing was: {remedy}", path)
     if primary == sqlite3.SQLITE_CANTOPEN:
         return _cannot_open(path)
     if primary == sqlite3.SQLITE_IOERR:
         outcome = (
             "whether the state was written is unknown" if is_writing else "nothing was written"
         )
-        return StorageError(
-            f"input/output error ({_name(error)}), {outcome}: look at the disk and its free space",
-            path,
-        )
+        remedy = _remedies.of_failing_disk(path)
+        return StorageError(f"input/output error ({_name(error)}), {outcome}: {remedy}", path)
     if "decode to UTF-8" in str(error):  # the driver's own, with no code of SQLite's
         return NotAStateFile(
             "it holds a text that is no UTF-8, which no store has written: lamson-state check "
@@ -96,12 +91,14 @@ def _cannot_open(path: str) -> StorageError:
     try:
         while len(descriptors) < 4:
             descriptors.append(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY))
+        os.stat(path)
     except OSError as error:
         return storage_error(error, path)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    if _may_be_opened(path):
+    remedy = _remedies.obstacle(path)
+    if remedy is None:
         # Whatever kept it from being opened is over. Where other threads open files, too, that is
         # a shortage of descriptors.
         return StorageError(
@@ -109,19 +106,4 @@ def _cannot_open(path: str) -> StorageError:
             "and raise the limit of file descriptors if this process uses many (ulimit -n)",
             path,
         )
-    return StorageError(
-        "the database or its -wal and -shm cannot be opened: give this user read and write "
-        "permission to them and to the directory",
-        path,
-    )
-
-
-def _may_be_opened(path: str) -> bool:
-    # Asked with access(): opening and closing any of them would drop this process's locks on it.
-    needed = {os.path.dirname(path): os.W_OK | os.X_OK, path: os.R_OK | os.W_OK}
-    for side_file in (f"{path}-wal", f"{path}-shm"):
-        if os.path.lexists(side_file):
-            needed[side_file] = os.R_OK | os.W_OK
-    return all(
-        os.access(file, mode, effective_ids=_HAS_EFFECTIVE_IDS) for file, mode in needed.items()
-    )
+    return StorageError(f"the database or its -wal and -shm cannot be opened: {remedy}", path)

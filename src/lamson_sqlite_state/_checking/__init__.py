@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from .. import _filesystem
+from .. import _filesystem, _remedies
 from .._blame import is_ours
 from .._filesystem import Identity
 from ..errors import (
@@ -68,7 +68,7 @@ def check(
             raise
         if isinstance(error, FileNotFoundError) and not os.path.lexists(onlooker.path):
             raise no_store(onlooker.path) from error
-        raise _filesystem.storage_error(error, error.filename or onlooker.path) from error
+        raise _remedies.storage_error(error, error.filename or onlooker.path) from error
     finally:
         onlooker.close()
 
@@ -121,7 +121,7 @@ def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
     files = _files.files_of(path)
     yield from _files.of_place(path, files)
     yield from _files.with_links(path, files)
-    yield from _files.misplaced(path, files)
+    yield from _files.misplaced(path)
     yield from _access.shut_to_the_owner(path, files)
     yield from _access.shut_to_the_group(path, files)
     yield from _access.open_to_others(path, files)

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from .. import _filesystem
+from .. import _filesystem, _remedies
 from ..errors import NetworkFilesystem, StorageError
 from ._finding import Finding, command, from_message, shown
 
@@ -17,13 +17,6 @@ Files: TypeAlias = Mapping[str, os.stat_result]
 
 # A log takes up to 16 MiB (`States`); a backup or a mending takes the database once more.
 _SPARE_BYTES: Final = 64 * 1024 * 1024
-
-_KINDS: Final = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFSOCK: "a socket",
-}
 
 
 def files_of(path: str) -> Files:
@@ -41,18 +34,14 @@ def files_of(path: str) -> Files:
     return found
 
 
-def misplaced(path: str, files: Files) -> Iterator[Finding]:
+def misplaced(path: str) -> Iterator[Finding]:
     """Find what is no regular file where one has to be.
 
     Args:
         path: of the database.
-        files: of the store, as `files_of` returns them.
     """
     subjects = {".lock": "lock", ".versions": "versions"}
-    for file, found in files.items():
-        if stat.S_ISREG(found.st_mode) or file == path:
-            continue
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
+    for file, kind in _remedies.misplaced(path):
         aside = command("mv", file, f"{file}.aside")
         suffix = file.removeprefix(path)
         yield Finding(

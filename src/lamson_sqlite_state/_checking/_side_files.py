@@ -14,6 +14,7 @@ from .._filesystem import Identity
 from .._lock_set import holding
 from .._sharing import DEADMAN_SWITCH, SHARED_LOCKS
 from .._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
+from ..errors import StorageError, UnsafeFork
 from ._files import Files
 from ._finding import Finding, command, shown
 from ._patience import looks
@@ -66,7 +67,9 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
             culprit = answer.culprit
         except NeedsWriteLock:  # this process has the old one open
             culprit = "the database was replaced, and this process has the old one open"
-        except OSError:  # it may not be opened: who reads it next says so
+        except UnsafeFork:
+            raise
+        except (OSError, StorageError):  # it may not be opened: who reads it next says so
             return
         else:
             return
