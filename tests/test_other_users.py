@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shelve
 import signal
 import stat
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from lamson_sqlite_state import SQLiteStorage, _creating
 
 from .actors import Actor
 from .children import in_child, in_children
+from .commands import run_in_process
 from .state_files import rows
 
 MAIL, GROUP, MEMBER = 65_534, 60_000, 60_001
@@ -136,18 +138,18 @@ class TestRootOnTheStoreOfAnother:
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is never replaced: two who hold two locks would both write."""
-        create_like = _creating.create_like
+        created = _creating._created
         made: list[int] = []
 
-        def be_overtaken(new: str, original: str, *, least_mode: int) -> int:
+        def be_overtaken(new: str, file_mode: int, owners: os.stat_result) -> int:
             monkeypatch.undo()
-            descriptor = create_like(new, original, least_mode=least_mode)
+            descriptor = created(new, file_mode, owners)
             with Actor(path) as other:
                 other.set("m", "bob", "B1")
             made.append(os.stat(f"{path}.lock").st_ino)
             return descriptor
 
-        monkeypatch.setattr(_creating, "create_like", be_overtaken)
+        monkeypatch.setattr(_creating, "_created", be_overtaken)
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "ROOT")
             assert made == [os.stat(f"{path}.lock").st_ino]
@@ -180,6 +182,96 @@ class TestRootOnTheStoreOfAnother:
             store.set("m", "ann", "ROOT")
             assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o600"))
         work_as_mail(path, "MAIL")
+
+
+class TestRootWhereThereIsNoStoreYet:
+    """Its directory says whom the store is for."""
+
+    @pytest.fixture
+    def path(self, path: str) -> str:
+        os.unlink(path)
+        return path
+
+    def test_makes_one_of_its_directorys_owner(self, path: str) -> None:
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+            assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, MAIL, "0o600"))
+        work_as_mail(path, "MAIL")
+
+    def test_makes_one_for_the_group_of_its_directory(self, path: str) -> None:
+        os.chown(os.path.dirname(path), MAIL, GROUP)
+        with SQLiteStorage(path, file_mode=0o660) as store:
+            store.set("m", "ann", "ROOT")
+            assert beside(path) == dict.fromkeys(SIDE_FILES | {""}, (MAIL, GROUP, "0o660"))
+
+    def test_makes_missing_directories_of_the_same_owner(self, path: str) -> None:
+        deeper = os.path.join(os.path.dirname(path), "a", "b", "states")
+        with SQLiteStorage(deeper) as store:
+            store.set("m", "ann", "ROOT")
+        for directory in (os.path.dirname(deeper), os.path.dirname(os.path.dirname(deeper))):
+            found = os.stat(directory)
+            assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (MAIL, MAIL, 0o700)
+        work_as_mail(deeper, "MAIL")
+
+    def test_gives_away_no_directory_that_was_put_in_the_place_of_its_own(
+        self, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The owner of the directory above may exchange names while root is at work there."""
+        mkdir = os.mkdir
+        secret = Path(os.path.dirname(path), "secret")
+        secret.mkdir(mode=0o700)
+        (secret / "key").touch()
+
+        def mkdir_and_be_exchanged(directory: str, mode: int) -> None:
+            mkdir(directory, mode)
+            os.rename(directory, f"{directory}.away")
+            os.rename(secret, directory)
+
+        monkeypatch.setattr(os, "mkdir", mkdir_and_be_exchanged)
+        with SQLiteStorage(os.path.join(os.path.dirname(path), "run", "states")) as store:
+            store.set("m", "ann", "ROOT")
+        assert os.stat(os.path.join(os.path.dirname(path), "run")).st_uid == 0
+
+    def test_keeps_one_in_its_own_directory(self, path: str) -> None:
+        os.chown(os.path.dirname(path), 0, GROUP)
+        with SQLiteStorage(path) as store:
+            store.set("m", "ann", "ROOT")
+        assert {owner for owner, _, _ in beside(path).values()} == {0}
+
+    @pytest.mark.parametrize("call", ["open", "fchmod", "fchown", "link", "unlink"])
+    @pytest.mark.parametrize("file", ["states.lock", "states"])
+    def test_killed_before_any_step_shuts_nobody_out(self, path: str, call: str, file: str) -> None:
+        def scene() -> None:
+            step = getattr(os, call)
+
+            def step_or_die(*arguments: Any, **options: Any) -> Any:
+                if is_about_the_lock(*arguments):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return step(*arguments, **options)
+
+            setattr(os, call, step_or_die)
+            SQLiteStorage(path).set("m", "ann", "ROOT")
+
+        with pytest.raises(AssertionError, match="SIGKILL"):
+            in_child(scene)
+        for suffix in ("", ".lock"):
+            assert beside(path).get(suffix, (MAIL, MAIL, "0o600")) == (MAIL, MAIL, "0o600")
+        work_as_mail(path, "MAIL")
+
+    @pytest.mark.parametrize("command", ["import", "import-shelve"])
+    def test_makes_one_with_the_command(
+        self, path: str, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        source = tmp_path / "source"
+        if command == "import":
+            source.write_text('{"module": "m", "sender": "ann", "state": "ROOT"}\n')
+        else:
+            with shelve.open(str(source)) as shelf:
+                shelf["m"] = {"ann": "ROOT"}
+        ended = run_in_process(capfd, "--store", path, command, "--create", str(source))
+        assert os.path.exists(path), ended
+        owners = {(owner, group, mode) for owner, group, mode in beside(path).values()}
+        assert owners == {(MAIL, MAIL, "0o600")}
 
 
 def is_about_the_lock(what: object, *_: object) -> bool:

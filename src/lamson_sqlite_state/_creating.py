@@ -11,6 +11,7 @@ from ._blame import is_ours
 __all__ = [
     "create_file",
     "create_like",
+    "create_new",
     "create_once_like",
     "create_parent",
     "is_unfinished",
@@ -34,7 +35,8 @@ def create_parent(path: str, file_mode: int) -> None:
     """Create the directories above ``path`` where they are missing, and make their names last.
 
     Whoever may read or write a file of ``file_mode`` may enter, or write to, the directories, and
-    nobody else may, whatever the umask: who may write to one can exchange what is in it.
+    nobody else may, whatever the umask: who may write to one can exchange what is in it. What
+    root creates belongs to the owner of the directory above, as with `create_new`.
 
     A new directory's name is in *its* parent, which nobody else would sync: after a power
     cut an acknowledged state could be in a file that no path leads to.
@@ -70,6 +72,10 @@ def _finish_directory(directory: str, mode: int) -> None:
         if found.st_mode & 0o777 != mode:
             # It keeps the bit that hands a group down, which comes from its parent.
             _set_mode(descriptor, found.st_mode & 0o7000 | mode)
+        # It is the one that was made: nothing is in it yet, and it is root's.
+        place = os.stat(os.path.dirname(directory))
+        if not os.geteuid() and place.st_uid and not (found.st_uid or os.listdir(descriptor)):
+            _give(descriptor, place)
     finally:
         os.close(descriptor)
 
@@ -126,6 +132,25 @@ def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
     return _created(path, found.st_mode & 0o777 | least_mode, found)
 
 
+def create_new(path: str, file_mode: int, *, is_guarded: bool) -> int:
+    """Do as `create_file`; what root creates belongs to the owner and group of its directory.
+
+    That is who the store is for, and would be shut out else: by root's tool, or by the part of a
+    mail server that runs as root.
+
+    Args:
+        path: the new file.
+        file_mode: its permissions.
+        is_guarded: whether nobody opens it before the caller lets go of a lock. Else it gets the
+            name as a second one once it is as it should be, which a database must not have.
+    """
+    place = os.stat(os.path.dirname(path))
+    if os.geteuid() or not place.st_uid:
+        return create_file(path, file_mode)
+    create = _created if is_guarded else _created_once
+    return create(path, file_mode, place)
+
+
 def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
     """Do as `create_like`, but with nothing under the name ``path`` before it is as it should be.
 
@@ -138,10 +163,14 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
     found = os.stat(original)
     if (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid()):
         return create_like(path, original, least_mode=least_mode)  # nobody can be shut out
+    return _created_once(path, found.st_mode & 0o777 | least_mode, found)
+
+
+def _created_once(path: str, file_mode: int, owners: os.stat_result) -> int:
     # A name that nobody else takes, as no lock keeps two apart who make a lock.
     new = unfinished_name(path)
     try:
-        descriptor = create_like(new, original, least_mode=least_mode)
+        descriptor = _created(new, file_mode, owners)
         try:
             has_name = link_if_possible(new, path)
         except BaseException:
@@ -154,7 +183,7 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
         return descriptor
     os.close(descriptor)
     # What else takes a name without replacing a file is creating it.
-    return create_like(path, original, least_mode=least_mode)
+    return _created(path, file_mode, owners)
 
 
 def _created(path: str, file_mode: int, owners: os.stat_result | None) -> int:

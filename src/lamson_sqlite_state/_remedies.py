@@ -150,7 +150,7 @@ def _of_permissions(path: str) -> Iterator[str]:
     directory = os.path.dirname(path)
     while not os.path.lexists(directory) and _may(os.path.dirname(directory), os.X_OK):
         directory = os.path.dirname(directory)
-    above = directory
+    above = os.path.join(directory, "")
     while above != (above := os.path.dirname(above)):
         if not _may(above, os.X_OK) and os.path.isdir(above):
             yield f"give this user permission to enter {above}{_whose(above)}"

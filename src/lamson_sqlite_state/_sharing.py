@@ -177,13 +177,15 @@ _fork.close_before_fork.append(_close_leftovers)
 
 
 def create(path: str, file_mode: int) -> None:
-    """Create an empty file for a database, with exactly these permissions.
+    """Create an empty file for a database, with exactly these permissions, under the write lock.
+
+    (Root that is killed between two system calls here leaves an empty file of its own.)
 
     Raises:
         FileExistsError: it is there already.
     """
     made_before = _made
-    descriptor = _creating.create_file(path, file_mode)
+    descriptor = _creating.create_new(path, file_mode, is_guarded=True)
     if made_before == _made:  # as in lock_holder
         os.close(descriptor)
 

@@ -242,7 +242,7 @@ class WriteLock:
 
     def _create(self) -> int:
         if _filesystem.identity(self._database_path) is None:
-            return _creating.create_file(self.path, self._file_mode)
+            return _creating.create_new(self.path, self._file_mode, is_guarded=False)
         # Or the first to come, root perhaps, would shut out the users that the store is for. The
         # owner may lock in any case: a database that is not to be written now may be later.
         return _creating.create_once_like(self.path, self._database_path, least_mode=0o600)

@@ -46,7 +46,7 @@ class SQLiteStorage(Store):
             (https://www.sqlite.org/pragma.html#pragma_synchronous).
         file_mode: permissions of the files it creates, whatever the umask; a directory that it
             creates lets the same users in. Mail addresses are personal data, so by default only
-            the owner can read them.
+            the owner can read them. What root creates belongs to the owner of the directory.
         cache_size: how many pairs at most are kept in memory, some 400 bytes each. What is
             kept is as right as what is in the file. Keys that are no ASCII text, or long, are
             not kept. 0 keeps nothing.

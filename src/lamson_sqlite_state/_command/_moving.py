@@ -34,7 +34,12 @@ _ON_CONFLICT = click.option(
     show_default=True,
     help="Whether a pair that has a state in the store keeps it, or gets the new one.",
 )
-_CREATE = click.option("--create", "may_create", is_flag=True, help="Make the store if missing.")
+_CREATE = click.option(
+    "--create",
+    "may_create",
+    is_flag=True,
+    help="Make the store if missing; as root, for the owner of its directory.",
+)
 _FORMAT = click.option(
     "--format",
     "form",
