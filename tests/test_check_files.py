@@ -1,6 +1,7 @@
 """What `check` finds of a store's files and of where they are, and what its remedies do."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -14,6 +15,7 @@ from lamson_sqlite_state._checking import _files, check
 
 from .actors import Actor
 from .checking import NEEDS_ROOT, carry_out, make_store, only
+from .children import in_child
 
 NOBODY = 65534
 
@@ -145,9 +147,69 @@ class TestDirectory:
         carry_out(finding.remedy)
         assert check(path) == []
 
-    def test_that_everybody_may_write_to_but_not_delete_in_is_none(self, path: str) -> None:
-        os.chmod(os.path.dirname(path), 0o1777)
+    def test_that_everybody_may_write_to_but_not_delete_in_is_found(self, path: str) -> None:
+        """As /tmp: who makes a side file there before a worker does owns it."""
+        directory = os.path.dirname(path)
+        os.chmod(directory, 0o1777)
+        finding = only(path)
+        assert (finding.subject, finding.path) == ("permissions", directory)
+        assert "every user may create files in the directory (mode 1777)" in finding.problem
+        owner = pwd.getpwuid(os.geteuid()).pw_name
+        assert finding.problem.endswith(f"the database is {owner}'s")
+        carry_out(finding.remedy)
+        own = f"{path}.d"
+        for name in ("states", "states.lock", "states.versions"):
+            os.rename(os.path.join(directory, name), os.path.join(own, name))
+        assert check(os.path.join(own, "states")) == []
+
+    @NEEDS_ROOT
+    @pytest.mark.parametrize("owner", [0, 60_001])
+    def test_whose_owner_is_another_than_the_databases_is_found(
+        self, owner: int, path: str
+    ) -> None:
+        directory = os.path.dirname(path)
+        for file in (path, f"{path}.lock", f"{path}.versions"):
+            os.chown(file, owner, owner)
+            os.chmod(file, 0o600)
+        os.chown(directory, 60_002, 60_002)
+        os.chmod(directory, 0o777)
+        findings = [found for found in check(path) if found.subject == "owner"]
+        assert len(findings) == 1
+        assert f", but its directory is user {60_002}'s: " in findings[0].problem
+        assert findings[0].problem.startswith(
+            f"the database is user {owner}'s" if owner else "the database is root's"
+        )
+        carry_out(findings[0].remedy)
+        os.chmod(directory, 0o700)
         assert check(path) == []
+
+    @NEEDS_ROOT
+    def test_that_a_group_shares_may_hold_the_store_of_any_member(self, path: str) -> None:
+        for file in (path, f"{path}.lock", f"{path}.versions"):
+            os.chown(file, 60_001, 60_000)
+            os.chmod(file, 0o660)
+        os.chown(os.path.dirname(path), 60_002, 60_000)
+        os.chmod(os.path.dirname(path), 0o2770)
+        assert "owner" not in {found.subject for found in check(path)}
+
+    @NEEDS_ROOT
+    def test_of_roots_is_judged_by_who_asks(self, path: str) -> None:
+        """Another user's store there is found by who takes it for his own."""
+
+        def scene() -> list[str]:
+            os.setgroups([])
+            os.setgid(60_002)
+            os.setuid(60_002)
+            return [found.problem for found in check(path) if found.subject == "owner"]
+
+        for parent in [Path(path).parent, *Path(path).parent.parents]:
+            if parent.stat().st_uid == 0:
+                parent.chmod(parent.stat().st_mode | 0o111)
+        os.chown(path, 60_001, 60_001)
+        (problem, *_) = in_child(scene)
+        assert problem.startswith(
+            f"the database is user {60_001}'s, but this check is user 60002's"
+        )
 
     @NEEDS_ROOT
     def test_that_the_owner_of_the_database_cannot_write_to_is_found(self, path: str) -> None:

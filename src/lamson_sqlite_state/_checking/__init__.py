@@ -122,6 +122,7 @@ def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
     yield from _files.of_place(path, files)
     yield from _files.with_links(path, files)
     yield from _files.misplaced(path)
+    yield from _access.of_another(path, files)
     yield from _access.shut_to_the_owner(path, files)
     yield from _access.shut_to_the_group(path, files)
     yield from _access.open_to_others(path, files)

@@ -11,7 +11,7 @@ from typing import Final
 from ._files import Files
 from ._finding import Finding, command, shown
 
-__all__ = ["open_to_others", "shut_to_the_group", "shut_to_the_owner"]
+__all__ = ["of_another", "open_to_others", "shut_to_the_group", "shut_to_the_owner"]
 
 _READ_WRITE: Final = 0o6
 _WRITE_SEARCH: Final = 0o3
@@ -72,13 +72,61 @@ def open_to_others(path: str, files: Files) -> Iterator[Finding]:
         )
     directory = os.path.dirname(path)
     found = os.stat(directory)
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+    if found.st_mode & stat.S_IWOTH and found.st_mode & stat.S_ISVTX:
+        own = os.path.join(directory, f"{os.path.basename(path)}.d")
+        yield Finding(
+            "permissions",
+            f"every user may create files in the directory ({_mode(found)}): who makes one of the "
+            "store's before a worker does owns it, and can keep the workers out, or read along; "
+            f"the database is {_user_name(files[path].st_uid)}'s",
+            "end the workers, and give the store a directory of its own, here and in their "
+            f"configuration: {command('mkdir', '-m', '700', own)}",
+            directory,
+        )
+    elif found.st_mode & stat.S_IWOTH:
         yield Finding(
             "permissions",
             f"every user may delete and exchange the files in the directory ({_mode(found)})",
             command("chmod", "o-w", directory),
             directory,
         )
+
+
+def of_another(path: str, files: Files) -> Iterator[Finding]:
+    """Find a database that belongs neither to the owner of its directory nor to who asks.
+
+    (Root's directories hold the stores of any user, as do those that a group shares.)
+
+    Args:
+        path: of the database.
+        files: of the store, as `files_of` returns them.
+    """
+    found, directory = files[path], os.stat(os.path.dirname(path))
+    if directory.st_uid:
+        expected, what = directory.st_uid, "its directory is"
+    else:
+        expected, what = os.geteuid(), "this check is"
+    if (
+        not expected
+        or found.st_uid == expected
+        or (what != "its directory is" and not found.st_uid)
+    ):
+        return
+    is_for_a_group = directory.st_mode & stat.S_IWGRP and found.st_gid == directory.st_gid
+    if is_for_a_group and found.st_mode & 0o060 == 0o060:
+        return
+    owner, name = _user_name(found.st_uid), _user_name(expected)
+    if found.st_uid:
+        harm = f"{owner} can read and change every state, and shut the workers out"
+    else:
+        harm = f"workers of {name}'s cannot use it"
+    yield Finding(
+        "owner",
+        f"the database is {owner}'s, but {what} {name}'s: {harm}",
+        f"if the workers are {name}'s: "
+        f"{command('chown', f'{expected}:{directory.st_gid}', *files)}",
+        path,
+    )
 
 
 def shut_to_the_owner(path: str, files: Files) -> Iterator[Finding]:
