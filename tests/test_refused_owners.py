@@ -114,6 +114,19 @@ def test_failure_leaves_no_unfinished_file(
     assert states(path) == {"ann": "A3"}
 
 
+@each_failure
+def test_failing_disk_is_not_taken_for_a_refusal(
+    failure: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "original").touch()
+    for call in ("fchmod", "fchown"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, refuse(failure))
+            with pytest.raises(OSError, match=os.strerror(failure)):
+                _creating.create_like(str(tmp_path / "new"), str(tmp_path / "original"))
+        assert os.listdir(tmp_path) == ["original"]
+
+
 def test_copy_for_which_there_is_no_room_is_not_left(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
