@@ -1,10 +1,13 @@
 """Plugins of all tests, and the file and the processes that most of them use."""
 
+import gc
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
@@ -16,7 +19,28 @@ from .bulk import fill, senders
 pytest_plugins = ["pytester", "tests.shared_run"]
 
 
+# `make test` tries random inputs for a while, `make test-all` for long. No deadlines: how long an
+# example takes is a matter of the machine.
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=50, print_blob=True)
+hypothesis.settings.register_profile("deep", deadline=None, max_examples=300, print_blob=True)
+hypothesis.settings.load_profile("fast")
+
+# `nohup make test &`, cron and some CI start programs with SIGINT ignored. Python then installs no
+# handler, and programs that the tests start inherit that, so that Ctrl-C ends none of them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 MEMORY = "/dev/shm"  # where Linux has it
+
+
+def pytest_collection_finish() -> None:
+    """Take all that was collected out of the garbage collector's sight.
+
+    Else each collection in a forked child walks through the objects of pytest, of the plugins and
+    of thousands of tests, and has the kernel copy the pages that they are on.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
