@@ -112,20 +112,28 @@ def stricken(call: Callable[[], object], at: int, number: int) -> int:
     steps = 0
     is_over = False
 
-    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        nonlocal steps, is_over
+    def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
+        places = _places(frame.f_code)  # asked for once: each look at f_code is an audit event
+
+        def trace_opcodes(frame: FrameType, event: str, _argument: Any) -> Any:
+            nonlocal steps, is_over
+            if event == "opcode" and frame.f_lasti in places:
+                steps += 1
+                if steps >= at and not is_over and not _is_in_a_finalizer(frame):
+                    is_over = True
+                    signal.raise_signal(number)
+            return trace_opcodes
+
+        frame.f_trace = trace_opcodes  # Python 3.13 heeds f_trace_opcodes only after that
         frame.f_trace_opcodes = True
-        if event == "opcode" and frame.f_lasti in _places(frame.f_code):
-            steps += 1
-            if steps >= at and not is_over and not _is_in_a_finalizer(frame):
-                is_over = True
-                signal.raise_signal(number)
-        return trace
+        return trace_opcodes
 
     before = sys.gettrace()
     gc.disable()
+    # Python 3.12 traces opcodes only if the frame that calls settrace does.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         call()

@@ -170,6 +170,8 @@ def run_in_a_child(store: SQLiteStorage, what: str, state: str, kill_at: int) ->
                     steps += 1
                 return trace
 
+            # Python 3.12 traces opcodes only if the frame that calls settrace does.
+            sys._getframe().f_trace_opcodes = True
             sys.settrace(trace)
             TestKilledWriter.OPERATIONS[what](store, state)
             sys.settrace(None)

@@ -35,14 +35,15 @@ _PAGE: Final = (
     " WHEN typeof(sender) = 'text' AND typeof(module) = 'text' AND typeof(state) = 'text'"
     " AND typeof(since) = 'integer' THEN NULL"
     " ELSE typeof(sender) || ' ' || typeof(module) || ' ' || typeof(state) || ' ' || typeof(since)"
-    " END FROM states {after} ORDER BY sender, module LIMIT ?5"
+    " END FROM states {after} ORDER BY sender, module LIMIT ?"
 )
+# Without numbers behind the question marks, of which Python 3.12.0 to 3.12.3 warns.
 _AFTER: Final = (
     "WHERE (sender, module) > ("
-    "CASE ?1 WHEN 'text' THEN CAST(?2 AS TEXT) ELSE ?2 END, "
-    "CASE ?3 WHEN 'text' THEN CAST(?4 AS TEXT) ELSE ?4 END)"
+    "CASE ? WHEN 'text' THEN CAST(? AS TEXT) ELSE ? END, "
+    "CASE ? WHEN 'text' THEN CAST(? AS TEXT) ELSE ? END)"
 )
-_FIRST_PAGE: Final = _PAGE.format(after="WHERE ?1 IS NULL")
+_FIRST_PAGE: Final = _PAGE.format(after="")
 _NEXT_PAGE: Final = _PAGE.format(after=_AFTER)
 _COUNT: Final = "SELECT count(*) FROM states"
 
@@ -117,11 +118,16 @@ def _page(
 ) -> tuple[int, Place | None, list[tuple[str, Place, str]]]:
     latest_ms = time.time_ns() // 1_000_000 + _FUTURE_MS
     found: list[tuple[str, Place, str]] = []
-    sql, parameters = (_NEXT_PAGE, after) if after else (_FIRST_PAGE, (None,) * 4)
+    sql = _FIRST_PAGE
+    parameters: list[object] = [_PAGE_ROWS]
+    if after is not None:
+        sender_kind, sender, module_kind, module = after
+        sql = _NEXT_PAGE
+        parameters = [sender_kind, sender, sender, module_kind, module, module, _PAGE_ROWS]
     factory = connection.text_factory
     connection.text_factory = bytes  # the driver stops at a text that is no UTF-8
     try:
-        rows = all_rows(connection, sql, (*parameters, _PAGE_ROWS))
+        rows = all_rows(connection, sql, parameters)
     finally:
         connection.text_factory = factory
     for row in rows:
