@@ -26,7 +26,7 @@ from powercuts.survey import SABOTAGES as POWER_SABOTAGES
 from powercuts.survey import Survey
 from powercuts.survey import survey as survey_all
 from reporting.display import Display, print_summary
-from reporting.page import Run, write_report
+from reporting.run import Run
 from soaking import interruption
 from soaking.campaign import Campaign
 from soaking.sabotages import POWER_CUT, SABOTAGES
@@ -106,6 +106,7 @@ def _listed_faults(context: click.Context, _parameter: click.Parameter, value: b
     show_default="stress/report.html",
     help="The page to write.",
 )
+@click.option("--no-report", is_flag=True, help="Write no page, and need nothing to draw it with.")
 def main(
     seconds: float | None,
     minutes: float | None,
@@ -117,16 +118,18 @@ def main(
     sabotage: str | None,
     keep: Path | None,
     report: Path,
+    no_report: bool,
 ) -> None:
     """Use one store from many processes and threads while faults strike, and judge all of it."""
     if seconds is not None and minutes is not None:
         raise click.UsageError("give --seconds or --minutes, not both")
     if keep is not None and keep.exists():
         raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
-    try:
-        report.open("a").close()
-    except OSError as error:
-        raise click.BadParameter(f"{report} cannot be written: {error}") from error
+    if not no_report:
+        try:
+            report.open("a").close()
+        except OSError as error:
+            raise click.BadParameter(f"{report} cannot be written: {error}") from error
     seconds = minutes * 60 if minutes is not None else seconds or 70.0
     seed = random.randrange(10**6) if seed is None else seed
     directory = keep or Path(tempfile.mkdtemp(prefix="soak-"))
@@ -173,8 +176,11 @@ def main(
         sabotage=SABOTAGES[sabotage].about if sabotage else None,
         is_interrupted=is_interrupted,
     )
-    write_report(report, run)
-    print_summary(console, run, report)
+    if not no_report:
+        from reporting.page import write_report  # what it draws with is not needed otherwise
+
+        write_report(report, run)
+    print_summary(console, run, None if no_report else report)
     if run.is_bad:
         console.print(f"the records are kept: {directory}", soft_wrap=True)
     elif keep is None:
@@ -217,7 +223,13 @@ def _command_line(seed: int) -> str:
     """Return what runs the same again."""
     context = click.get_current_context()
     words = ["python stress/soak.py"]
-    given: dict[str, Any] = {**context.params, "seed": seed, "keep": None, "report": None}
+    given: dict[str, Any] = {
+        **context.params,
+        "seed": seed,
+        "keep": None,
+        "report": None,
+        "no_report": None,
+    }
     for parameter in context.command.params:
         name = parameter.name or ""
         value = given.get(name)

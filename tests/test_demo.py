@@ -86,6 +86,7 @@ def test_each_person_ends_in_the_state_they_must_be_in(demo: Demo) -> None:
     assert re.search(r"BOUNCED +│ +4 │ +4 │", output)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("write", [nasty_mail.write_mbox, nasty_mail.write_maildir])
 def test_broken_mail_stops_no_worker(
     demo: Demo, tmp_path: Path, write: Callable[[Path], Path]
@@ -99,6 +100,7 @@ def test_broken_mail_stops_no_worker(
     assert re.search(r"ERROR +│ +1 │", output), "the subject that is in no encoding"
 
 
+@pytest.mark.long
 def test_a_played_mailbox_is_only_read(demo: Demo, tmp_path: Path) -> None:
     mbox = tmp_path / "mbox"
     mbox.write_bytes(b"From ann@people.example Thu Jan  1 00:00:00 1970\n\none mail, no more\n")
@@ -119,6 +121,7 @@ def test_what_is_no_mailbox_is_refused_in_one_line(demo: Demo, tmp_path: Path) -
         assert errors.startswith(f"Error: {path} ")
 
 
+@pytest.mark.long
 def test_what_is_kept_is_kept_and_not_overwritten(demo: Demo, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
 
@@ -131,6 +134,7 @@ def test_what_is_kept_is_kept_and_not_overwritten(demo: Demo, tmp_path: Path) ->
     assert "give --keep a new or empty directory" in errors
 
 
+@pytest.mark.long
 def test_workers_end_when_their_parent_is_killed(demo: Demo, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     process = demo("--people", "1000", "--workers", "2", "--keep", kept)
@@ -142,6 +146,7 @@ def test_workers_end_when_their_parent_is_killed(demo: Demo, tmp_path: Path) -> 
     assert status == -9
 
 
+@pytest.mark.long
 def test_sigterm_ends_everything(demo: Demo, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     process = demo("--people", "1000", "--workers", "2", "--keep", kept)

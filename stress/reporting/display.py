@@ -104,7 +104,7 @@ class Display:
             self._progress.refresh()
 
 
-def print_summary(console: Console, run: Run, report: Path) -> None:
+def print_summary(console: Console, run: Run, report: Path | None) -> None:
     """Print what was run and what was found."""
     console.print(_rounds(run.campaign))
     if run.survey or run.cuts:
@@ -130,7 +130,8 @@ def print_summary(console: Console, run: Run, report: Path) -> None:
     console.print(f"[bold {style}]{headline}[/bold {style}]", soft_wrap=True)
     for remark in verdict.remarks:
         console.print(remark, soft_wrap=True)
-    console.print(f"report: {report}", soft_wrap=True, markup=False)
+    if report is not None:
+        console.print(f"report: {report}", soft_wrap=True, markup=False)
 
 
 def _print_broken(console: Console, headline: str, text: str) -> None:

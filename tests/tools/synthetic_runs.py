@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import FAULTS
-from reporting.page import Run
+from reporting.run import Run
 from reporting.tally import KINDS
 from soaking import checks
 from soaking.campaign import Campaign, Round

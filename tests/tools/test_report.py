@@ -17,7 +17,8 @@ from faults import FAULTS, NEVER
 from powercuts.real import RealCut, RealCuts
 from powercuts.survey import Survey, SurveyedWorkload
 from reporting.display import print_summary
-from reporting.page import Run, write_report
+from reporting.page import write_report
+from reporting.run import Run
 from reporting.tally import KINDS, by_check, by_fault, totals
 from reporting.verdict import verdict_on
 from reporting.wording import GLOSSARY

@@ -18,7 +18,7 @@ from powercuts.survey import SurveyedWorkload, Synchronous, survey
 from powercuts.verdicts import Finding, Progress, loss
 from powercuts.workloads import WORKLOADS, histories_of
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "stress" / "powercut.py"
+SCRIPT = pathlib.Path(__file__).parent.parent.parent / "stress" / "powercut.py"
 
 # Recording alone takes some seconds, and many times as long where others are at work.
 pytestmark = pytest.mark.timeout(150)

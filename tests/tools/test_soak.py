@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "stress" / "soak.py"
+SCRIPT = Path(__file__).parent.parent.parent / "stress" / "soak.py"
 
 # Run with the script and its arguments: Ctrl-C strikes in a hook of the first fork of round 2.
 # What a hook raises, CPython reports and forgets.

@@ -26,11 +26,11 @@ import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
 
-from .actors import Actor
-from .children import forked
-from .state_files import make_backup, rows, states
+from ..actors import Actor
+from ..children import forked
+from ..state_files import make_backup, rows, states
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parent.parent.parent
 README: Final = (ROOT / "README.md").read_text()
 SECTION: Final = README.partition("### Look at it in Datasette\n")[2].partition("\n### ")[0]
 
@@ -41,7 +41,7 @@ BLOBS: Final = {"None": None, "b'\\xff@x'": b"\xff@x", "('a', 1)": ("a", 1), "'\
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("datasette") is None,
-    reason="datasette is missing: pip install -e '.[test]'",
+    reason="datasette is missing: pip install -e '.[test-all]'",
 )
 
 
