@@ -1,5 +1,6 @@
 """A backup: one whole file, of one instant, that gets its name last."""
 
+import errno
 import gc
 import os
 import random
@@ -230,7 +231,7 @@ class TestInterrupted:
         self, store: SQLiteStorage, target: str
     ) -> None:
         def stop(_done: int, _of: int | None) -> None:
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, "no terminal")
 
         with pytest.raises(BrokenPipeError):
             backup(store, target, progress=stop)

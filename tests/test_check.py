@@ -1,5 +1,6 @@
 """`check` of sound stores, at work and after crashes; what it leaves alone; how it ends."""
 
+import errno
 import os
 import signal
 import sqlite3
@@ -167,7 +168,7 @@ def test_what_progress_raises_comes_out(path: str) -> None:
 
         def interrupt(what: str, _done: int, _total: int | None, until: str = stage) -> None:
             if what == until:
-                raise BrokenPipeError(until)
+                raise BrokenPipeError(errno.EPIPE, until)
 
         with pytest.raises(BrokenPipeError, match=stage):
             check(path, progress=interrupt)

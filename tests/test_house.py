@@ -25,7 +25,7 @@ STAIRCASE = """
     __init__ storage _batches _excerpts _rows _store _states _database _open_file _opening _rescue
     _sharing _cache _coherence _write_lock _schema _sqlite_errors _shelf/ _json_lines _csv_table
     _bad_row _row _fork _lock_set _remedies _filesystem _creating _heap _literals _keys interface
-    _blame _queries _wal_reset _exit_status errors
+    _callbacks _queries _wal_reset _exit_status errors
 """.split()
 
 # And each in a folder only those below it there.
@@ -95,6 +95,12 @@ def test_only_filelock_is_needed_beside_the_standard_library() -> None:
         for module in foreign.findall(path.read_text())
     }
     assert needed - sys.stdlib_module_names == {"filelock"}
+
+
+def test_connections_are_made_by_the_class() -> None:
+    """A tracing library wraps `sqlite3.connect`, and a wrapped connection cannot be copied."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "sqlite3.connect(" not in path.read_text(), path
 
 
 def test_only_the_commands_need_click_and_rich() -> None:

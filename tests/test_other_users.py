@@ -8,7 +8,6 @@ import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
 from typing import Any, Final
 
 import pytest
@@ -281,12 +280,11 @@ def is_about_the_lock(what: object, *_: object) -> bool:
 
 
 def refuse(reason: int) -> Callable[..., None]:
-    def refused(first: str, *_arguments: object, **_options: object) -> None:
-        raise OSError(reason, os.strerror(reason), first)
+    def refused(first: str, *others: object, **_options: object) -> None:
+        second = others[0] if others and isinstance(others[0], str) else None
+        raise OSError(reason, os.strerror(reason), first, None, second)
 
-    # The system's answer, and not what one of a signal handler's functions has raised.
-    names = {**globals(), "__name__": os.__name__}
-    return FunctionType(refused.__code__, names, closure=refused.__closure__)
+    return refused
 
 
 def test_member_of_the_group_makes_the_lock_for_the_group(path: str) -> None:

@@ -16,7 +16,7 @@ from types import FrameType
 import filelock
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state import SQLiteStorage, StorageError
 
 from .actors import Actor
 from .children import in_child
@@ -211,17 +211,26 @@ def test_exception_at_the_doorstep_of_any_function_leaves_no_lock_behind(
     assert "try_lock" in doorsteps
 
 
-def test_timeout_error_of_a_handler_arrives_as_it_was_raised(path: str) -> None:
-    """It is an OSError without an errno, and none of the store's."""
+@pytest.mark.parametrize(
+    "error",
+    [TimeoutError("too slow"), filelock.Timeout("a lock of the handler's"), ValueError("no mail")],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_of_a_handler_that_cannot_be_the_stores_arrives_as_it_was_raised(
+    error: Exception, path: str
+) -> None:
+    """Two of them are `OSError`s without an errno, as no system call raises."""
 
-    def time_out() -> None:
-        raise TimeoutError("too slow")
+    def fail() -> None:
+        raise error
 
+    # Opened before: os.path.realpath and os.path.isdir, which opening calls, swallow errors.
     with SQLiteStorage(path) as store:
         store.set("m", "main", "B")
-        with pytest.raises(TimeoutError, match="too slow") as caught:
-            run_until(time_out, store)
-        assert type(caught.value) is TimeoutError
+        for _ in range(20):
+            with pytest.raises(type(error)) as caught:
+                run_until(fail, store)
+            assert caught.value is error
         assert store.get("m", "main") in "AB"
 
 
@@ -231,21 +240,25 @@ def test_timeout_error_of_a_handler_arrives_as_it_was_raised(path: str) -> None:
         sqlite3.OperationalError("database is locked"),
         ConnectionResetError(errno.ECONNRESET, "a socket of the handler's"),
         FileNotFoundError(errno.ENOENT, "a file of the handler's"),
-        filelock.Timeout("a lock of the handler's"),
+        FileNotFoundError(errno.ENOENT, "a file of the handler's", "/nowhere"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_of_a_handler_are_not_taken_for_the_stores_own(error: Exception, path: str) -> None:
+def test_error_of_a_handler_that_may_be_the_stores_is_not_swallowed(
+    error: Exception, path: str
+) -> None:
     def fail() -> None:
         raise error
 
-    # Opened before: os.path.realpath and os.path.isdir, which opening calls, swallow errors.
-    with SQLiteStorage(path) as store:
+    with Actor(path, timeout=0) as other, SQLiteStorage(path) as store:
         store.set("m", "main", "B")
-        for _ in range(60):
-            with pytest.raises(type(error)) as caught:
+        for number in range(60):
+            with pytest.raises((type(error), StorageError)) as caught:
                 run_until(fail, store)
-            assert caught.value is error
+            assert error in (caught.value, caught.value.__cause__)
+            other.set("m", "other", f"{number}")
+        store.set("m", "main", "LAST")
+    assert states(path).items() >= {("main", "LAST"), ("other", "59")}
 
 
 def run_until(handler: Callable[[], object], store: SQLiteStorage) -> None:

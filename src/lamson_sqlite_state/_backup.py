@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Final, NamedTuple
 
 from . import _creating, _filesystem, _remedies, _rows
-from ._blame import is_ours
+from ._callbacks import raising_through
 from ._copy_file import as_ours, connect, opened_copy, refuse_damaged
 from ._existing import ExistingStorage
 from ._rows import Progress
@@ -69,11 +69,14 @@ def backup(
     _filesystem.refuse_long_path(target, database=max(unfinished, target, key=_length))
     _refuse_destination(store.path, target, overwrite=overwrite)
     # A store of its own: the caller's may be used by a signal handler in the middle of this.
-    with ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source:
+    with (
+        ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source,
+        raising_through(progress) as told,
+    ):
         source._call(_rows.run, "SELECT 1")  # or it is missing
         try:
             os.close(_creating.create_like(unfinished, store.path))
-            pairs = source._call(_copy, unfinished, progress)
+            pairs = source._call(_copy, unfinished, told)
             _verify(unfinished, pairs)
             _creating.sync_file(unfinished)
             size_bytes = os.path.getsize(unfinished)
@@ -84,8 +87,6 @@ def backup(
                 raise
             raise type(error)(error.message, target) from error
         except OSError as error:
-            if not is_ours(error):  # but of `progress`
-                raise
             if isinstance(error, FileExistsError):  # it was put there meanwhile
                 raise _exists(target) from error
             raise _remedies.storage_error(error, target) from error

@@ -36,7 +36,7 @@ __all__ = [
 def _batch_rows() -> int:
     # No more parameters than this SQLite was built for: 999 before 3.32, and in some builds since
     # (https://www.sqlite.org/limits.html). Four a row, and some for a condition.
-    with closing(sqlite3.connect(":memory:")) as any_connection:
+    with closing(sqlite3.Connection(":memory:")) as any_connection:
         limit = any_connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
     return max(1, min(1_000, (limit - 20) // 4))
 

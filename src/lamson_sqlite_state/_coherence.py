@@ -35,7 +35,6 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from . import _creating, _filesystem
-from ._blame import is_ours
 from ._filesystem import Identity
 from ._write_lock import WriteLock
 
@@ -135,7 +134,7 @@ class Versions:
         try:
             self._map()
         except OSError as error:
-            if not is_ours(error):
+            if error.filename != self.path:
                 raise
             self.close()
 
@@ -218,9 +217,8 @@ class Versions:
         try:
             descriptor = os.open(self.path, flags)
         except OSError as error:
-            if not is_ours(error) or error.errno not in (
-                *(errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO),
-            ):
+            missing = (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+            if error.filename != self.path or error.errno not in missing:
                 raise
             self.close()
             return False
@@ -233,6 +231,9 @@ class Versions:
         except ValueError:  # truncated since
             self.close()
             return False
+        except OSError as error:
+            error.filename = self.path
+            raise
         finally:
             os.close(descriptor)
         counters = memoryview(mapping).cast("Q")
@@ -250,7 +251,7 @@ class Versions:
         try:
             os.unlink(new)
         except FileNotFoundError as error:
-            if not is_ours(error):
+            if error.filename != new:
                 raise
         content = array("Q", [FIRST_VERSION]) * COUNTERS
         content[0] = _LAYOUT
@@ -274,9 +275,8 @@ class Versions:
             if lock.is_held:  # no signal handler can run from here to the renaming
                 os.rename(new, self.path)
         except OSError as error:
-            if not is_ours(error):
-                raise
-            if not isinstance(error, FileNotFoundError):
+            if error.filename == new and not isinstance(error, FileNotFoundError):
                 error.filename = self.path
+            if error.filename != new:
                 raise
             # A signal handler that used the store has made one meanwhile.

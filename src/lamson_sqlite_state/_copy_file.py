@@ -50,7 +50,7 @@ def opened_copy(path: str) -> sqlite3.Connection:
 
 
 def connect(path: str, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
+    return sqlite3.Connection(
         f"file:{quote(os.fsencode(path))}?{mode}",
         uri=True,
         timeout=_COPY_SECONDS,

@@ -6,8 +6,6 @@ import os
 import re
 from typing import Final
 
-from ._blame import is_ours
-
 __all__ = [
     "create_file",
     "create_like",
@@ -245,7 +243,7 @@ def link_if_possible(path: str, new: str) -> bool:
     try:
         os.link(path, new)
     except OSError as error:
-        if error.errno not in _NO_LINKS or not is_ours(error):
+        if error.errno not in _NO_LINKS or error.filename2 != new:
             raise
         return False
     return True

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from . import _filesystem, _rescue
-from ._blame import is_ours
 from ._open_file import LOOK_SECONDS, OpenFile
 from ._schema import first_row
 from ._sharing import Connection
@@ -161,7 +160,7 @@ class Database(OpenFile):
             try:
                 stamp = self.watch.look()
             except FileNotFoundError as error:  # the whole directory is gone
-                if not is_ours(error):
+                if error.filename != self.watch.directory:
                     raise
                 self.write_lock.close()
                 continue
@@ -218,7 +217,7 @@ class Database(OpenFile):
         try:
             is_untouched = self.watch.look() is None
         except FileNotFoundError as error:  # the whole directory is gone
-            if not is_ours(error):
+            if error.filename != self.watch.directory:
                 raise
             return False
         if is_untouched:

@@ -6,7 +6,6 @@ import stat
 import time
 from typing import Final, TypeAlias
 
-from ._blame import is_ours
 from .errors import NetworkFilesystem, NotAStateFile, StorageError
 
 __all__ = [
@@ -93,7 +92,7 @@ def identity(path: str) -> Identity | None:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        if not is_ours(error):
+        if error.filename != path:
             raise
         return None
     return found.st_dev, found.st_ino
@@ -111,7 +110,7 @@ def database_at(path: str) -> tuple[Identity, int] | None:
     try:
         found = os.stat(path)
     except FileNotFoundError as error:
-        if not is_ours(error):
+        if error.filename != path:
             raise
         return None
     if stat.S_ISDIR(found.st_mode):
@@ -137,6 +136,9 @@ class DirectoryWatch:
     back when they restore a directory.) A time is believed only once it is older than the
     file system's clock is coarse: two changes within one tick have the same time (git calls
     such an entry racily clean). Until then, every look says "may have changed".
+
+    Attributes:
+        directory: its path.
     """
 
     # The kernel's coarse clock ticks every 1-10 ms; a time without microseconds comes from
@@ -145,7 +147,7 @@ class DirectoryWatch:
     _COARSE_TICK_NS: Final = 3_000_000_000
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        self.directory = directory
         self._believed: Stamp | None = None
 
     def look(self) -> Stamp | None:
@@ -154,7 +156,7 @@ class DirectoryWatch:
         Raises:
             FileNotFoundError: the directory is gone.
         """
-        found = os.stat(self._directory)
+        found = os.stat(self.directory)
         stamp = found.st_dev, found.st_ino, found.st_ctime_ns
         return None if stamp == self._believed else stamp
 
@@ -164,9 +166,9 @@ class DirectoryWatch:
         if believed is None:
             return False
         try:
-            found = os.stat(self._directory)
+            found = os.stat(self.directory)
         except FileNotFoundError as error:
-            if not is_ours(error):
+            if error.filename != self.directory:
                 raise
             return False
         return (
@@ -229,7 +231,9 @@ def refuse_network_filesystem(directory: str) -> None:
     while True:
         try:
             device = os.stat(directory).st_dev
-        except FileNotFoundError:  # not created yet: it will be where its parent is
+        except FileNotFoundError as error:  # not created yet: it will be where its parent is
+            if error.filename != directory:
+                raise
             directory = os.path.dirname(directory)
         else:
             break

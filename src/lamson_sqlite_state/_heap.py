@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from ._blame import is_ours
 from .errors import StorageError
 
 __all__ = ["heap"]
@@ -21,11 +20,9 @@ def heap() -> Iterator[sqlite3.Connection]:
         StorageError: there is no room for it, or no place.
     """
     try:
-        with closing(sqlite3.connect("", isolation_level=None)) as connection:
+        with closing(sqlite3.Connection("", isolation_level=None)) as connection:
             yield connection
     except sqlite3.Error as error:
-        if not is_ours(error):
-            raise
         raise StorageError(
             f"a temporary file of SQLite's cannot be used ({error}): free some space there, or "
             "have SQLITE_TMPDIR name another directory",

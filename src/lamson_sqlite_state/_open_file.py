@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from . import _filesystem, _fork, _opening, _remedies, _rescue, _sharing
-from ._blame import is_ours
 from ._cache import Cache
 from ._coherence import Versions
 from ._filesystem import DirectoryWatch, Identity
@@ -114,7 +113,15 @@ class OpenFile:
             self.connection = None
 
     def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
-        if isinstance(error, StorageError) or not is_ours(error):
+        """Raise what an error that came out of a call means to the caller.
+
+        It is judged by what it is: a tracing library may stand between us and SQLite or `os`.
+        So what a signal handler raises is taken for the store's if it could be. (An `OSError`
+        without an errno comes from no system call.)
+        """
+        if isinstance(error, StorageError):
+            raise error
+        if isinstance(error, OSError) and error.errno is None:
             raise error
         if isinstance(error, FileNotFoundError) and self._is_deletion(error):
             raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error

@@ -82,7 +82,7 @@ def replace_by_copy(connection: Connection, path: str) -> None:
 
 
 def _copy_to(copy: str, connection: Connection) -> None:
-    target = sqlite3.connect(copy, isolation_level=None)
+    target = sqlite3.Connection(copy, isolation_level=None)
     try:
         connection.backup(target)
         first_row(target, "PRAGMA journal_mode = WAL")

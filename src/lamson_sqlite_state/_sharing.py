@@ -7,6 +7,7 @@ opens an existing one at all, and as it asks and does not lock, it disturbs nobo
 here is guarded by `_fork.opening`; only a signal handler can come in between.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -18,7 +19,6 @@ from typing import Final
 from urllib.parse import quote
 
 from . import _creating, _filesystem, _fork
-from ._blame import is_ours
 from ._filesystem import Identity
 
 __all__ = [
@@ -91,13 +91,12 @@ class Connection(sqlite3.Connection):
         global _made
         # Never mode=rwc: a file deleted a moment ago is not created with SQLite's permissions.
         mode = "ro" if is_read_only else "rw"
-        connection = sqlite3.connect(
+        connection = cls(
             f"file:{quote(os.fsencode(path))}?mode={mode}",
             uri=True,
             timeout=0,
             isolation_level=None,
             check_same_thread=False,
-            factory=cls,
         )
         _connections.add(connection)
         _made += 1
@@ -202,14 +201,15 @@ def has_open(process: int, identity: Identity) -> bool:
     try:
         names = os.listdir(directory)
     except OSError as error:  # it is gone, or somebody else's, or there is no /proc here
-        if not is_ours(error):
+        if error.filename != directory:
             raise
         return False
     for name in names:
         try:
             found = os.fstat(int(name)) if is_ourselves else os.stat(directory + name)
         except OSError as error:  # closed meanwhile
-            if not is_ours(error):
+            is_closed = error.errno == errno.EBADF if is_ourselves else error.filename is not None
+            if not is_closed:
                 raise
         else:
             if (found.st_dev, found.st_ino) == identity:
@@ -288,7 +288,7 @@ def _asked(path: str, question: Callable[[int], bytes]) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError as error:
-        if not is_ours(error):
+        if error.filename != path:
             raise
         return None
     try:

@@ -34,6 +34,11 @@ class SQLiteStorage(Store):
     the file for longer than ``timeout``, and `UnsafeFork` that C code forked this process while
     the store was open.
 
+    An `OSError` with an errno, or a `sqlite3.Error`, that a signal handler raises in the middle of
+    a call may be taken for the store's own: it comes out as a `StorageError`, or the call is tried
+    again. Any other exception comes out as the handler raised it. The state may have been written
+    in each case.
+
     Args:
         database_path: the file. A relative path is made absolute now, symbolic links are
             resolved at the first use. Beside it stand its ``-wal``, ``-shm``, ``.lock`` and

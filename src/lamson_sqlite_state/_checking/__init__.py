@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from .. import _filesystem, _remedies
-from .._blame import is_ours
+from .._callbacks import raising_through
 from .._filesystem import Identity
 from ..errors import (
     LockTimeout,
@@ -61,16 +61,17 @@ def check(
         ValueError: the path is empty, ":memory:" or holds a NUL.
     """
     onlooker = Onlooker(os.fspath(path))
-    try:
-        return list(_found(onlooker, progress))
-    except OSError as error:
-        if isinstance(error, StorageError) or not is_ours(error):
-            raise
-        if isinstance(error, FileNotFoundError) and not os.path.lexists(onlooker.path):
-            raise no_store(onlooker.path) from error
-        raise _remedies.storage_error(error, error.filename or onlooker.path) from error
-    finally:
-        onlooker.close()
+    with raising_through(progress) as told:
+        try:
+            return list(_found(onlooker, told))
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            if isinstance(error, FileNotFoundError) and error.filename == onlooker.path:
+                raise no_store(onlooker.path) from error
+            raise _remedies.storage_error(error, error.filename or onlooker.path) from error
+        finally:
+            onlooker.close()
 
 
 def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:

@@ -96,7 +96,7 @@ class Copy:
     def read(self, work: "Work[T]") -> T:
         """Do as `Onlooker.read`."""
         with closing(
-            sqlite3.connect(
+            sqlite3.Connection(
                 f"file:{quote(os.fsencode(self._path))}?mode=ro",
                 uri=True,
                 timeout=_TIMEOUT_SECONDS,

@@ -106,7 +106,7 @@ class Sqlite:
             self._connection.close()
         try:
             # Whichever thread iterates: one after the other may use it.
-            self._connection = sqlite3.connect(
+            self._connection = sqlite3.Connection(
                 f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}",
                 uri=True,
                 isolation_level=None,
