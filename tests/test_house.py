@@ -103,6 +103,12 @@ def test_connections_are_made_by_the_class() -> None:
         assert "sqlite3.connect(" not in path.read_text(), path
 
 
+def test_no_placeholder_is_numbered() -> None:
+    """From Python 3.12 on, numbers with a sequence of parameters bring a DeprecationWarning."""
+    for path in PACKAGE.rglob("*.py"):
+        assert not re.search(r"\?\d", path.read_text()), path
+
+
 def test_only_the_commands_need_click_and_rich() -> None:
     foreign = re.compile(r"^(?:from|import) (?!\.)(\w+)", re.MULTILINE)
     paths = (PACKAGE / "_command").glob("*.py")
