@@ -7,6 +7,7 @@ import time
 import pytest
 
 from lamson_sqlite_state._checking import _locks, _patience
+from lamson_sqlite_state._clock import Clock
 
 from .checking import NEEDS_LINUX
 
@@ -18,7 +19,7 @@ def test_a_check_that_was_held_up_looks_on_before_it_blames_anybody(
 ) -> None:
     """Whoever it saw last before that, and first after it, has been held up with it."""
     times = iter((0.0, *(60.0 + step / 100 for step in range(1_000))))
-    monkeypatch.setattr(time, "monotonic", times.__next__)
+    monkeypatch.setattr(Clock, "monotonic", times.__next__)
     taken: list[int] = []
 
     def holders(_locks: object) -> set[int]:
@@ -34,6 +35,6 @@ def test_hardly_anything_counts_of_a_long_nap(
     nap_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=60)
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(Clock, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     assert sum(1 for _ in _patience.looks(1.0, nap_seconds)) > 1 / (10 * nap_seconds)

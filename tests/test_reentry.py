@@ -16,6 +16,7 @@ import pytest
 from lamson_sqlite_state import (
     SQLiteStorage,
     StorageError,
+    _clock,
     _creating,
     _filesystem,
     _fork,
@@ -104,7 +105,7 @@ HANDLERS: dict[str, Callable[[SQLiteStorage], object]] = {
 PLACES = [
     (_write_lock, "lock_descriptor"),
     (time, "time_ns"),
-    (time, "monotonic"),
+    (_clock.Clock, "monotonic"),
     (_filesystem.DirectoryWatch, "look"),
 ]
 

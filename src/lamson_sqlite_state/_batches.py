@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 from weakref import WeakKeyDictionary
 
+from ._clock import Clock
 from ._coherence import stripe_of
 from ._row import RawRow
 from ._rows import EVERYTHING, Parameters, Where
@@ -166,8 +167,8 @@ def batches(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
 
 def _change(states: States, batch: Batch) -> tuple[int, float]:
     # Of the time, only what the lock was held for: a call that met another's raises NotNow.
-    start = time.monotonic()
-    return states.change(*batch), time.monotonic() - start
+    start = Clock.monotonic()
+    return states.change(*batch), Clock.monotonic() - start
 
 
 def of_keys(rows: Sequence[RawRow]) -> Where:

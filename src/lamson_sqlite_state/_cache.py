@@ -4,11 +4,11 @@ Which version belongs to a state, and why it is right as long as the counter has
 stands in `_coherence`.
 """
 
-import time
 from array import array
 from collections import deque
 from typing import Final, TypeAlias
 
+from ._clock import Clock
 from ._coherence import COUNTERS
 
 __all__ = ["Cache", "Key"]
@@ -47,19 +47,26 @@ class Cache:
         size: at most so many entries. The oldest goes first.
     """
 
-    __slots__ = ("_order", "_size", "current", "valid_until")
+    __slots__ = ("_order", "_size", "current", "valid_from", "valid_until")
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._order: deque[Key] = deque()
         self.current: tuple[dict[Key, Entry], memoryview] = ({}, _ODD_COUNTERS)
         """The entries, and the counters that they are valid by."""
+        self.valid_from = 0.0
+        """When the files were looked at, by `Clock.monotonic`. A clock that says less was set back
+        since, by a test that had set it ahead: then nobody knows how old the look is."""
         self.valid_until = 0.0
-        """When the files are to be looked at again, by `time.monotonic`."""
+        """When the files are to be looked at again."""
+
+    def is_fresh(self) -> bool:
+        """Whether the last look at the files was a moment ago, so that none is due yet."""
+        return self.valid_from <= Clock.monotonic() < self.valid_until
 
     def find(self, key: Key) -> str | None:
         """Return the state of a pair as the database holds it at this moment, or None."""
-        if type(key[0]) is type(key[1]) is str and time.monotonic() < self.valid_until:
+        if type(key[0]) is type(key[1]) is str and self.is_fresh():
             entries, counters = self.current
             entry = entries.get(key)
             if entry is not None:

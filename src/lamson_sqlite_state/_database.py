@@ -20,7 +20,8 @@ from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from . import _filesystem, _rescue
-from ._open_file import LOOK_SECONDS, OpenFile
+from ._clock import Clock
+from ._open_file import OpenFile
 from ._schema import first_row
 from ._sharing import Connection
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
@@ -56,8 +57,8 @@ class Database(OpenFile):
                 except NeedsWriteLock:
                     self._mend_under_lock()
                 continue
-            now = time.monotonic()
-            if now < self.cache.valid_until:
+            now = Clock.monotonic()
+            if self.cache.valid_from <= now < self.cache.valid_until:
                 return connection
             try:
                 if self._is_all_in_place(connection):
@@ -156,7 +157,7 @@ class Database(OpenFile):
                 self._refuse_missing()
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
-            now = time.monotonic()  # before the look: it is from then on that it holds
+            now = Clock.monotonic()  # before the look: it is from then on that it holds
             try:
                 stamp = self.watch.look()
             except FileNotFoundError as error:  # the whole directory is gone
@@ -185,7 +186,7 @@ class Database(OpenFile):
                     continue
             if stamp is not None:
                 self.watch.settle(stamp)
-            if now < self.cache.valid_until:
+            if self.cache.valid_from <= now < self.cache.valid_until:
                 return connection
             try:
                 self._look_for_edits(connection, now)
@@ -211,7 +212,7 @@ class Database(OpenFile):
             # noted, so that no exception of a signal handler can come in between.
             self.cache.empty(counters)
             connection.data_version = data_version
-        self.cache.valid_until = now + LOOK_SECONDS
+        self.note_look(now)
 
     def _is_all_in_place(self, connection: Connection) -> bool:
         try:

@@ -3,9 +3,9 @@
 import os
 import re
 import stat
-import time
 from typing import Final, TypeAlias
 
+from ._clock import Clock
 from .errors import NetworkFilesystem, NotAStateFile, StorageError
 
 __all__ = [
@@ -181,7 +181,7 @@ class DirectoryWatch:
         """Believe a stamp that was taken *before* every file was looked at and found right."""
         changed_ns = stamp[2]
         tick_ns = self._FINE_TICK_NS if changed_ns % 1_000_000 else self._COARSE_TICK_NS
-        if time.time_ns() - changed_ns > tick_ns:
+        if Clock.time_ns() - changed_ns > tick_ns:
             self._believed = stamp
 
 

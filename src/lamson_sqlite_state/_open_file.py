@@ -10,12 +10,12 @@ everyone else out of the database.
 import contextlib
 import os
 import sqlite3
-import time
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from . import _filesystem, _fork, _opening, _remedies, _rescue, _sharing
 from ._cache import Cache
+from ._clock import Clock
 from ._coherence import Versions
 from ._filesystem import DirectoryWatch, Identity
 from ._lock_set import holding
@@ -112,6 +112,11 @@ class OpenFile:
         if connection is self.connection:
             self.connection = None
 
+    def note_look(self, now: float) -> None:
+        """Have no look fall due within `LOOK_SECONDS` of one that began at ``now``."""
+        self.cache.valid_from = now
+        self.cache.valid_until = now + LOOK_SECONDS
+
     def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         """Raise what an error that came out of a call means to the caller.
 
@@ -185,7 +190,7 @@ class OpenFile:
             self._refuse_replaced(identity)
             self._side_files_since(side_files_before)
             self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
-        valid_until = time.monotonic() + LOOK_SECONDS
+        now = Clock.monotonic()
         side_files = self._side_files_since(side_files_before)
         if None in side_files.values():  # of which SQLite has just opened both
             raise NotNow("the side files keep being deleted", OPENING_SECONDS)
@@ -198,7 +203,7 @@ class OpenFile:
         self.cache.empty(self.versions.counters)
         if self._half_open is not connection:  # a signal handler has opened another
             raise Interrupted
-        self.cache.valid_until = valid_until
+        self.note_look(now)
         self._missing_since = None
         self.connection = connection
         self._half_open = None
@@ -258,7 +263,7 @@ class OpenFile:
     def _is_deletion(self, error: FileNotFoundError) -> bool:
         # A file, or the directory, has just been deleted, and all will be made anew next time.
         # Where it goes on for long, it is a directory that takes no files (in /proc).
-        now = time.monotonic()
+        now = Clock.monotonic()
         if self._missing_since is None:
             self._missing_since = now
         is_new = now - self._missing_since < OPENING_SECONDS

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Final, NamedTuple
 
 from . import _batches, _filesystem, _rows
+from ._clock import Clock
 from ._copy_file import as_ours, copy_pages, opened_copy, refuse_damaged
 from ._rows import Progress, Where
 from ._store import Store
@@ -16,6 +17,9 @@ __all__ = ["Restored", "restore"]
 # A pair that has changed since the beginning is left alone. A time in the future is no sign of
 # that: it comes from a clock that was wrong. Future is what is later than the writing, under the
 # lock: what a worker has set a moment before is not.
+# How long a millisecond takes at most to pass.
+_TICK_SECONDS: Final = 0.01
+
 _UNCHANGED: Final = "NOT since BETWEEN ? AND ?"
 _ON_CONFLICT: Final = (
     f"DO UPDATE SET state = excluded.state, since = excluded.since WHERE {_UNCHANGED}"
@@ -102,6 +106,7 @@ def _next_ms() -> int:
     the same.
     """
     next_ms = time.time_ns() // 1_000_000 + 1
-    while time.time_ns() // 1_000_000 < next_ms:
+    start = Clock.monotonic()  # as a test may have stopped the other clock
+    while time.time_ns() // 1_000_000 < next_ms and Clock.monotonic() - start < _TICK_SECONDS:
         time.sleep(0.0002)
     return next_ms

@@ -73,7 +73,7 @@ class Connection(sqlite3.Connection):
             (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look, or
             -1 before the first.
         lost_at: when it was first seen to have lost its name and could not be left, by
-            `time.monotonic`, or None.
+            `Clock.monotonic`, or None.
         spare_cursor: one that is not in use, or None. Making one for each question costs a tenth
             of the answer. Whoever uses it takes it away meanwhile, so that a signal handler or a
             finalizer gets another.

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from . import _schema
 from ._cache import Key
+from ._clock import Clock
 from ._coherence import EVERY_STRIPE, FIRST_VERSION, LARGEST_VERSION, stripe_of
 from ._database import Database
 from ._sharing import Connection
@@ -140,7 +141,7 @@ class States:
                 if (
                     connection is None
                     or versions.counters is None
-                    or time.monotonic() >= cache.valid_until
+                    or not cache.valid_from <= Clock.monotonic() < cache.valid_until
                     or not lock.try_lock()
                     or not database.watch.is_unchanged()
                 ):

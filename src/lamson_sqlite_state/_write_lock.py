@@ -16,6 +16,7 @@ from typing import Any, Final
 from filelock import lock_descriptor
 
 from . import _creating, _filesystem, _fork
+from ._clock import Clock
 from ._filesystem import Identity
 from ._lock_set import LockSet
 from .errors import LockTimeout
@@ -55,7 +56,7 @@ class Patience:
         self._timeout_seconds = timeout_seconds
         self._queue = queue
         self.place = LockSet()
-        self._start = time.monotonic()
+        self._start = Clock.monotonic()
 
     def wait(self, path: str, culprit: str, grace_seconds: float = 0) -> None:
         """Nap once, or wait to become the first.
@@ -68,7 +69,7 @@ class Patience:
         Raises:
             LockTimeout: the timeout is used up.
         """
-        waited = time.monotonic() - self._start
+        waited = Clock.monotonic() - self._start
         left = max(self._timeout_seconds, grace_seconds) - waited
         if left <= 0:
             raise LockTimeout(

@@ -1,9 +1,7 @@
 """SQLiteStorage: get, set, clear and nothing else. What every call goes through is in `_store`."""
 
-from time import monotonic
-
 from . import _schema
-from ._cache import Key
+from ._clock import Clock
 from ._keys import checked_state, row_key
 from ._states import States
 from ._store import Store
@@ -70,21 +68,18 @@ class SQLiteStorage(Store):
         It does not wait for the disk; losing a START to a power cut changes nothing.
         """
         cache = self._cache
-        is_fresh = monotonic() < cache.valid_until
-        if type(module) is type(sender) is str and module.isascii() and sender.isascii():
-            # This is row_key and Cache.find, written out as two calls would cost half as much
-            # again. No lock is taken; why that is sound stands there.
-            key: Key = (sender, module)
-            if is_fresh:
-                entries, counters = cache.current
-                entry = entries.get(key)
-                if entry is not None:
-                    state, stripe, version = entry
-                    if counters[stripe] == version:
-                        return state
-                del entries, counters  # or they would stay as long as the traceback of an error
-        else:
-            key = row_key(module, sender)
+        is_fresh = cache.valid_from <= Clock.monotonic() < cache.valid_until
+        if is_fresh and type(module) is type(sender) is str:
+            # This is Cache.find, written out as a call would cost half as much again. No lock is
+            # taken; why that is sound stands there. A `str` that is found is its own `row_key`.
+            entries, counters = cache.current
+            entry = entries.get((sender, module))
+            if entry is not None:
+                state, stripe, version = entry
+                if counters[stripe] == version:
+                    return state
+            del entries, counters  # or they would stay as long as the traceback of an error
+        key = row_key(module, sender)
         while True:
             found = self._call(States.read, key, is_fresh)
             if found is not None:
@@ -101,26 +96,17 @@ class SQLiteStorage(Store):
             TypeError: ``state`` is no ``str``. Nothing was written.
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
-        if (
-            type(module) is type(sender) is type(state) is str
-            and module.isascii()
-            and sender.isascii()
-            and state.isascii()
-        ):
-            key: Key = (sender, module)
-            text = state
+        if type(module) is type(sender) is type(state) is str:
             cache = self._cache  # as in get
-            if monotonic() < cache.valid_until:
+            if cache.valid_from <= Clock.monotonic() < cache.valid_until:
                 entries, counters = cache.current
-                entry = entries.get(key)
+                entry = entries.get((sender, module))
                 if entry is not None:
                     there, stripe, version = entry
                     if there == state and counters[stripe] == version:
                         return
                 del entries, counters
-        else:
-            key, text = row_key(module, sender), checked_state(state)
-        self._call(States.write, key, text)
+        self._call(States.write, row_key(module, sender), checked_state(state))
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""

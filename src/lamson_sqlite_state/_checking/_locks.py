@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from filelock import unlock_descriptor
 
 from .. import _filesystem, _fork, _sharing
+from .._clock import Clock
 from .._filesystem import Identity
 from .._lock_set import holding
 from .._opening import WAL_LIMIT_BYTES
@@ -65,9 +66,9 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
         "kept a writing transaction open": partial(_writers, shm),
         WHOLE_DATABASE: partial(_excluders, identity),
     }
-    start = time.monotonic()
+    start = Clock.monotonic()
     holders = _lasting(path, questions, progress)
-    seconds = time.monotonic() - start
+    seconds = Clock.monotonic() - start
     # A worker that is stopped in the middle of a commit holds the first two.
     seen: set[int] = set()
     for what, found in holders.items():

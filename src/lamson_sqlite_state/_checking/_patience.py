@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from .._clock import Clock
+
 __all__ = ["looks"]
 
 # So many naps one may take at most: one that took longer had this process stopped or starved, and
@@ -17,11 +19,11 @@ def looks(seconds: float, nap_seconds: float) -> Iterator[None]:
     Of a time in which this process was held up (suspended, throttled, stopped with Ctrl-Z),
     hardly anything counts. So there are always a number of looks behind it.
     """
-    looked, last = 0.0, time.monotonic()
+    looked, last = 0.0, Clock.monotonic()
     yield
     while looked < seconds:
         time.sleep(nap_seconds)
-        now = time.monotonic()
+        now = Clock.monotonic()
         looked += min(now - last, _NAPS * nap_seconds)
         last = now
         yield
