@@ -24,8 +24,8 @@ STAIRCASE = """
     _selection _existing
     __init__ storage _batches _excerpts _rows _store _states _database _open_file _opening _rescue
     _sharing _cache _coherence _write_lock _schema _sqlite_errors _shelf/ _json_lines _csv_table
-    _bad_row _row _fork _lock_set _remedies _filesystem _creating _heap _literals _keys interface
-    _callbacks _queries _clock _wal_reset _exit_status errors
+    _bad_row _row _fork _lock_set _descriptors _remedies _filesystem _creating _heap _literals _keys
+    interface _callbacks _queries _clock _wal_reset _exit_status errors
 """.split()
 
 # And each in a folder only those below it there.

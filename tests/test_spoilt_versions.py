@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,28 +219,6 @@ class TestSpoiltFile:
             monkeypatch.setattr(_creating, "create_like", create_like)
             store.set("m", "ann", "A2")
             assert other.get("m", "ann") == "A2"
-
-    # With SQLite's closed too, it tries for ten seconds before it reports that they are gone.
-    @pytest.mark.parametrize("name", [".versions", pytest.param("", marks=pytest.mark.long)])
-    def test_whose_descriptor_was_closed_is_opened_again(self, path: str, name: str) -> None:
-        """By a program that becomes a daemon. SQLite needs a call or two to notice for itself."""
-        code = (
-            "import os, sys; from lamson_sqlite_state import SQLiteStorage, StorageError\n"
-            "store = SQLiteStorage(sys.argv[1])\n"
-            "store.set('m', 'ann', 'A1')\n"
-            "for number in range(3, 256):\n"
-            "    if os.path.realpath(f'/proc/self/fd/{number}').endswith(sys.argv[2]):\n"
-            "        os.closerange(number, number + 1)\n"
-            "for number in range(4):\n"
-            "    try:\n"
-            "        store.set('m', 'ann', f'B{number}')\n"
-            "    except StorageError:\n"
-            "        pass\n"
-            "print(store.get('m', 'ann'))\n"
-        )
-        command = [sys.executable, "-c", code, path, name]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        assert (run.stdout, run.stderr) == ("B3\n", "")
 
     def test_that_is_a_directory_is_an_error_with_the_remedy(self, store: SQLiteStorage) -> None:
         spoil_by("a directory", f"{store.path}.versions")

@@ -121,8 +121,7 @@ class Versions:
                 raise
         # Truncated, or somebody closed all descriptors (a daemon starting), and its number may be
         # another file's by now. It is not ours to close, as the mapping would at its end.
-        _lost.append(mapping)
-        self.close()
+        self.leave()
         return False
 
     def is_in_place(self) -> bool:
@@ -161,6 +160,12 @@ class Versions:
     def close(self) -> None:
         """Forget the file; it stays mapped until the last reader has finished."""
         self.counters = self._mapping = self._identity = None
+
+    def leave(self) -> None:
+        """Forget the file, and never close the descriptor that the mapping has."""
+        if self._mapping is not None:
+            _lost.append(self._mapping)
+        self.close()
 
     def commit_to(
         self,

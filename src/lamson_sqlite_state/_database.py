@@ -215,6 +215,7 @@ class Database(OpenFile):
         self.note_look(now)
 
     def _is_all_in_place(self, connection: Connection) -> bool:
+        self._refuse_lost()
         try:
             is_untouched = self.watch.look() is None
         except FileNotFoundError as error:  # the whole directory is gone

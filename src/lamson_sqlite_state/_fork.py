@@ -31,6 +31,7 @@ __all__ = [
     "Mark",
     "adopt_process",
     "close_before_fork",
+    "close_stores",
     "mark_inherited",
     "members",
     "opening",
@@ -156,6 +157,18 @@ def register(store: ForkAware) -> None:
     """Have ``store`` closed before every fork, for as long as it lives."""
     adopt_process()
     _live.add(store)
+
+
+def close_stores() -> None:
+    """Close every store that no other thread is in."""
+    for store in members(_live):
+        if store.inherited_identity is None:
+            locks = LockSet()
+            try:
+                if locks.take(store.lock, blocking=False):
+                    store.close_for_fork()
+            finally:
+                any(locks.releases)
 
 
 def was_inherited(identity: Identity) -> bool:

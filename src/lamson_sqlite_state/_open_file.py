@@ -8,12 +8,13 @@ everyone else out of the database.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
-from . import _filesystem, _fork, _opening, _remedies, _rescue, _sharing
+from . import _descriptors, _filesystem, _fork, _opening, _remedies, _rescue, _sharing
 from ._cache import Cache
 from ._clock import Clock
 from ._coherence import Versions
@@ -58,7 +59,7 @@ class OpenFile:
         self.path = path
         self.cache = cache
         self.connection: Connection | None = None
-        self.write_lock = WriteLock(path, file_mode)
+        self.write_lock = WriteLock(path, file_mode, self._refuse_lost)
         self.versions = Versions(path)
         self._half_open: Connection | None = None
         self._missing_since: float | None = None
@@ -78,6 +79,8 @@ class OpenFile:
 
     def close(self) -> None:
         """Close the connection and the lock descriptor; harmless where they are closed."""
+        if _sharing.have_lost_descriptors() or self.write_lock.is_lost():
+            self.versions.leave()
         try:
             self._disconnect()
         finally:
@@ -88,14 +91,11 @@ class OpenFile:
         """In a child of an unhooked fork: have the inherited connection never closed.
 
         Closing it, also by the garbage collector at exit, would have SQLite delete the log
-        that the parent goes on writing to. So its reference count never reaches zero again.
+        that the parent goes on writing to.
         """
         for connection in (self.connection, self._half_open):
             if connection is not None:
                 _sharing.disown(connection)
-                import ctypes  # costly to import, and needed by nobody else
-
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         self.connection = self._half_open = None
         self.cache.empty(None)
         self.versions.close()
@@ -128,6 +128,9 @@ class OpenFile:
             raise error
         if isinstance(error, OSError) and error.errno is None:
             raise error
+        is_closed = isinstance(error, OSError) and error.errno == errno.EBADF
+        if is_closed or _sharing.have_lost_descriptors():
+            self._leave_lost(error)
         if isinstance(error, FileNotFoundError) and self._is_deletion(error):
             raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
         if isinstance(error, OSError):
@@ -138,11 +141,22 @@ class OpenFile:
                 self._disconnect()  # start afresh once the cause is gone
         raise ours from error
 
+    def _leave_lost(self, error: Exception | None = None) -> NoReturn:
+        # Of all stores, before anything is opened that could be given one of their numbers. A
+        # store that another thread is in leaves by itself.
+        _fork.close_stores()
+        raise NotNow("all descriptors of this process were closed", OPENING_SECONDS) from error
+
+    def _refuse_lost(self) -> None:
+        if _sharing.have_lost_descriptors():
+            self._leave_lost()
+
     def _open(self, *, is_locked: bool) -> None:
         _fork.adopt_process()
         holding(_fork.opening, self._open_alone, is_locked)
 
     def _open_alone(self, is_locked: bool) -> None:
+        self._refuse_lost()
         self._disconnect()
         _filesystem.refuse_network_filesystem(os.path.dirname(self.path))
         found = self._existing() if self._must_exist else _filesystem.database_at(self.path)
@@ -174,6 +188,7 @@ class OpenFile:
     ) -> None:
         try:
             # Kept from the start, half open: a signal handler that forks must find it to close.
+            descriptors = _descriptors.numbers()
             connection = self._half_open = self._new_connection(identity)
             connection.identity = identity
             _opening.prepare(
@@ -195,6 +210,8 @@ class OpenFile:
         if None in side_files.values():  # of which SQLite has just opened both
             raise NotNow("the side files keep being deleted", OPENING_SECONDS)
         connection.side_files = side_files
+        files = (identity, *side_files.values())
+        connection.descriptors = _descriptors.found_since(descriptors, files)
         self._refuse_replaced(identity)
         if is_locked:
             self.versions.open_or_make(self.write_lock)

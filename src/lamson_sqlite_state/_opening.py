@@ -17,6 +17,7 @@ from ._sharing import (
     database_of,
     has_open,
     is_log_in_use,
+    is_unusable,
     lock_holder,
     side_files_here,
 )
@@ -43,6 +44,7 @@ def refuse_unsafe(
 
     Raises:
         UnsafeFork: the database was open here when C code forked this process.
+        StorageError: descriptors of it were closed here, and given to other files.
         NotNow: a side file was deleted, or the database replaced, under a running process that
             mends it at its next call (`_rescue`). A new log beside the one in use would lose
             acknowledged states; the old log would be replayed into the new database.
@@ -52,6 +54,13 @@ def refuse_unsafe(
     """
     if _fork.was_inherited(identity):
         raise unsafe_fork(path)
+    if is_unusable(identity):
+        raise StorageError(
+            "this process has closed the descriptors of the open store (as python-daemon does), "
+            "and opened other files that have their numbers now: restart it, and close() the "
+            "store before it becomes a daemon, or use it only after that",
+            path,
+        )
     # Both are there while anyone has the database open, and neither once all have closed it.
     found = {side_file: _filesystem.identity(side_file) for side_file in side_files}
     missing = [side_file for side_file, there in found.items() if there is None]

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 
-from . import _creating, _filesystem
+from . import _creating, _descriptors, _filesystem
 from ._schema import first_row
 from ._sharing import Connection, forget
 
@@ -24,7 +24,7 @@ def close(connection: Connection, path: str) -> None:
     after what they hold is written into the database: it may have been moved and not deleted.
     """
     is_moved = bool(connection.side_files) and connection.identity != _filesystem.identity(path)
-    if is_moved:
+    if is_moved and not _descriptors.are_lost(connection.descriptors):
         with contextlib.suppress(sqlite3.Error):
             first_row(connection, "PRAGMA wal_checkpoint(PASSIVE)")
         for side_file, identity in connection.side_files.items():

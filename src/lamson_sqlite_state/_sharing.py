@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
-from . import _creating, _filesystem, _fork
+from . import _creating, _descriptors, _filesystem, _fork
 from ._filesystem import Identity
 
 __all__ = [
@@ -31,8 +31,10 @@ __all__ = [
     "disown",
     "forget",
     "has_open",
+    "have_lost_descriptors",
     "header_of",
     "is_log_in_use",
+    "is_unusable",
     "lock_holder",
     "side_files_here",
 ]
@@ -69,6 +71,8 @@ class Connection(sqlite3.Connection):
         identity: the database, from the moment the connection is about to be used. Before
             that it holds no locks, and whoever finds it need not mind it.
         side_files: its -wal and -shm, from the moment it has opened them.
+        descriptors: those that SQLite has opened for it, with their files. Empty where nobody can
+            tell.
         data_version: changes when another connection has written
             (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look, or
             -1 before the first.
@@ -81,6 +85,7 @@ class Connection(sqlite3.Connection):
 
     identity: Identity | None = None
     side_files: Mapping[str, Identity | None] = MappingProxyType({})
+    descriptors: Mapping[int, Identity] = MappingProxyType({})
     data_version = -1
     lost_at: float | None = None
     spare_cursor: sqlite3.Cursor | None = None
@@ -128,20 +133,50 @@ class Connection(sqlite3.Connection):
 _connections: Final[set[Connection]] = set()
 """All of this process that were not closed yet. Their stores may be garbage already."""
 
+_unusable: Final[set[Identity]] = set()
+"""Databases that a connection is open to which must not be used. SQLite's book of them outlives it:
+another connection would believe in locks that were lost with the descriptors."""
+
 _made = 0
 """How many connections were ever made here."""
 
 
 def forget(connection: Connection) -> None:
-    """Close a connection, for good."""
+    """Close a connection, for good.
+
+    One whose descriptors are another's by now stays open, as closing it would close those. SQLite
+    cannot use its database in this process any more.
+    """
     connection.spare_cursor = None  # the two refer to each other
-    connection.close()
-    _connections.discard(connection)
+    if connection.is_closed() or _descriptors.secured(connection.descriptors):
+        connection.descriptors = {}  # what is being closed is not lost
+        connection.close()
+        _connections.discard(connection)
+    else:
+        if connection.identity is not None:
+            _unusable.add(connection.identity)
+        disown(connection)
 
 
 def disown(connection: Connection) -> None:
-    """Leave a connection open that an unhooked fork brought here: it is the parent's."""
+    """Have a connection never closed, also not by the garbage collector at exit.
+
+    Its reference count never reaches zero again.
+    """
     _connections.discard(connection)
+    import ctypes  # costly to import, and needed by nobody else
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def is_unusable(identity: Identity) -> bool:
+    """Whether descriptors of this database were closed here, and given to other files."""
+    return identity in _unusable
+
+
+def have_lost_descriptors() -> bool:
+    """Whether any connection of this process has."""
+    return any(_descriptors.are_lost(connection.descriptors) for connection in tuple(_connections))
 
 
 def side_files_here(identity: Identity) -> Mapping[str, Identity | None] | None:

@@ -10,18 +10,22 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from filelock import lock_descriptor
 
-from . import _creating, _filesystem, _fork
+from . import _creating, _descriptors, _filesystem, _fork
 from ._clock import Clock
 from ._filesystem import Identity
 from ._lock_set import LockSet
 from .errors import LockTimeout
 
 __all__ = ["UNLOCK_NONE", "Patience", "WriteLock"]
+
+# What a number says that was closed, or is a socket's or a pipe's by now.
+_LOST: Final = (errno.EBADF, errno.ESPIPE)
 
 
 class Patience:
@@ -130,15 +134,22 @@ class WriteLock:
         database_path: the database, beside which the lock file stands. It belongs to whom the
             database belongs to.
         file_mode: permissions of a lock file that is made before its database.
+        before_opening: may raise, and refuse to have a descriptor opened.
     """
 
-    def __init__(self, database_path: str, file_mode: int) -> None:
+    def __init__(
+        self,
+        database_path: str,
+        file_mode: int,
+        before_opening: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = f"{database_path}.lock"
         self._database_path = database_path
         self.holds = 0
         self.is_held = False
         self.epoch = 0
         self._file_mode = file_mode
+        self._before_opening = before_opening
         self.descriptor: int | None = None
         self.unlock_file = self.close_file = UNLOCK_NONE
         self._identity: Identity | None = None
@@ -149,35 +160,47 @@ class WriteLock:
         Creates the lock file, and the directories above it, where they are missing.
 
         Raises:
-            OSError: the lock file could not be opened.
+            OSError: the lock file could not be opened, or somebody closed its descriptor (EBADF).
             StorageError: the system refuses to lock it.
         """
         while not self.is_held:
             epoch, descriptor = self.epoch, self.descriptor
             if descriptor is None:
+                self._before_opening()
                 descriptor = self._open()
             try:
+                # As in `is_lost`, written out as every write asks.
+                if os.lseek(descriptor, 0, os.SEEK_CUR) != _descriptors.MARK:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path)
                 if not lock_descriptor(descriptor, blocking=False):
                     return False
             except OSError as error:
-                if error.errno != errno.EBADF:
+                if error.errno not in _LOST:
                     raise _filesystem.flock_refused(error, self.path) from error
-                # Somebody closed all descriptors (a daemon starting), or a signal handler
-                # closed the store. The number is no longer ours to close.
                 if self.descriptor == descriptor:
-                    self.descriptor = None
-                    self.unlock_file = UNLOCK_NONE
-                continue
+                    self.abandon()  # or the number would be unlocked
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
+                continue  # a signal handler closed the store
             if epoch == self.epoch:
                 self.is_held = True
         return True
 
+    def is_lost(self) -> bool:
+        """Whether somebody closed the descriptor (a daemon starting); another may have its number.
+
+        Asked before each deed that could harm the other.
+        """
+        descriptor = self.descriptor
+        return descriptor is not None and not _descriptors.has_mark(descriptor)
+
     def unlock(self) -> None:
         """Let go of the lock; harmless where it is not held."""
         self.epoch += 1
-        self.is_held = False
+        was_held, self.is_held = self.is_held, False
         try:
-            self.unlock_file()
+            # It may be locked though it is not held, where a signal handler has raised in between.
+            if was_held or not self.is_lost():
+                self.unlock_file()
         except OSError as error:
             self.let_go_by_closing(error)
 
@@ -209,15 +232,12 @@ class WriteLock:
         """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
         self.epoch += 1
         self.is_held = False
+        is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None
         self.unlock_file = UNLOCK_NONE
         _open_locks.discard(self)
-        if descriptor is not None:
-            try:
-                os.close(descriptor)
-            except OSError as error:
-                if error.errno != errno.EBADF:  # as in let_go_by_closing
-                    raise
+        if descriptor is not None and not is_lost:
+            os.close(descriptor)
 
     def _open(self) -> int:
         _creating.create_parent(self.path, self._file_mode)
@@ -232,6 +252,7 @@ class WriteLock:
         found = os.fstat(descriptor)
         unlock_file = partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
         close_file = partial(os.close, descriptor)
+        os.lseek(descriptor, _descriptors.MARK, os.SEEK_SET)
         if self.descriptor is None:
             self.descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
             self.unlock_file, self.close_file = unlock_file, close_file
