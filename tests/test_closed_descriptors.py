@@ -171,6 +171,21 @@ class TestFreeNumbers:
         assert states(path) == {"ann": "A3", "bob": "B3"}
         assert states(path + "2") == {"ann": "A3"}
 
+    def test_are_not_given_to_a_store_that_opens_first(self, path: str) -> None:
+        code = """
+            another = SQLiteStorage(path + '2')
+            another.set('m', 'ann', 'B1')
+            another.close()
+            store.set('m', 'ann', 'A2')
+            os.closerange(3, 256)
+            assert another.get('m', 'ann') == 'B1'
+            store.set('m', 'ann', 'A3')
+            another.set('m', 'ann', 'B2')
+        """
+        run(path, code)
+        assert states(path)["ann"] == "A3"
+        assert states(path + "2") == {"ann": "B2"}
+
     def test_under_threads_lose_nothing(self, path: str) -> None:
         code = """
             def work(number):
@@ -194,12 +209,14 @@ class TestFreeNumbers:
 
 class TestTakenNumbers:
     @pytest.mark.parametrize("has_written", [True, False], ids=["a writer", "a reader"])
-    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("call", [*CALLS, "no call"])
     def test_are_neither_closed_nor_written_to_nor_locked(
         self, path: str, call: str, has_written: bool
     ) -> None:
         # What the child finds is found by the parent as well, which waits for it.
-        first = CALLS[call] if call != "fork" else "assert not os.fork() or os.wait()[1] == 0"
+        first = (
+            CALLS.get(call, "") if call != "fork" else "assert not os.fork() or os.wait()[1] == 0"
+        )
         opening = "store.set('m', 'cho', 'START')" if has_written else "store.get('m', 'ann')"
         code = f"""
             {opening}
@@ -248,6 +265,20 @@ class TestTakenNumbers:
         assert run(path, code) == "True\n"
         assert states(path) == {"ann": "A2", "bob": "B1"}
 
+    def test_of_a_database_that_was_moved_away_are_left_alone(self, path: str) -> None:
+        """What its log holds is not written into it any more: that would go into other files."""
+        code = """
+            store.set('m', 'ann', 'A2')
+            os.closerange(3, 256)
+            logs = open_logs()
+            os.rename(path, path + '.old')
+            store.set('m', 'ann', 'A3')
+            assert store.get('m', 'bob') == 'START'
+            assert are_untouched(logs)
+        """
+        run(path, code)
+        assert states(path) == {"ann": "A3", "bob": "START"}
+
     def test_of_one_store_are_no_matter_to_another(self, path: str) -> None:
         code = """
             another = SQLiteStorage(path + '2')
@@ -288,7 +319,7 @@ def test_a_file_that_takes_the_number_of_a_closed_store_is_no_matter(path: str) 
 
 
 class TestSecured:
-    """Between the look at the numbers and SQLite's closing of them, another thread may open files."""
+    """Another thread may open files after the look at the numbers, before SQLite closes them."""
 
     def test_a_free_number_is_given_to_nobody(self, tmp_path: Path) -> None:
         file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
