@@ -318,6 +318,19 @@ def test_a_file_that_takes_the_number_of_a_closed_store_is_no_matter(path: str) 
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs a list of open descriptors")
+def test_those_of_all_three_files_are_remembered(path: str) -> None:
+    with SQLiteStorage(path) as store:
+        for call in (lambda: store.get("m", "ann"), lambda: store.set("m", "ann", "A2")):
+            store.close()
+            call()
+            assert store._database is not None
+            assert store._database.connection is not None
+            remembered = sorted(store._database.connection.descriptors.values())
+            files = [os.stat(path + suffix) for suffix in ("", "-wal", "-shm")]
+            assert remembered == sorted((file.st_dev, file.st_ino) for file in files)
+
+
 class TestSecured:
     """Another thread may open files after the look at the numbers, before SQLite closes them."""
 

@@ -34,15 +34,13 @@ def has_mark(descriptor: int) -> bool:
 
 def numbers() -> frozenset[int]:
     """Return which descriptors this process has open; none where nobody can tell."""
-    try:
-        return frozenset(map(int, os.listdir(_DIRECTORY)))
-    except OSError:
-        return frozenset()
+    # Without the one that the list was read through.
+    return frozenset(number for number in _listed() if _identity(number) is not None)
 
 
 def found_since(before: Collection[int], files: Collection[Identity | None]) -> dict[int, Identity]:
     """Return which descriptors of these files were opened since `numbers` had been asked."""
-    there = {number: _identity(number) for number in numbers().difference(before)}
+    there = {number: _identity(number) for number in _listed().difference(before)}
     return {number: found for number, found in there.items() if found and found in files}
 
 
@@ -69,6 +67,13 @@ def secured(descriptors: Mapping[int, Identity]) -> bool:
             os.close(each)
         return False
     return True
+
+
+def _listed() -> frozenset[int]:
+    try:
+        return frozenset(map(int, os.listdir(_DIRECTORY)))
+    except OSError:
+        return frozenset()
 
 
 def _take(number: int) -> bool:
