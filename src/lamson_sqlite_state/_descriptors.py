@@ -7,15 +7,17 @@ opens next is given their numbers. SQLite would go on to write into that, and wo
 import errno
 import fcntl
 import os
-import sys
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from ._filesystem import Identity
 
-__all__ = ["MARK", "are_lost", "found_since", "has_mark", "numbers", "secured"]
+__all__ = ["MARK", "are_lost", "found_from", "has_mark", "lowest_free", "secured"]
 
-_DIRECTORY: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+# How far from the lowest free number to look. New files are given the lowest: between and beyond
+# those of SQLite, a few numbers may be free that other files have had meanwhile.
+_FARTHEST: Final = 256
+_HOLES: Final = 4
 
 MARK: Final = 2**30 + int.from_bytes(os.urandom(3), "big")
 """The position in a file that has no other use for it. To ask for that takes a quarter of the time
@@ -32,16 +34,34 @@ def has_mark(descriptor: int) -> bool:
         return False
 
 
-def numbers() -> frozenset[int]:
-    """Return which descriptors this process has open; none where nobody can tell."""
-    # Without the one that the list was read through.
-    return frozenset(number for number in _listed() if _identity(number) is not None)
+def lowest_free() -> int:
+    """Return the number that the next file to be opened is given."""
+    number = os.open(os.devnull, os.O_RDONLY)
+    os.close(number)
+    return number
 
 
-def found_since(before: Collection[int], files: Collection[Identity | None]) -> dict[int, Identity]:
-    """Return which descriptors of these files were opened since `numbers` had been asked."""
-    there = {number: _identity(number) for number in _listed().difference(before)}
-    return {number: found for number, found in there.items() if found and found in files}
+def found_from(lowest: int, files: Collection[Identity | None]) -> dict[int, Identity]:
+    """Return the descriptors of files that were opened since a number was the lowest free one.
+
+    One that another thread's closing has given a lower number is missed.
+
+    Args:
+        lowest: the number.
+        files: the files. Those of which another connection has the only descriptor have none here.
+    """
+    found: dict[int, Identity] = {}
+    free = 0
+    for number in range(lowest, lowest + _FARTHEST):
+        identity = _identity(number)
+        if identity is None:
+            free += 1
+        elif identity in files:
+            found[number] = identity
+            free = 0
+        if len(found) == len(files) or free > _HOLES:
+            break
+    return found
 
 
 def are_lost(descriptors: Mapping[int, Identity]) -> bool:
@@ -67,13 +87,6 @@ def secured(descriptors: Mapping[int, Identity]) -> bool:
             os.close(each)
         return False
     return True
-
-
-def _listed() -> frozenset[int]:
-    try:
-        return frozenset(map(int, os.listdir(_DIRECTORY)))
-    except OSError:
-        return frozenset()
 
 
 def _take(number: int) -> bool:

@@ -79,7 +79,7 @@ class OpenFile:
 
     def close(self) -> None:
         """Close the connection and the lock descriptor; harmless where they are closed."""
-        if _sharing.have_lost_descriptors() or self.write_lock.is_lost():
+        if self._has_lost_descriptors():
             self.versions.leave()
         try:
             self._disconnect()
@@ -147,6 +147,12 @@ class OpenFile:
         _fork.close_stores()
         raise NotNow("all descriptors of this process were closed", OPENING_SECONDS) from error
 
+    def _has_lost_descriptors(self) -> bool:
+        return self.write_lock.is_lost() or any(
+            connection is not None and _descriptors.are_lost(connection.descriptors)
+            for connection in (self.connection, self._half_open)
+        )
+
     def _refuse_lost(self) -> None:
         if _sharing.have_lost_descriptors():
             self._leave_lost()
@@ -188,7 +194,7 @@ class OpenFile:
     ) -> None:
         try:
             # Kept from the start, half open: a signal handler that forks must find it to close.
-            descriptors = _descriptors.numbers()
+            lowest = _descriptors.lowest_free()
             connection = self._half_open = self._new_connection(identity)
             connection.identity = identity
             _opening.prepare(
@@ -211,7 +217,7 @@ class OpenFile:
             raise NotNow("the side files keep being deleted", OPENING_SECONDS)
         connection.side_files = side_files
         files = (identity, *side_files.values())
-        connection.descriptors = _descriptors.found_since(descriptors, files)
+        connection.descriptors = _descriptors.found_from(lowest, files)
         self._refuse_replaced(identity)
         if is_locked:
             self.versions.open_or_make(self.write_lock)

@@ -71,8 +71,7 @@ class Connection(sqlite3.Connection):
         identity: the database, from the moment the connection is about to be used. Before
             that it holds no locks, and whoever finds it need not mind it.
         side_files: its -wal and -shm, from the moment it has opened them.
-        descriptors: those that SQLite has opened for it, with their files. Empty where nobody can
-            tell.
+        descriptors: those that SQLite has opened for it, as far as they were found.
         data_version: changes when another connection has written
             (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look, or
             -1 before the first.
