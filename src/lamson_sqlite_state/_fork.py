@@ -32,6 +32,7 @@ __all__ = [
     "adopt_process",
     "close_before_fork",
     "close_stores",
+    "is_about_to_fork",
     "mark_inherited",
     "members",
     "opening",
@@ -143,6 +144,16 @@ class _Fork:
 
 _forks: Final[dict[int, list[_Fork]]] = {}
 """The forks under way, by the id of their thread; several in one if a signal handler forks."""
+
+
+def is_about_to_fork() -> bool:
+    """Whether this thread is between our hook before a fork and those after it.
+
+    A hook of an application's that was registered before ours runs there.
+    """
+    forks = _forks.get(threading.get_ident())
+    return forks[-1].is_ready if forks else False
+
 
 _masks: Final[dict[int, set[int]]] = {}
 """The signals that were blocked before the outermost of them. Between our hooks no signal is

@@ -149,6 +149,8 @@ class Store:
         finally:
             if patience is not None:
                 any(patience.place.releases)
+            if _fork.is_about_to_fork():
+                self.close()  # again: nothing that a fork hook has opened may cross the fork
 
     def _adopt_process(self) -> None:
         """Make the lock this process's own; to be called when the process is another one.
