@@ -126,6 +126,22 @@ class TestFreeNumbers:
             assert other.get("m", "ann") == "A3"
         assert states(path).items() >= {("ann", "A3"), ("dan", "D1")}
 
+    @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock", ".versions"])
+    def test_of_a_single_file_are_as_good_as_of_all(self, path: str, suffix: str) -> None:
+        code = f"""
+            store.set('m', 'ann', 'A2')
+            file = os.stat(path + {suffix!r})
+            for number in range(3, 256):
+                if not is_free(number) and os.path.samestat(os.fstat(number), file):
+                    os.close(number)
+            store.set('m', 'ann', 'A3')
+            look()
+            assert store.get('m', 'ann') == 'A3'
+            assert check(path) == []
+        """
+        run(path, code, timeout=0)
+        assert states(path)["ann"] == "A3"
+
     def test_no_other_worker_waits(self, path: str) -> None:
         code = """
             store.set('m', 'ann', 'A2')
