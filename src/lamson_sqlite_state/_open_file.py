@@ -290,4 +290,5 @@ class OpenFile:
         if self._missing_since is None:
             self._missing_since = now
         is_new = now - self._missing_since < OPENING_SECONDS
-        return is_new and str(error.filename).startswith(self.path)
+        missing = str(error.filename)
+        return is_new and (missing.startswith(self.path) or missing == self.watch.directory)

@@ -27,6 +27,12 @@ __all__ = ["UNLOCK_NONE", "Patience", "WriteLock"]
 # What a number says that was closed, or is a socket's or a pipe's by now.
 _LOST: Final = (errno.EBADF, errno.ESPIPE)
 
+# What flock(2) says where it is not to be had. Any other error is perhaps a signal handler's.
+_REFUSED: Final = (
+    *(errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENOTTY, errno.ESTALE),
+)
+
 
 class Patience:
     """The waiting of one call: short naps, until the call's timeout is used up.
@@ -175,8 +181,10 @@ class WriteLock:
                 if not lock_descriptor(descriptor, blocking=False):
                     return False
             except OSError as error:
-                if error.errno not in _LOST:
+                if error.errno in _REFUSED:
                     raise _filesystem.flock_refused(error, self.path) from error
+                if error.errno not in _LOST:
+                    raise
                 if self.descriptor == descriptor:
                     self.abandon()  # or the number would be unlocked
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
@@ -212,6 +220,8 @@ class WriteLock:
         """
         if error.errno != errno.EBADF:
             self.abandon()
+        if error.errno not in (errno.EBADF, *_REFUSED):
+            raise error
 
     def is_in_place(self) -> bool:
         """Whether the lock file's name still stands for the file that is locked here."""
