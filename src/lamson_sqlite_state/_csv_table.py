@@ -101,8 +101,9 @@ def _state_cell(state: str) -> str:
 def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     """Yield the rows of a file of CSV, some at a time: as `read_json_lines`.
 
-    The first line names the columns, in any order; others than a row's are not looked at. For long
-    cells, the csv module's limit (`csv.field_size_limit`) is raised.
+    The first line names the columns, in any order; others than a row's are not looked at. A line
+    whose cells are all empty is no row: an empty key or state stands in quotes. For long cells, the
+    csv module's limit (`csv.field_size_limit`) is raised.
     """
     now_ms = time.time_ns() // 1_000_000
     # What is no UTF-8 is refused in its line, and not where a block of the file begins.
@@ -114,7 +115,7 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     try:
         columns = _columns(next(reader, []))
         for cells in reader:
-            if cells:  # else it is an empty line
+            if any(map(str.strip, cells)):  # else it is an empty line, or a spreadsheet's empty row
                 found.append(_csv_row(cells, columns, now_ms))
             if len(found) == _BLOCK_ROWS:
                 yield found
