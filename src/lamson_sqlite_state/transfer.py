@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import IO, Final, Literal, TypeAlias
 
-from . import _batches, _filesystem, _rows, _sharing
+from . import _batches, _old_shelf, _rows
 from ._bad_row import BadRow
 from ._csv_table import csv_lines, read_csv
 from ._heap import heap
@@ -30,6 +30,7 @@ from ._row import RawRow, Row
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
 from ._shelf import Entry, Pairs, Refused, Shelf
+from ._states import States
 from .errors import NotAShelf, StorageError
 from .maintenance import rows
 from .storage import SQLiteStorage
@@ -200,7 +201,8 @@ def import_shelve(
     pickles contain is not executed: one that is no text is refused, as is a key that is no pair. As
     a shelf does not know since when a pair has been in its state, all are from now. Where it
     has two entries of a pair, since Salmon went on with what Lamson had begun, Salmon's counts. End
-    the application that writes to it first.
+    the application that writes to it first. The store may be made beside the shelf, under the name
+    that this was given.
 
     What was read is in a temporary file until it is written: of a million pairs, some 60 MB.
 
@@ -219,8 +221,9 @@ def import_shelve(
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
-    with Shelf(os.fsdecode(path), is_taken=_is_open_here) as shelf, heap() as database:
+    with Shelf(os.fsdecode(path), is_taken=_old_shelf.is_open_here) as shelf, heap() as database:
         pairs = Pairs(database)
+        store._call(_know_the_shelf)
         _rows.count(store)  # as above, but no store is made for a shelf that is none
 
         def accepted() -> Iterator[Entry]:
@@ -259,12 +262,8 @@ def import_shelve(
     return Imported(read, written, tuple(refused), refused_count)
 
 
-def _is_open_here(path: str) -> bool:
-    # To close a database that another connection of this process has open would drop its locks.
-    identity = _filesystem.identity(path)
-    return identity is not None and (
-        _sharing.side_files_here(identity) is not None or _sharing.has_open(os.getpid(), identity)
-    )
+def _know_the_shelf(states: States) -> None:
+    states.database.is_shelf_known = True
 
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:

@@ -16,7 +16,7 @@ class Finding:
     Attributes:
         subject: the kind, a word or two that stay the same from release to release: "integrity",
             "schema", "rows", "hard links", "permissions", "owner", "file system", "lock",
-            "transaction", "log", "side files", "versions" or "SQLite".
+            "transaction", "log", "side files", "versions", "shelf" or "SQLite".
         problem: what is wrong, with numbers, names and processes.
         remedy: what to do about it; commands are quoted for a shell.
         path: the file it is about, absolute.
