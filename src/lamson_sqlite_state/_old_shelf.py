@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from . import _filesystem, _fork, _sharing
+from ._command_line import command
 from .errors import NoStore, NotAStateFile, StorageError
 
 __all__ = [
@@ -89,9 +90,9 @@ def explain(error: BaseException, path: str) -> None:
     ):
         found = what_it_is(path)
         if found is not None:
-            problem, command = found
+            problem, words = found
             raise NotAStateFile(
-                f"{problem}: {_once_it_has_ended(command)}, and give SQLiteStorage that store",
+                f"{problem}: {_once_it_has_ended(words)}, and give SQLiteStorage that store",
                 path,
             ) from error
 
@@ -124,7 +125,5 @@ def _kind(path: str, *, must_hold_a_state: bool) -> str | None:
     return None
 
 
-def _once_it_has_ended(command: tuple[str, ...]) -> str:
-    import shlex  # costly to import, and needed by nobody else
-
-    return f"end the application, then {shlex.join(command)}"
+def _once_it_has_ended(words: tuple[str, ...]) -> str:
+    return f"end the application, then {command(*words)}"

@@ -5,6 +5,7 @@ import sqlite3
 from typing import Final
 
 from ._filesystem import storage_error
+from ._schema import salvage
 from .errors import NotAStateFile, StorageError
 
 __all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated"]
@@ -52,8 +53,8 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
         return NotAStateFile("this is not an SQLite database: give another path", path)
     if primary == sqlite3.SQLITE_CORRUPT:
         return NotAStateFile(
-            f"the database is damaged ({error}): restore a backup, or save what can be read "
-            "with the sqlite3 shell's .recover",
+            f"the database is damaged ({error}): restore a backup, or make a store of what can be "
+            f"read with {salvage(path)}",
             path,
         )
     if primary == sqlite3.SQLITE_FULL:

@@ -23,6 +23,7 @@ from typing import IO, Final, Literal, TypeAlias
 
 from . import _batches, _old_shelf, _rows
 from ._bad_row import BadRow
+from ._copy_file import copy_pages, whole_copy
 from ._csv_table import csv_lines, read_csv
 from ._heap import heap
 from ._json_lines import json_lines, read_json_lines
@@ -43,6 +44,7 @@ __all__ = [
     "OnConflict",
     "Refused",
     "export_rows",
+    "import_copy",
     "import_rows",
     "import_shelve",
 ]
@@ -179,12 +181,33 @@ def import_rows(
     """
     if store._must_exist:
         _rows.count(store)  # that there is none is told before anything is read
-    read = written = 0
-    for found in _sorted(_READERS[format](file, name or str(getattr(file, "name", "input")))):
-        written += _batches.in_batches(store, _batches.insert, found, _ON_CONFLICT[on_conflict])
-        read += len(found)
-        progress(read, None)
-    return Imported(read, written)
+    found = _sorted(_READERS[format](file, name or str(getattr(file, "name", "input"))))
+    return _put(store, found, on_conflict, progress)
+
+
+def import_copy(
+    store: SQLiteStorage,
+    path: str | os.PathLike[str],
+    *,
+    on_conflict: OnConflict = "keep",
+    progress: Progress = _rows.silent,
+) -> Imported:
+    """Put the rows of another store into this one: of a backup, or of what .dump has saved.
+
+    `maintenance.restore` also removes what is not in the copy; this does not.
+
+    Args:
+        store: which.
+        path: the copy; it is verified first, and not changed.
+        on_conflict: as in `import_rows`.
+        progress: told how many rows are imported.
+
+    Raises:
+        NoStore, NotAStateFile, StorageError: the copy is missing, damaged, newer than this package,
+            or the store itself, or another program keeps it locked; nothing was written.
+    """
+    with whole_copy(path, store) as copy:
+        return _put(store, copy_pages(copy), on_conflict, progress)
 
 
 def import_shelve(
@@ -260,6 +283,20 @@ def import_shelve(
             raise
         take_over()
     return Imported(read, written, tuple(refused), refused_count)
+
+
+def _put(
+    store: SQLiteStorage,
+    pages: Iterable[list[RawRow]],
+    on_conflict: OnConflict,
+    progress: Progress,
+) -> Imported:
+    read = written = 0
+    for found in pages:
+        written += _batches.in_batches(store, _batches.insert, found, _ON_CONFLICT[on_conflict])
+        read += len(found)
+        progress(read, None)
+    return Imported(read, written)
 
 
 def _know_the_shelf(states: States) -> None:

@@ -24,6 +24,9 @@ __all__ = ["backup", "export", "import_rows", "import_shelve", "restore"]
 # So much of a file is written to the disk at a time.
 _SYNC_BYTES: Final = 4 * 1024 * 1024
 
+# How a file begins that SQLite has written.
+_DATABASE: Final = b"SQLite format 3\0"
+
 # So many refusals are shown, and the rest counted.
 _SHOWN: Final = 20
 
@@ -139,8 +142,19 @@ def import_rows(
     on_conflict: str,
     may_create: bool,
 ) -> int:
-    """Put the pairs of FILE, or of the input (-), into the store, as export wrote them."""
+    """Put the pairs of FILE, or of the input (-), into the store, as export wrote them.
+
+    FILE may also be another store: a backup, or what sqlite3's .dump has saved of one.
+    """
     session.other_file(source)
+    conflict = cast("OnConflict", on_conflict)
+    if form is None and _is_database(source):
+        with (
+            session.store_or_new(may_create=may_create) as store,
+            printer.progress("importing") as progress,
+        ):
+            done = transfer.import_copy(store, source, on_conflict=conflict, progress=progress)
+        return _report(printer, done)
     with (
         _input(source) as file,
         session.store_or_new(may_create=may_create) as store,
@@ -150,7 +164,7 @@ def import_rows(
             store,
             file,
             _format(source, form),
-            on_conflict=cast("OnConflict", on_conflict),
+            on_conflict=conflict,
             name="standard input" if source == "-" else source,
             progress=progress,
         )
@@ -222,6 +236,14 @@ def _format(path: str, form: str | None) -> Format:
     if form is None:
         form = "csv" if path.lower().endswith(".csv") else "jsonl"
     return cast("Format", form)
+
+
+def _is_database(path: str) -> bool:
+    # No connection of this process has it open, whose locks this would drop.
+    if not os.path.isfile(path):
+        return False
+    with _named(path), open(path, "rb") as file:
+        return file.read(len(_DATABASE)) == _DATABASE
 
 
 @contextmanager
