@@ -14,7 +14,6 @@ __all__ = [
     "create_once_like",
     "create_parent",
     "is_unfinished",
-    "link_if_possible",
     "sync_directory",
     "sync_file",
     "unfinished_name",
@@ -147,18 +146,3 @@ def unfinished_name(path: str) -> str:
 def is_unfinished(name: str) -> bool:
     """Whether a file has a name that `unfinished_name` has made."""
     return _UNFINISHED.search(name) is not None
-
-
-def link_if_possible(path: str, new: str) -> bool:
-    """Give a file a second name, or return False where the file system has only one for each.
-
-    Raises:
-        FileExistsError: another file has the name.
-    """
-    try:
-        os.link(path, new)
-    except OSError as error:
-        if error.errno not in _NO_LINKS or not is_ours(error):
-            raise
-        return False
-    return True

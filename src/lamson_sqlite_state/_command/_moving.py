@@ -4,12 +4,12 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, Any, Final, cast
 
 import click
 
-from .. import _creating, maintenance, transfer
+from .. import _creating, _placing, maintenance, transfer
 from .._backup import is_of_store
 from .._exit_status import DONE, NOTHING
 from ..errors import StorageError
@@ -290,26 +290,18 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
         raise click.UsageError(f"{target} belongs to the store itself: give another file")
     if not target:
         raise click.UsageError("an empty path names no file: give a file")
-    if os.path.isdir(target) or not os.path.basename(target):
-        raise click.UsageError(f"{target} is a directory: give a file in it")
-    if os.path.exists(target) and not os.path.isfile(target):
-        with _named(target), open(target, "wb") as file:  # a pipe or a device, not to be replaced
+    if os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):
+        with _named(target), open(_placing.open_stream(target), "wb") as file:
             yield file
         return
-    if os.path.lexists(target) and not force:
-        raise click.UsageError(f"{target} is there already: give another file, or --force")
-    unfinished = _creating.unfinished_name(os.path.realpath(target))
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise click.UsageError(f"{target}: {error.strerror}") from error
-    try:
+    if not os.path.basename(target):
+        raise click.UsageError(f"{target} is a directory: give a file in it")
+    with _placing.placed(os.path.abspath(target), overwrite=force) as unfinished:
+        try:
+            descriptor = _creating.create_file(unfinished, 0o600)
+        except OSError as error:
+            raise click.UsageError(f"{target}: {error.strerror}") from error
         with _named(target), io.BufferedWriter(_Steady(descriptor, "wb"), _SYNC_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, os.path.realpath(target))
-    except BaseException:
-        with suppress(FileNotFoundError):  # it had its name already
-            os.unlink(unfinished)
-        raise
