@@ -12,6 +12,7 @@ import click
 from .. import _creating, _placing, maintenance, transfer
 from .._backup import is_of_store
 from .._exit_status import DONE, NOTHING
+from .._json_lines import printable_json
 from ..errors import StorageError
 from ..transfer import Format, Imported, OnConflict
 from ._arguments import chosen, filters
@@ -108,6 +109,7 @@ def export(
     """
     selection = chosen(**options)  # type: ignore[arg-type]
     session.other_file(target)
+    form = _format(target, form)
     with (
         session.store() as store,
         _output(target, force=force, store=session.path) as file,
@@ -115,8 +117,8 @@ def export(
     ):
         exported = transfer.export_rows(
             store,
-            file,
-            _format(target, form),
+            _Shown() if target == "-" and form == "jsonl" and sys.stdout.isatty() else file,
+            form,
             selection=selection,
             progress=progress,
         )
@@ -278,6 +280,14 @@ class _Steady(io.FileIO):
         written = super().write(data)
         os.fsync(self.fileno())
         return written
+
+
+class _Shown(io.BytesIO):
+    """JSON Lines on a terminal."""
+
+    def write(self, data: Any, /) -> int:
+        """Print some whole lines."""
+        return sys.stdout.buffer.write(printable_json(data.decode()).encode())
 
 
 @contextmanager
