@@ -9,6 +9,7 @@ from typing import Final
 
 from . import _filesystem, _fork, _sharing
 from ._command_line import command
+from ._lock_set import holding
 from .errors import NoStore, NotAStateFile, StorageError
 
 __all__ = [
@@ -111,17 +112,22 @@ def is_open_here(path: str) -> bool:
 
 
 def _kind(path: str, *, must_hold_a_state: bool) -> str | None:
+    try:
+        # Guarded against a fork, as a shelf may be an SQLite database.
+        return holding(_fork.opening, _kind_alone, path, must_hold_a_state)
+    except StorageError:  # it is another program's, or damaged, or may not be read
+        return None
+
+
+def _kind_alone(path: str, must_hold_a_state: bool) -> str | None:
     from ._shelf import Entry, Shelf
 
-    try:
-        with _fork.opening, Shelf(path, is_taken=is_open_here) as shelf:
-            if path in shelf.files and (
-                not must_hold_a_state
-                or any(isinstance(each, Entry) for each in islice(shelf, _LOOKED_AT))
-            ):
-                return shelf.kind
-    except StorageError:  # it is another program's, or damaged, or may not be read
-        pass
+    with Shelf(path, is_taken=is_open_here) as shelf:
+        if path in shelf.files and (
+            not must_hold_a_state
+            or any(isinstance(each, Entry) for each in islice(shelf, _LOOKED_AT))
+        ):
+            return shelf.kind
     return None
 
 
