@@ -208,9 +208,7 @@ class Database(OpenFile):
     def _refuse_beside_a_shelf(self) -> None:
         # Before the lock makes its file. Once there is a store, the shelf is no matter.
         if not self.is_shelf_known:
-            found = _filesystem.database_at(self.path)
-            if found is None or found[1] == 0:
-                _old_shelf.refuse_beside(self.path)
+            _old_shelf.refuse_beside(self.path)
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
         (data_version,) = first_row(connection, "PRAGMA data_version")

@@ -3,6 +3,7 @@
 What reads shelves is imported only where a file has the name of one.
 """
 
+import contextlib
 import os
 from itertools import islice
 from typing import Final
@@ -43,11 +44,14 @@ def beside(path: str) -> str | None:
 
 
 def refuse_beside(path: str) -> None:
-    """Do nothing where no shelf stands beside the path of a store that is to be made.
+    """Do nothing where there is a store, or no shelf beside its path.
 
     Raises:
         StorageError: there is one. It names the command that takes it over.
     """
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_size:  # as it is, or no store: opening it tells
+            return
     shelf = beside(path)
     if shelf is not None:
         raise StorageError(
