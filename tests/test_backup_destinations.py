@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError, _backup
+from lamson_sqlite_state import SQLiteStorage, StorageError, _placing
 from lamson_sqlite_state.errors import NoStore, NotAStateFile
 from lamson_sqlite_state.maintenance import ExistingStorage, backup
 
@@ -33,7 +33,7 @@ class TestAFileThatIsThere:
         self, store: SQLiteStorage, target: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Even after the last look."""
-        monkeypatch.setattr(_backup, "_refuse_destination", lambda *_, **__: None)
+        monkeypatch.setattr(_placing, "refuse", lambda *_, **__: None)
         Path(target).write_text("mine")
         with pytest.raises(StorageError, match="there already"):
             backup(store, target)

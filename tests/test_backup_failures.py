@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError, _backup
+from lamson_sqlite_state import SQLiteStorage, StorageError, _backup, _placing
 from lamson_sqlite_state.errors import NotAStateFile
 from lamson_sqlite_state.maintenance import ExistingStorage, backup
 
@@ -77,10 +77,11 @@ class TestShortOfRoom:
         assert raw_rows(target) == senders(20)
         with pytest.raises(StorageError, match="there already"):
             backup(store, target)
-        monkeypatch.setattr(os, "replace", refuse(errno.EIO))
-        with pytest.raises(StorageError, match="Input/output"):
+        monkeypatch.setattr(_placing, "_rename_new", refuse(errno.EINVAL))
+        with pytest.raises(StorageError, match=r"no way to name a file.*--force"):
             backup(store, f"{target}.2")
         assert beside(target) == ["copy"]
+        backup(store, target, overwrite=True)
 
     def test_a_directory_that_cannot_be_written_is_an_error_in_one_line(
         self, store: SQLiteStorage, target: str

@@ -2,16 +2,19 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError, _rows
+from lamson_sqlite_state._selection import OLDEST_MS
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
     Only,
     Selection,
+    count_states,
     forget,
     prune,
     rename_state,
@@ -61,12 +64,28 @@ class TestPrune:
         assert len(raw_rows(store.path)) == 9
 
     def test_by_age_goes_by_when_a_pair_entered_its_state(self, path: str) -> None:
-        at = [("a", "m", "S", 99), ("b", "m", "S", 100), ("c", "m", "S", 101)]
+        at = [(name, "m", "S", OLD_MS + number) for number, name in enumerate("abc")]
         fill(path, at)
         with ExistingStorage(path) as store:
-            assert prune(store, Selection(entered_before_ms=100)) == 1
-            assert prune(store, Selection(entered_after_ms=101)) == 1
-        assert raw_rows(path) == [("b", "m", "S", 100)]
+            assert prune(store, Selection(entered_before_ms=OLD_MS + 1)) == 1
+            assert prune(store, Selection(entered_after_ms=OLD_MS + 2)) == 1
+        assert raw_rows(path) == [("b", "m", "S", OLD_MS + 1)]
+
+    def test_by_age_passes_over_what_a_wrong_clock_has_set(self, path: str) -> None:
+        """A minute ago, perhaps: it stood at 1970."""
+        times = (0, 60_000, OLDEST_MS - 1, OLDEST_MS, OLD_MS)
+        fill(path, [(f"s{number}", "m", "S", since) for number, since in enumerate(times)])
+        month_ago = Selection(entered_before_ms=time.time_ns() // 1_000_000 - 30 * 86_400_000)
+        with ExistingStorage(path) as store:
+            for selection, pairs in ((month_ago.with_true_ages, 2), (month_ago.with_false_ages, 3)):
+                assert sum(each.pairs for each in count_states(store, selection)) == pairs
+            assert prune(store, Selection(entered_before_ms=60_000)) == 0
+            assert prune(store, month_ago) == 2
+            assert [row[3] for row in raw_rows(path)] == [0, 60_000, OLDEST_MS - 1]
+            assert prune(store, Selection(entered_before_ms=60_000), before_2009=True) == 1
+            assert prune(store, Selection(state="S", sender="s1")) == 1, "no age is asked for"
+            assert prune(store, month_ago, before_2009=True) == 1
+        assert raw_rows(path) == []
 
     def test_tells_how_many_rows_it_has_looked_at(self, store: SQLiteStorage) -> None:
         told: list[tuple[int, int | None]] = []

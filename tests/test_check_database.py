@@ -1,9 +1,7 @@
 """What `check` finds of the database as a whole, and of what stands beside it."""
 
 import os
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -82,21 +80,7 @@ def test_damage_is_found_and_the_remedy_saves_what_can_be_read(
     if mishap is put_keys_out_of_order:
         assert "SQLite finds" in finding.problem
     assert "rows" not in stages(path)  # in whose order one could go round and round
-    assert f"sqlite3 {path} .recover | sqlite3 {path}.recovered" in finding.remedy
-
-
-def test_damage_is_mended_by_its_remedy_as_far_as_can_be(path: str) -> None:
-    make_store(path, **{f"sender{number}": "POSTING" for number in range(500)})
-    recover = ["sqlite3", path, ".recover"]
-    if not shutil.which("sqlite3") or subprocess.run(recover, capture_output=True).returncode:
-        pytest.skip("needs an sqlite3 shell that was built with sqlite_dbpage")
-    content = bytearray(Path(path).read_bytes())
-    overwrite_a_page(content)
-    Path(path).write_bytes(content)
-    carry_out(only(path).remedy)
-    with closing(sqlite3.connect(f"{path}.recovered")) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM states").fetchone()
-    assert 100 < count < 500
+    assert finding.remedy.endswith(f"read: {_schema.salvage(path)}")
 
 
 def test_damage_of_a_copy_that_nobody_has_opened_is_found(path: str) -> None:

@@ -15,6 +15,8 @@ from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state._checking import _unreadable, check
 from lamson_sqlite_state._keys import column_value
 from lamson_sqlite_state._literals import is_literal
+from lamson_sqlite_state._selection import OLDEST_MS
+from lamson_sqlite_state.maintenance import rows
 
 from .checking import carry_out, make_store, only, states_of_files
 from .strategies import KEYS
@@ -54,7 +56,7 @@ def insert(path: str, *row: Any, values: str = "?, ?, ?, ?") -> None:
 def test_keys_that_no_call_can_have_written_are_found_and_forgotten(
     sender: object, what: str, path: str
 ) -> None:
-    insert(path, "m", sender, "A1", 5)
+    insert(path, "m", sender, "A1", OLDEST_MS)
     finding = only(path)
     assert finding.subject == "rows"
     assert finding.problem.startswith("1 row whose key no call can have written: module 'm'")
@@ -69,7 +71,7 @@ def test_texts_that_are_no_utf8_are_found_and_forgotten(columns: str, path: str)
     values = ["?", "?", "?", "?"]
     place = ("module", "sender", "state").index(columns)
     values[place] = "CAST(? AS TEXT)"
-    row: list[object] = ["m", "ann", "A1", 5]
+    row: list[object] = ["m", "ann", "A1", OLDEST_MS]
     row[place] = BROKEN
     insert(path, *row, values=", ".join(values))
     finding = only(path)
@@ -87,12 +89,27 @@ def test_texts_that_are_no_utf8_are_found_and_forgotten(columns: str, path: str)
 def test_states_that_are_none_are_found_and_forgotten(
     state: object, defect: str, path: str
 ) -> None:
-    insert(path, "m'\n", 'ann; "o\'brien"', state, 5)
+    insert(path, "m'\n", 'ann; "o\'brien"', state, OLDEST_MS)
     finding = only(path)
     assert defect in finding.problem
     carry_out(finding.remedy)
     assert check(path) == []
     assert count(path) == 2
+
+
+def test_times_from_before_lamson_are_found_and_all_made_now(path: str) -> None:
+    """A clock stood at 1970 when they were set: prune takes them for old."""
+    for number in range(5):
+        insert(path, "m", f"s{number}", "A1", number * 60_000)
+    insert(path, "m", "last", "A1", OLDEST_MS - 1)
+    insert(path, "m", "first", "A1", OLDEST_MS)
+    finding = only(path)
+    assert finding.subject == "rows"
+    assert "6 rows whose since is from before 2009" in finding.problem
+    carry_out(finding.remedy)
+    assert check(path) == []
+    with SQLiteStorage(path) as store:
+        assert {row.sender: row.since for row in rows(store)}["first"] == OLDEST_MS
 
 
 @pytest.mark.parametrize("since", [-1, 1.5, "yesterday", b"1", 4_102_444_800_000])
@@ -109,13 +126,13 @@ def test_times_that_have_not_been_are_found_and_made_now(since: object, path: st
 
 def test_clocks_that_differ_by_seconds_are_none(path: str) -> None:
     insert(path, "m", "ann", "A1", (time.time_ns() // 1_000_000) + 20_000)
-    insert(path, "m", "bob", "A1", 0)
+    insert(path, "m", "bob", "A1", OLDEST_MS)
     assert check(path) == []
 
 
 def test_many_rows_are_counted_and_three_are_shown(path: str) -> None:
     for number in range(12):
-        insert(path, f"m{number:02}", number, "A1", 5)
+        insert(path, f"m{number:02}", number, "A1", OLDEST_MS)
     finding = only(path)
     assert finding.problem.startswith("12 rows whose key")
     assert finding.problem.count("module ") == 3
@@ -132,8 +149,8 @@ def test_every_row_is_looked_at_once_whatever_the_pages_end_with(
     monkeypatch.setattr(_unreadable, "_PAGE_ROWS", page)
     for sender in (-3, 2**62, 0.1, "", "\0", "a\0b", "é", "\U0001f600", b"\0", b"\xff\xfe"):
         for module in (0, "m", b"None"):
-            insert(path, module, sender, "A1", 5)
-    insert(path, BROKEN, BROKEN, "A1", 5, values="CAST(? AS TEXT), CAST(? AS TEXT), ?, ?")
+            insert(path, module, sender, "A1", OLDEST_MS)
+    insert(path, BROKEN, BROKEN, "A1", OLDEST_MS, values="CAST(? AS TEXT), CAST(? AS TEXT), ?, ?")
     told: list[tuple[int, int | None]] = []
     found = check(
         path, progress=lambda what, *counts: told.append(counts) if what == "rows" else None
@@ -189,14 +206,14 @@ def test_checking_writes_nothing_though_rows_are_wrong(path: str) -> None:
 
 
 def test_a_remedy_takes_turns_with_the_workers_where_there_is_a_lock(path: str) -> None:
-    insert(path, "m", 7, "A1", 5)
+    insert(path, "m", 7, "A1", OLDEST_MS)
     assert f"flock {path}.lock sqlite3 {path} " in only(path).remedy
     os.unlink(f"{path}.lock")
     assert ": sqlite3 " in only(path).remedy
 
 
 def test_rows_of_a_copy_are_looked_at_too(path: str) -> None:
-    insert(path, "m", 7, "A1", 5)
+    insert(path, "m", 7, "A1", OLDEST_MS)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     before = Path(path).read_bytes()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state import SQLiteStorage, _placing
 
 from .commands import Ended, run_in_process, started
 
@@ -110,10 +110,10 @@ class TestExportAndImport:
         file = str(tmp_path / "rows")
         used: list[str] = []
 
-        def noted(_unfinished: str, _target: str) -> None:
-            used.append(_unfinished)
+        def noted(unfinished: str, _target: str) -> None:
+            used.append(unfinished)
 
-        monkeypatch.setattr(os, "replace", noted)
+        monkeypatch.setattr(_placing, "_take_name", noted)
         assert [lamson_state("export", file).status for _ in range(2)] == [0, 0]
         assert len(set(used)) == 2
         assert all(each.startswith(f"{file}.") for each in used)

@@ -116,14 +116,21 @@ class TestExportTo:
         assert stat.S_ISCHR(after.st_mode)
         assert after.st_ino == before.st_ino
 
-    def test_a_link_replaces_what_it_leads_to(
+    def test_a_link_replaces_the_link_and_not_what_it_leads_to(
         self, path: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        (tmp_path / "link").symlink_to(tmp_path / "rows")
-        words = ("export", "--force", str(tmp_path / "link"))
-        assert run_in_process(capfd, "--store", path, *words).status == 0
-        assert (tmp_path / "link").is_symlink()
-        assert (tmp_path / "rows").read_text().count("\n") == 1
+        """Another user may have put it there."""
+        (tmp_path / "precious").write_text("mine")
+        for leads_to in ("precious", "nowhere"):
+            (tmp_path / "link").symlink_to(tmp_path / leads_to)
+            words = ("export", str(tmp_path / "link"))
+            assert run_in_process(capfd, "--store", path, *words).status == 2
+            assert run_in_process(capfd, "--store", path, *words, "--force").status == 0
+            assert not (tmp_path / "link").is_symlink()
+            assert (tmp_path / "link").read_text().count("\n") == 1
+            (tmp_path / "link").unlink()
+        assert (tmp_path / "precious").read_text() == "mine"
+        assert "nowhere" not in os.listdir(tmp_path)
 
     def test_a_directory_is_refused(
         self, path: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -194,6 +194,29 @@ class TestChanges:
         assert after[:2] + after[3:] == before[:2] + before[3:]
         assert lamson_state("rename-state", "app.news", "CONFIRMING", "PENDING").status == 1
 
+    def test_prune_passes_over_times_from_before_lamson_and_says_so(
+        self, lamson_state: Call, path: str
+    ) -> None:
+        """A clock that stood at 1970 may have set them a minute ago."""
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE states SET since = 60000 WHERE state = 'POSTING'")
+        words = ("prune", "--older-than", "30d")
+        for yes in ((), ("--yes",)):
+            ended = lamson_state(*words, *yes)
+            assert ended.status == 0
+            assert "passed over 1 whose time is from before 2009" in ended.err
+            assert "--before-2009" in ended.err
+        assert lamson_state("get", "app.news", "ann@example.com").out == "POSTING\n"
+        ended = lamson_state(*words, "--yes")
+        assert ended.status == 1, "nothing else matches"
+        assert "passed over 1" in ended.err
+        ended = lamson_state("prune", "--state", "POSTING")
+        assert (ended.status, ended.err) == (0, ""), "no age is asked for"
+        ended = lamson_state(*words, "--before-2009", "--yes", "--json")
+        found = json.loads(ended.out)
+        assert (found["removed"], found["passed_over"], ended.err) == (1, 0, "")
+        assert lamson_state(*words, "--before-2009").status == 1
+
     def test_prune_shows_first_and_removes_with_yes(self, lamson_state: Call) -> None:
         conditions = ["--older-than", "30d"]
         ended = lamson_state("prune", *conditions)

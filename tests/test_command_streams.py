@@ -143,6 +143,42 @@ class TestNoUtf8:
         assert path in json.dumps(json.loads(out), ensure_ascii=False)
 
 
+class TestUnprintable:
+    """What is in a header can write to the terminal, or turn round what stands beside it."""
+
+    SENDERS = ("\x9b31mann", "bob\x7f", "\u202ecid", "dan\u2028", "\ue000", "\U000e0001", "ünïs")
+
+    @pytest.mark.parametrize(
+        "words", [["list", "--json"], ["export", "-"], ["watch", "--once", "--json"]]
+    )
+    def test_is_escaped_in_json_on_a_terminal_and_means_the_same(
+        self, words: list[str], path: str
+    ) -> None:
+        with SQLiteStorage(path) as store:
+            store.clear()
+            for sender in self.SENDERS:
+                store.set("m\x85", sender, "A\u2066")
+        with on_terminal("--store", path, *words, PYTHONUTF8="1") as terminal:
+            assert terminal.wait() == 0
+        shown = terminal.screen.replace("\r\n", "\n")
+        assert shown.replace("\n", "").isprintable()
+        assert "ünïs" in shown
+        if words[0] == "export":
+            found = [json.loads(line) for line in shown.splitlines()]
+        else:
+            found = json.loads(shown)
+            found = found["newest"] if words[0] == "watch" else found
+        assert {row["sender"] for row in found} == set(self.SENDERS)
+        assert {(row["module"], row["state"]) for row in found} == {("m\x85", "A\u2066")}
+
+    def test_stands_as_it_is_in_a_pipe(self, path: str) -> None:
+        with SQLiteStorage(path) as store:
+            store.set("m", "\u202eann", "A1")
+        for words in (["list", "--json"], ["export", "-"]):
+            _, out, _ = in_a_shell(["--store", path, *words], "")
+            assert "\u202eann" in out.decode()
+
+
 class TestEnded:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
     def test_watch_leaves_the_terminal_as_it_was(self, path: str, number: int) -> None:

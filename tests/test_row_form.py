@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lamson_sqlite_state._csv_table import csv_lines, read_csv
@@ -54,6 +54,9 @@ NASTY: list[Any] = [
     *(complex(0, float("inf")), complex(0, float("nan")), complex(-0.0, float("-inf"))),
     *(b"", b"a", b"'", b"\xff", (), (1,), ("a",), (None, b"x", ("\udcff", -0.0)), ("a", ("b",))),
 ]
+
+
+FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
 
 
 def is_same(one: object, other: object) -> bool:
@@ -215,6 +218,21 @@ class TestKey:
         assert shown_key(key) == key
         assert shown_key(key, is_for_spreadsheets=True) == repr(key)
 
+    @pytest.mark.parametrize("separator", [*";|", "; ", ';"', ";'", "; ' \""])
+    @pytest.mark.parametrize("sign", FORMULA)
+    def test_with_a_formula_behind_a_separator_has_an_escape(
+        self, separator: str, sign: str
+    ) -> None:
+        for key in (f"a{separator}{sign}1", (f"a{separator}{sign}1", None), f"{sign}{separator}a"):
+            shown = shown_key(key, is_for_spreadsheets=True)
+            assert not any(f"{separator}{each}" in shown for each in FORMULA)
+            assert key_of_text(shown) == (key, True)
+            if isinstance(key, str):
+                assert shown_key(key) == key, "as it is, to people"
+                shown = shown_state(key, is_for_spreadsheets=True)
+                assert not any(f"{separator}{each}" in shown for each in FORMULA)
+                assert state_of_text(shown) == key
+
     @given(st.text())
     def test_is_something_for_every_text(self, text: str) -> None:
         key, is_literal = key_of_text(text)
@@ -253,6 +271,16 @@ ROWS = st.builds(
 )
 
 
+HOSTILE = st.text(alphabet=[*FORMULA, *";|,\"' \t\\\n\u2028", "a", "1"], max_size=8)
+HOSTILE_ROWS = st.builds(
+    Row,
+    HOSTILE | st.tuples(HOSTILE, HOSTILE) | HOSTILE.map(str.encode),
+    HOSTILE,
+    HOSTILE.filter(bool),
+    st.integers(0, 4_000_000_000_000),
+)
+
+
 class TestRow:
     @given(ROWS)
     def test_is_read_as_it_was_written(self, row: Row) -> None:
@@ -273,6 +301,20 @@ class TestRow:
             for cell, key in zip(cells[:2], rows[0], strict=False):
                 if isinstance(key, str):
                     assert cell[:1] not in tuple("=+@\t\r")
+
+    @given(st.lists(HOSTILE_ROWS, max_size=5))
+    @example([Row("a;=1+1", 'm;"=1', "S|+1", 1), Row(("m;-1",), b"m;@A1", "\uff1d1", 2)])
+    def test_is_no_formula_to_any_spreadsheet(self, rows: list[Row]) -> None:
+        """Whichever separator it goes by, and whether or not quotes mean something to it."""
+        text = "".join(csv_lines(rows))
+        found = [row for some in read_csv(io.BytesIO(text.encode()), "file") for row in some]
+        assert found == [row.raw for row in rows]
+        lines = text.splitlines()[1:]
+        cells = [cell for separator in ";|\t" for line in lines for cell in line.split(separator)]
+        for separator in ",;|\t":
+            for each in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+                cells += each
+        assert not [cell for cell in cells if cell.strip()[:1] in tuple(FORMULA)]
 
     @pytest.mark.parametrize(
         "raw",

@@ -134,9 +134,9 @@ class TestOneNameSeveralFiles:
     ) -> None:
         """Both were given the path run/states. The store's log is no reason to copy the store."""
         monkeypatch.delattr("shutil.copyfile")
-        write_dumb(str(tmp_path / "states"), ONE)
         with SQLiteStorage(tmp_path / "states") as store:
             store.set("m", "ann", "A1")
+            write_dumb(str(tmp_path / "states"), ONE)
             store.close()  # which moves the log into the file
             store.set("m", "ann", "A2")
             before = snapshot(tmp_path)

@@ -83,6 +83,20 @@ class TestForms:
         (found,) = read_csv(file, "rows")
         assert [row[:3] for row in found] == [("ann", "m", "A1"), ("bob", "m", "A2")]
 
+    @pytest.mark.parametrize("blank", [",,,,", ",", " ,\t,", '"","",,,', ",,,,,,,", '"\r\n",,'])
+    def test_csv_row_of_empty_cells_is_no_row(self, blank: str) -> None:
+        """As a spreadsheet leaves it, before and after the rows and between them."""
+        found = [Row("m", "ann", "A1", 1), Row("", "", "", 0)]
+        head, *lines = "".join(csv_lines(found)).splitlines()
+        text = "\r\n".join([head, blank, lines[0], blank, blank, lines[1], blank, ""])
+        read = read_csv(io.BytesIO(text.encode()), "rows")
+        assert [row for some in read for row in some] == raw(found)
+
+    def test_csv_row_with_one_empty_cell_is_a_row(self) -> None:
+        file = io.BytesIO(b"module,sender,state\r\n,ann,A1\r\nm,,A2\r\nm,bob,\r\n")
+        (found,) = read_csv(file, "rows")
+        assert [row[:3] for row in found] == [("ann", "", "A1"), ("", "m", "A2"), ("bob", "m", "")]
+
     def test_time_is_in_utc(self) -> None:
         assert utc(0) == "1970-01-01T00:00:00.000Z"
         assert utc(1_795_537_403_497) == "2026-11-24T16:23:23.497Z"

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from . import _creating, _filesystem, _remedies, _rows
+from . import _creating, _filesystem, _placing, _remedies, _rows
 from ._callbacks import raising_through
 from ._copy_file import as_ours, connect, opened_copy, refuse_damaged
 from ._existing import ExistingStorage
@@ -65,35 +65,30 @@ def backup(
             regular file, or in use as a database; it cannot be written; or the copy is damaged.
     """
     target = os.path.abspath(os.fsdecode(destination))
-    unfinished = _creating.unfinished_name(target)
-    _filesystem.refuse_long_path(target, database=max(unfinished, target, key=_length))
-    _refuse_destination(store.path, target, overwrite=overwrite)
+    unfinished_name = _creating.unfinished_name(target)
+    _filesystem.refuse_long_path(target, database=max(unfinished_name, target, key=_length))
+    _refuse_in_use(store.path, target)
+    _placing.refuse(target, overwrite=overwrite)  # before the store is opened
     # A store of its own: the caller's may be used by a signal handler in the middle of this.
     with (
         ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source,
         raising_through(progress) as told,
     ):
         source._call(_rows.run, "SELECT 1")  # or it is missing
-        try:
-            os.close(_creating.create_like(unfinished, store.path))
-            pairs = source._call(_copy, unfinished, told)
-            _verify(unfinished, pairs)
-            _creating.sync_file(unfinished)
-            size_bytes = os.path.getsize(unfinished)
-            _refuse_destination(store.path, target, overwrite=overwrite)  # it may be in use by now
-            _give_name(unfinished, target, overwrite=overwrite)
-        except StorageError as error:
-            if error.path != unfinished:
-                raise
-            raise type(error)(error.message, target) from error
-        except OSError as error:
-            if isinstance(error, FileExistsError):  # it was put there meanwhile
-                raise _exists(target) from error
-            raise _remedies.storage_error(error, target) from error
-        finally:
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(unfinished + suffix)
+        with _placing.placed(target, overwrite=overwrite) as unfinished:
+            try:
+                os.close(_creating.create_like(unfinished, store.path))
+                pairs = source._call(_copy, unfinished, told)
+                _verify(unfinished, pairs)
+                _creating.sync_file(unfinished)
+                size_bytes = os.path.getsize(unfinished)
+            except StorageError as error:
+                if error.path != unfinished:
+                    raise
+                raise type(error)(error.message, target) from error
+            except OSError as error:
+                raise _remedies.storage_error(error, target) from error
+            _refuse_in_use(store.path, target)  # as it may be by now
     return Backup(target, pairs, size_bytes)
 
 
@@ -113,13 +108,9 @@ def _length(path: str) -> int:
     return len(os.fsencode(path))
 
 
-def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
+def _refuse_in_use(store: str, target: str) -> None:
     if is_of_store(target, store):
         raise StorageError("this belongs to the store itself: give another path", target)
-    if os.path.isdir(target):
-        raise StorageError("this is a directory: give the path of a file in it", target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise StorageError("this is no regular file: give another path", target)
     # Also of what a link leads to: who uses it under this name would go on there.
     for name in (target, os.path.realpath(target)):
         for side_file in (f"{name}-wal", f"{name}-journal"):
@@ -131,14 +122,6 @@ def _refuse_destination(store: str, target: str, *, overwrite: bool) -> None:
                 "one that has crashed: give another path",
                 target,
             )
-    if os.path.lexists(target) and not overwrite:
-        raise _exists(target)
-
-
-def _exists(target: str) -> StorageError:
-    return StorageError(
-        "the file is there already: give another path, or overwrite it (--force)", target
-    )
 
 
 def _copy(states: States, target: str, progress: Progress) -> int:
@@ -176,20 +159,3 @@ def _verify(path: str, pairs: int) -> None:
         refuse_damaged(copy, path)
         if first_row(copy, "SELECT count(*) FROM states") != (pairs,):
             raise NotAStateFile("the copy has not as many states as the store: try again", path)
-
-
-def _give_name(unfinished: str, target: str, *, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(unfinished, target)
-    # Unlike a renaming, a link does not replace a file that was put there meanwhile.
-    elif _creating.link_if_possible(unfinished, target):
-        os.unlink(unfinished)
-    else:
-        # Nor does a new file, where the file system has one name for each.
-        os.close(_creating.create_file(target, 0o600))
-        try:
-            os.replace(unfinished, target)
-        except BaseException:
-            os.unlink(target)
-            raise
-    _creating.sync_directory(os.path.dirname(target))

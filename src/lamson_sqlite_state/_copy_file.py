@@ -11,29 +11,50 @@ from . import _filesystem, _rows, _schema, _sharing
 from ._queries import rows_unless_signalled
 from ._row import RawRow
 from ._sqlite_errors import NotNow, translated
-from .errors import LockTimeout, NoStore, NotAStateFile
+from ._store import Store
+from .errors import LockTimeout, NoStore, NotAStateFile, StorageError
 
-__all__ = ["as_ours", "connect", "copy_pages", "opened_copy", "refuse_damaged"]
+__all__ = ["as_ours", "connect", "copy_pages", "opened_copy", "refuse_damaged", "whole_copy"]
 
 # For how long a copy may be locked by another program that writes to it.
 _COPY_SECONDS: Final = 1.0
 
 
 def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
-    """Do nothing where this is a whole store.
+    """Do nothing where this is a whole store, or what sqlite3's .dump has made of one.
 
     Raises:
         NotAStateFile, NoStore, SchemaTooNew: it is not.
     """
     copy.execute("PRAGMA trusted_schema = OFF")  # anybody may have put triggers and views into it
     copy.execute("BEGIN")  # all that is read is of one instant, should it be a store in use
-    _schema.is_sound(copy, path)
-    if not _schema.is_ours(copy):
-        raise NoStore("this is an empty database: give the path of a copy", path)
+    if not _schema.is_unmarked(copy):
+        _schema.is_sound(copy, path)
+        if not _schema.is_ours(copy):
+            raise NoStore("this is an empty database: give the path of a copy", path)
     ((problem,),) = rows_unless_signalled(copy, "PRAGMA integrity_check(1)")
     if problem != "ok":
         problem = " ".join(problem.split())  # it may have lines
         raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)
+
+
+@contextlib.contextmanager
+def whole_copy(source: str | os.PathLike[str], store: Store) -> Iterator[sqlite3.Connection]:
+    """Give a connection to a verified copy of a store.
+
+    Args:
+        source: where it is.
+        store: the live one, which is none.
+
+    Raises:
+        NoStore, NotAStateFile, SchemaTooNew, StorageError: it is no copy, or a damaged one.
+    """
+    path = os.path.realpath(os.fsdecode(source))
+    if _filesystem.identity(path) == _filesystem.identity(store.path) is not None:
+        raise StorageError("this is the store itself: give the path of a copy", path)
+    with as_ours(path), contextlib.closing(opened_copy(path)) as copy:
+        refuse_damaged(copy, path)
+        yield copy
 
 
 def opened_copy(path: str) -> sqlite3.Connection:

@@ -13,7 +13,6 @@ __all__ = [
     "create_once_like",
     "create_parent",
     "is_unfinished",
-    "link_if_possible",
     "sync_directory",
     "sync_file",
     "unfinished_name",
@@ -167,19 +166,20 @@ def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
 def _created_once(path: str, file_mode: int, owners: os.stat_result) -> int:
     # A name that nobody else takes, as no lock keeps two apart who make a lock.
     new = unfinished_name(path)
+    descriptor = None
     try:
         descriptor = _created(new, file_mode, owners)
-        try:
-            has_name = link_if_possible(new, path)
-        except BaseException:
+        os.link(new, path)
+        return descriptor
+    except BaseException as error:
+        if descriptor is not None:
             os.close(descriptor)
+        is_refused = isinstance(error, OSError) and error.errno in _NO_LINKS
+        if descriptor is None or not is_refused or getattr(error, "filename2", None) != path:
             raise
     finally:
         with contextlib.suppress(OSError):  # that of the making is the one to be told
             os.unlink(new)
-    if has_name:
-        return descriptor
-    os.close(descriptor)
     # What else takes a name without replacing a file is creating it.
     return _created(path, file_mode, owners)
 
@@ -232,18 +232,3 @@ def unfinished_name(path: str) -> str:
 def is_unfinished(name: str) -> bool:
     """Whether a file has a name that `unfinished_name` has made."""
     return _UNFINISHED.search(name) is not None
-
-
-def link_if_possible(path: str, new: str) -> bool:
-    """Give a file a second name, or return False where the file system has only one for each.
-
-    Raises:
-        FileExistsError: another file has the name.
-    """
-    try:
-        os.link(path, new)
-    except OSError as error:
-        if error.errno not in _NO_LINKS or error.filename2 != new:
-            raise
-        return False
-    return True

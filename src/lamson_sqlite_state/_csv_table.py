@@ -36,14 +36,15 @@ _BLOCK_ROWS: Final = 1_000
 # decoded, its literal has six.
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
-_HAS_TO_BE_QUOTED: Final = re.compile(r'[",\r\n]').search
+# The semicolon is a separator to some, who keep to quotes.
+_HAS_TO_BE_QUOTED: Final = re.compile(r'[",;\r\n]').search
 
 
 def csv_lines(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a line with the names of the columns, and then each row, as RFC 4180 has it.
 
     Keys stand as people read them: one that is no plain text as a Python literal. So does what
-    a spreadsheet would take for a formula, as anybody can send a mail.
+    a spreadsheet would take for a formula, by whatever separator it goes, as anybody can send mail.
     """
     yield ",".join(_COLUMNS) + "\r\n"
     for module, sender, state, since in rows:
@@ -95,14 +96,15 @@ def _word_cell(module: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _state_cell(state: str) -> str:
-    return _cell(shown_state(state))
+    return _cell(shown_state(state, is_for_spreadsheets=True))
 
 
 def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     """Yield the rows of a file of CSV, some at a time: as `read_json_lines`.
 
-    The first line names the columns, in any order; others than a row's are not looked at. For long
-    cells, the csv module's limit (`csv.field_size_limit`) is raised.
+    The first line names the columns, in any order; others than a row's are not looked at. A line
+    whose cells are all empty is no row: an empty key or state stands in quotes. For long cells, the
+    csv module's limit (`csv.field_size_limit`) is raised.
     """
     now_ms = time.time_ns() // 1_000_000
     # What is no UTF-8 is refused in its line, and not where a block of the file begins.
@@ -114,7 +116,7 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     try:
         columns = _columns(next(reader, []))
         for cells in reader:
-            if cells:  # else it is an empty line
+            if any(map(str.strip, cells)):  # else it is an empty line, or a spreadsheet's empty row
                 found.append(_csv_row(cells, columns, now_ms))
             if len(found) == _BLOCK_ROWS:
                 yield found

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
-from . import _filesystem, _rescue
+from . import _filesystem, _old_shelf, _rescue
 from ._clock import Clock
 from ._open_file import OpenFile
 from ._schema import first_row
@@ -155,6 +155,8 @@ class Database(OpenFile):
         while True:
             if self._must_exist:
                 self._refuse_missing()
+            elif self.connection is None:
+                self._refuse_beside_a_shelf()
             if not self.write_lock.try_lock():
                 raise NotNow(f"another process holds {self.write_lock.path}")
             now = Clock.monotonic()  # before the look: it is from then on that it holds
@@ -202,6 +204,11 @@ class Database(OpenFile):
                 self._open(is_locked=False)
         elif _filesystem.identity(self.path) is None:
             self._existing()
+
+    def _refuse_beside_a_shelf(self) -> None:
+        # Before the lock makes its file. Once there is a store, the shelf is no matter.
+        if not self.is_shelf_known:
+            _old_shelf.refuse_beside(self.path)
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
         (data_version,) = first_row(connection, "PRAGMA data_version")

@@ -16,7 +16,7 @@ from ._bad_row import LATEST_MS, REQUIRED_FIELDS, BadRow, bad_row
 from ._keys import checked_state, column_value
 from ._row import RawRow, Row, key_of_text
 
-__all__ = ["as_object", "json_key", "json_lines", "read_json_lines"]
+__all__ = ["as_object", "json_key", "json_lines", "printable_json", "read_json_lines"]
 
 _BLOCK_BYTES: Final = 256 * 1024
 
@@ -79,10 +79,26 @@ def read_json_lines(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
         number += len(lines)
 
 
+def printable_json(text: str) -> str:
+    """Return JSON that means the same, without what a terminal obeys or shows otherwise.
+
+    Control characters of C1, DEL, those that turn the direction of writing, and all else that
+    cannot be printed, but for line ends, stand as escapes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
 def json_key(key: object) -> object:
     """Return a key as it is in JSON: a text, or an object with its Python literal."""
     value = column_value(key)
     return value if isinstance(value, str) else {"literal": value.decode("ascii")}
+
+
+def _escaped(letter: str) -> str:
+    digits = letter.encode("utf-16-be", "surrogatepass").hex()  # one number, or two
+    return "".join(f"\\u{digits[start : start + 4]}" for start in range(0, len(digits), 4))
 
 
 def _json_text(key: object) -> str:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
-from . import _descriptors, _filesystem, _fork, _opening, _remedies, _rescue, _sharing
+from . import _descriptors, _filesystem, _fork, _old_shelf, _opening, _remedies, _rescue, _sharing
 from ._cache import Cache
 from ._clock import Clock
 from ._coherence import Versions
@@ -23,7 +23,7 @@ from ._lock_set import holding
 from ._sharing import Connection, Interrupted
 from ._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
 from ._write_lock import WriteLock
-from .errors import NoStore, StorageError
+from .errors import StorageError
 
 __all__ = ["LOOK_SECONDS", "OpenFile"]
 
@@ -50,6 +50,7 @@ class OpenFile:
         connection: to the file, or None while it is not open.
         write_lock: of this file.
         versions: of this file.
+        is_shelf_known: whether a store may be made beside a shelf, as that is being taken over.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class OpenFile:
         self._synchronous = synchronous
         self._file_mode = file_mode
         self._must_exist = must_exist
+        self.is_shelf_known = False
 
     @property
     def identity(self) -> Identity | None:
@@ -181,8 +183,9 @@ class OpenFile:
             self._connect(identity, side_files, is_locked=is_locked)
         except Interrupted:
             return  # to a caller that looks whether there is a connection now
-        except BaseException:
+        except BaseException as error:
             self._disconnect()
+            _old_shelf.explain(error, self.path)
             raise
 
     def _connect(
@@ -242,7 +245,7 @@ class OpenFile:
         if found is None or found[1] == 0:
             self._disconnect()
             problem = "no such file" if found is None else "this file is empty"
-            raise NoStore(f"{problem}, and none is made here: give the path of a store", self.path)
+            raise _old_shelf.no_store(f"{problem}, and none is made here", self.path)
         return found
 
     def _new_connection(self, _identity: Identity) -> Connection:

@@ -2,15 +2,13 @@
 
 import os
 import time
-from contextlib import closing
 from typing import Final, NamedTuple
 
-from . import _batches, _filesystem, _rows
+from . import _batches, _rows
 from ._clock import Clock
-from ._copy_file import as_ours, copy_pages, opened_copy, refuse_damaged
+from ._copy_file import copy_pages, whole_copy
 from ._rows import Progress, Where
 from ._store import Store
-from .errors import StorageError
 
 __all__ = ["Restored", "restore"]
 
@@ -70,11 +68,7 @@ def restore(
         StorageError: as every call; the batches before have been written.
     """
     start_ms = _next_ms()
-    path = os.path.realpath(os.fsdecode(source))
-    if _filesystem.identity(path) == _filesystem.identity(store.path) is not None:
-        raise StorageError("this is the store itself: give the path of a copy", path)
-    with as_ours(path), closing(opened_copy(path)) as copy:
-        refuse_damaged(copy, path)
+    with whole_copy(source, store) as copy:
         pairs = sum(map(len, copy_pages(copy)))  # and all of them can be read
         of = pairs + _rows.count(store)
         written = removed = looked_at = 0

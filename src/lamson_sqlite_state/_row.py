@@ -35,6 +35,13 @@ _MAY_BE_LITERAL: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# What spreadsheets take for a formula where a cell begins with it, full-width letters included.
+_FORMULA: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
+
+# And where a cell may begin to one that goes by another separator than the comma. (In a literal,
+# these stand within quotes.)
+_FORMULA_BEHIND_SEPARATOR: Final = re.compile(rf"([;|][\s'\"]*)([{re.escape(_FORMULA)}])")
+
 is_plain_address: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*@[A-Za-z0-9_.-]+\Z").match
 """Whether a text is no literal at first sight, and shown as it is: nearly every address."""
 
@@ -116,24 +123,37 @@ def shown_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
 
     Args:
         key: of a type that a store keeps.
-        is_for_spreadsheets: whether text that these take for a formula is to stand in quotes.
+        is_for_spreadsheets: whether text that these take for a formula is to stand in quotes, and
+            with an escape where it would begin a cell even so.
     """
     if type(key) is not str:
         value = column_value(key)
         if isinstance(value, bytes):
-            return value.decode("ascii")
+            literal = value.decode("ascii")
+            return _without_formulas(literal) if is_for_spreadsheets else literal
         key = value
     if is_plain_address(key):
         return key
     is_plain = bool(key) and key.isprintable() and key[0] != " " != key[-1] and not _literal(key)
-    if is_plain and is_for_spreadsheets:
-        is_plain = key[0] not in "=+-@"
-    return key if is_plain else repr(key)
+    if not is_for_spreadsheets:
+        return key if is_plain else repr(key)
+    is_plain = is_plain and key[0] not in _FORMULA and not _FORMULA_BEHIND_SEPARATOR.search(key)
+    return key if is_plain else _without_formulas(repr(key))
 
 
-def shown_state(state: str) -> str:
-    """Return a state as people read it: in quotes where it cannot be printed as it is."""
-    return state if state and state.isprintable() and state[0] not in "'\"=+-@ " else repr(state)
+def shown_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
+    """Return a state as people read it: in quotes where it cannot be printed as it is.
+
+    Args:
+        state: the state.
+        is_for_spreadsheets: as of `shown_key`.
+    """
+    is_plain = state and state.isprintable() and state[0] not in f"'\" {_FORMULA}"
+    if is_for_spreadsheets and is_plain:
+        is_plain = not _FORMULA_BEHIND_SEPARATOR.search(state)
+    if is_plain:
+        return state
+    return _without_formulas(repr(state)) if is_for_spreadsheets else repr(state)
 
 
 def state_of_text(text: str) -> str:
@@ -143,6 +163,14 @@ def state_of_text(text: str) -> str:
         if found and isinstance(found[0], str):
             return found[0]
     return text
+
+
+def _without_formulas(literal: str) -> str:
+    def escaped(found: re.Match[str]) -> str:
+        code = ord(found[2])
+        return found[1] + (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+    return _FORMULA_BEHIND_SEPARATOR.sub(escaped, literal)
 
 
 def _literal(text: str) -> tuple[object, bool] | None:

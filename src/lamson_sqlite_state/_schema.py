@@ -1,10 +1,13 @@
 """The SQL, and whose file it is: the one place that knows what is in the database."""
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
+from ._command_line import command
+from ._queries import all_rows
 from .errors import NotAStateFile, SchemaTooNew, StorageError
 
 __all__ = [
@@ -14,6 +17,7 @@ __all__ = [
     "FORGET",
     "FORGET_ALL",
     "INSERT_START",
+    "OBJECTS",
     "SCHEMA_VERSION",
     "SELECT_STATE",
     "SET",
@@ -21,8 +25,13 @@ __all__ = [
     "TABLE",
     "create",
     "first_row",
+    "is_as_made",
     "is_ours",
     "is_sound",
+    "is_unmarked",
+    "mark",
+    "plain",
+    "salvage",
 ]
 
 APPLICATION_ID: Final = 0x4C535353  # "LSSS"
@@ -41,11 +50,17 @@ TABLE: Final = (
     " PRIMARY KEY (sender, module)"
     ") WITHOUT ROWID"
 )
-_CREATE: Final = (
-    TABLE,
+_MARKS: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+_CREATE: Final = (TABLE, *_MARKS)
+
+OBJECTS: Final = (
+    "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    " ORDER BY type, name"
+)
+"""All but what SQLite itself makes."""
 
 # Each is one statement and so one transaction: a signal handler that re-enters the store on
 # the same thread finds none of them half done.
@@ -92,6 +107,45 @@ def is_ours(connection: sqlite3.Connection) -> bool:
     return bool(first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,))
 
 
+def is_unmarked(connection: sqlite3.Connection) -> bool:
+    """Whether this would be a store if it were marked as one, which sqlite3's .dump leaves out."""
+    found = all_rows(connection, OBJECTS)
+    if len(found) != 1 or found[0][:2] != ("table", "states") or not is_as_made(found[0][2]):
+        return False
+    # Asked after the table, as another process may be making it, at one instant with the marks.
+    return first_row(connection, "PRAGMA application_id") == (0,) and first_row(
+        connection, "PRAGMA user_version"
+    ) in ((0,), (SCHEMA_VERSION,))
+
+
+def is_as_made(sql: str) -> bool:
+    """Whether a table's SQL is ours, but for quotes and spaces of a tool that wrote it anew."""
+    return plain(sql) == plain(TABLE)
+
+
+def plain(sql: str) -> str:
+    """Return SQL without quotes and superfluous spaces."""
+    words = re.sub(r'["`\[\]]', "", sql)
+    return re.sub(r"\s*([(),])\s*", r"\1", " ".join(words.split())).lower()
+
+
+def mark(path: str) -> str:
+    """Return a command that marks a database as a store."""
+    return command("sqlite3", path, "; ".join(_MARKS))
+
+
+def salvage(path: str) -> str:
+    """Return a command that makes a store of what can be read of a damaged one.
+
+    At damage, .dump goes on from the other end, and has all undone in the end. (.recover finds
+    more, but Debian's shell, for one, is built without what it needs, sqlite_dbpage.)
+    """
+    return (
+        f"(umask 077; ({command('sqlite3', path, '.dump')} | sed 's/^ROLLBACK;.*/COMMIT;/'; "
+        f"echo '{'; '.join(_MARKS)};') | {command('sqlite3', f'{path}.salvaged')})"
+    )
+
+
 def is_sound(connection: sqlite3.Connection, path: str) -> bool:
     """Whether this is a store, ready to be used. False: it is empty, `create` may be called.
 
@@ -112,6 +166,12 @@ def is_sound(connection: sqlite3.Connection, path: str) -> bool:
     if application_id or version or first_row(connection, "SELECT 1 FROM sqlite_master LIMIT 1"):
         if first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,):
             return is_sound(connection, path)  # another process was just making it
+        if is_unmarked(connection):
+            raise NotAStateFile(
+                "its table is a store's, but it is not marked as a store, as sqlite3's .dump "
+                f"leaves application_id and user_version out: mark it with {mark(path)}",
+                path,
+            )
         raise NotAStateFile("this is another application's database: give another path", path)
     return False
 

@@ -6,7 +6,11 @@ from typing import Final, NamedTuple
 from ._keys import checked_state, column_value
 from ._rows import EVERYTHING, Where
 
-__all__ = ["EVERY_ROW", "Only", "Selection"]
+__all__ = ["EVERY_ROW", "OLDEST_MS", "Only", "Selection"]
+
+OLDEST_MS: Final = 1_230_768_000_000
+"""The beginning of 2009 (Unix time in ms), when Lamson came: an earlier time comes from a clock
+that stood wrong, as that of a machine does that boots without one, in 1970."""
 
 _WILDCARDS: Final = frozenset("*?[")
 
@@ -54,6 +58,19 @@ class Selection:
         if self.entered_after_ms is not None:
             where = where.and_("since >= ?", self.entered_after_ms)
         return where
+
+    @property
+    def with_true_ages(self) -> "Selection":
+        """The rows of these whose age is asked for and can be true."""
+        if self.entered_before_ms is None:
+            return self
+        return replace(self, entered_after_ms=max(self.entered_after_ms or 0, OLDEST_MS))
+
+    @property
+    def with_false_ages(self) -> "Selection":
+        """The other rows of these: whose age a clock that stood wrong has made."""
+        latest_ms = min(self.entered_before_ms or 0, OLDEST_MS)
+        return replace(self, entered_before_ms=latest_ms)
 
 
 EVERY_ROW: Final = Selection()

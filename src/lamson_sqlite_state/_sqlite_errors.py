@@ -6,6 +6,7 @@ from typing import Final
 
 from . import _remedies
 from ._remedies import storage_error
+from ._schema import salvage
 from .errors import NotAStateFile, StorageError
 
 __all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated"]
@@ -50,8 +51,8 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
         return NotAStateFile("this is not an SQLite database: give another path", path)
     if primary == sqlite3.SQLITE_CORRUPT:
         return NotAStateFile(
-            f"the database is damaged ({error}): restore a backup, or save what can be read "
-            "with the sqlite3 shell's .recover",
+            f"the database is damaged ({error}): restore a backup, or make a store of what can be "
+            f"read with {salvage(path)}",
             path,
         )
     if primary == sqlite3.SQLITE_FULL:

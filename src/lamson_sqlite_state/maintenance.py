@@ -224,20 +224,30 @@ def observe(store: SQLiteStorage, since_ms: int, *, newest: int = 10) -> Observa
     )
 
 
-def prune(store: SQLiteStorage, selection: Selection, *, progress: Progress = _rows.silent) -> int:
+def prune(
+    store: SQLiteStorage,
+    selection: Selection,
+    *,
+    before_2009: bool = False,
+    progress: Progress = _rows.silent,
+) -> int:
     """Remove the rows that are meant, in batches. Their pairs are in START from then on.
 
-    A pair that has left its state meanwhile is not touched.
+    A pair that has left its state meanwhile is not touched. Nor, where ``entered_before_ms`` is
+    given, is one whose time is from before 2009, when Lamson came: it may have entered its state a
+    minute ago, when the clock of a machine that had just been started stood at 1970.
 
     Args:
         store: whose.
-        selection: which; `count_states` tells beforehand how many.
+        selection: which; `count_states` of its ``with_true_ages`` tells beforehand how many, and of
+            its ``with_false_ages`` how many are passed over.
+        before_2009: whether not to pass these over.
         progress: told how many rows are looked at.
 
     Returns:
         How many were removed.
     """
-    where = selection.where
+    where = (selection if before_2009 else selection.with_true_ages).where
     removed = 0
     for looked_at, found in _rows.pages(store, where):
         removed += _batches.in_batches(store, _batches.delete, found, where)

@@ -20,8 +20,9 @@ class SQLiteStorage(Store):
 
     Constructing opens nothing and touches no file, so this may stand in ``boot.py`` before the
     process daemonises, changes directory, drops privileges or forks. The first call opens
-    the file, creating it and its directory where they are missing. A closed store opens again at
-    the next call. A store can be pickled: it travels as its arguments.
+    the file, creating it and its directory where they are missing, but not over a shelf of
+    ShelveStorage's: it is a `StorageError` that names the command which takes it over. A closed
+    store opens again at the next call. A store can be pickled: it travels as its arguments.
 
     Keys may be ``str``, ``bytes``, ``None``, numbers, or tuples of these; they are
     kept exactly as given, and two pairs are the same exactly when ``repr([module, sender])``

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import IO, Final, Literal, TypeAlias
 
-from . import _batches, _filesystem, _rows, _sharing
+from . import _batches, _old_shelf, _rows
 from ._bad_row import BadRow
+from ._copy_file import copy_pages, whole_copy
 from ._csv_table import csv_lines, read_csv
 from ._heap import heap
 from ._json_lines import json_lines, read_json_lines
@@ -30,6 +31,7 @@ from ._row import RawRow, Row
 from ._rows import Progress
 from ._selection import EVERY_ROW, Selection
 from ._shelf import Entry, Pairs, Refused, Shelf
+from ._states import States
 from .errors import NotAShelf, StorageError
 from .maintenance import rows
 from .storage import SQLiteStorage
@@ -42,6 +44,7 @@ __all__ = [
     "OnConflict",
     "Refused",
     "export_rows",
+    "import_copy",
     "import_rows",
     "import_shelve",
 ]
@@ -178,12 +181,33 @@ def import_rows(
     """
     if store._must_exist:
         _rows.count(store)  # that there is none is told before anything is read
-    read = written = 0
-    for found in _sorted(_READERS[format](file, name or str(getattr(file, "name", "input")))):
-        written += _batches.in_batches(store, _batches.insert, found, _ON_CONFLICT[on_conflict])
-        read += len(found)
-        progress(read, None)
-    return Imported(read, written)
+    found = _sorted(_READERS[format](file, name or str(getattr(file, "name", "input"))))
+    return _put(store, found, on_conflict, progress)
+
+
+def import_copy(
+    store: SQLiteStorage,
+    path: str | os.PathLike[str],
+    *,
+    on_conflict: OnConflict = "keep",
+    progress: Progress = _rows.silent,
+) -> Imported:
+    """Put the rows of another store into this one: of a backup, or of what .dump has saved.
+
+    `maintenance.restore` also removes what is not in the copy; this does not.
+
+    Args:
+        store: which.
+        path: the copy; it is verified first, and not changed.
+        on_conflict: as in `import_rows`.
+        progress: told how many rows are imported.
+
+    Raises:
+        NoStore, NotAStateFile, StorageError: the copy is missing, damaged, newer than this package,
+            or the store itself, or another program keeps it locked; nothing was written.
+    """
+    with whole_copy(path, store) as copy:
+        return _put(store, copy_pages(copy), on_conflict, progress)
 
 
 def import_shelve(
@@ -200,7 +224,8 @@ def import_shelve(
     pickles contain is not executed: one that is no text is refused, as is a key that is no pair. As
     a shelf does not know since when a pair has been in its state, all are from now. Where it
     has two entries of a pair, since Salmon went on with what Lamson had begun, Salmon's counts. End
-    the application that writes to it first.
+    the application that writes to it first. The store may be made beside the shelf, under the name
+    that this was given.
 
     What was read is in a temporary file until it is written: of a million pairs, some 60 MB.
 
@@ -219,8 +244,9 @@ def import_shelve(
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
-    with Shelf(os.fsdecode(path), is_taken=_is_open_here) as shelf, heap() as database:
+    with Shelf(os.fsdecode(path), is_taken=_old_shelf.is_open_here) as shelf, heap() as database:
         pairs = Pairs(database)
+        store._call(_know_the_shelf)
         _rows.count(store)  # as above, but no store is made for a shelf that is none
 
         def accepted() -> Iterator[Entry]:
@@ -259,12 +285,22 @@ def import_shelve(
     return Imported(read, written, tuple(refused), refused_count)
 
 
-def _is_open_here(path: str) -> bool:
-    # To close a database that another connection of this process has open would drop its locks.
-    identity = _filesystem.identity(path)
-    return identity is not None and (
-        _sharing.side_files_here(identity) is not None or _sharing.has_open(os.getpid(), identity)
-    )
+def _put(
+    store: SQLiteStorage,
+    pages: Iterable[list[RawRow]],
+    on_conflict: OnConflict,
+    progress: Progress,
+) -> Imported:
+    read = written = 0
+    for found in pages:
+        written += _batches.in_batches(store, _batches.insert, found, _ON_CONFLICT[on_conflict])
+        read += len(found)
+        progress(read, None)
+    return Imported(read, written)
+
+
+def _know_the_shelf(states: States) -> None:
+    states.database.is_shelf_known = True
 
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from .. import _filesystem, _remedies
+from .. import _filesystem, _old_shelf, _remedies
 from .._callbacks import raising_through
 from .._filesystem import Identity
 from ..errors import (
@@ -20,7 +20,7 @@ from ..errors import (
 )
 from . import _access, _contents, _files, _locks, _side_files, _unreadable
 from ._finding import Finding, from_message
-from ._onlooker import Copy, Onlooker, is_database, is_switched, no_store
+from ._onlooker import Copy, Onlooker, is_database, is_switched
 
 __all__ = ["Finding", "Progress", "check"]
 
@@ -68,7 +68,7 @@ def check(
             if isinstance(error, StorageError):
                 raise
             if isinstance(error, FileNotFoundError) and error.filename == onlooker.path:
-                raise no_store(onlooker.path) from error
+                raise _old_shelf.no_store("no such file", onlooker.path) from error
             raise _remedies.storage_error(error, error.filename or onlooker.path) from error
         finally:
             onlooker.close()
@@ -88,7 +88,10 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     identity = found.st_dev, found.st_ino
     if not is_database(path, identity):
         # A path that was mistyped, perhaps: how other files are to be kept is not for us to say.
-        yield Finding("integrity", "this is not an SQLite database", _NOT_OURS, path)
+        shelf = list(_files.itself_a_shelf(path))
+        yield from shelf or [
+            Finding("integrity", "this is not an SQLite database", _NOT_OURS, path)
+        ]
         return
     is_in_use = _side_files.is_in_use(path, identity)
     yield from _seen_twice(lambda: _about_files(path, has_users=is_in_use))
@@ -123,6 +126,7 @@ def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
     yield from _files.of_place(path, files)
     yield from _files.with_links(path, files)
     yield from _files.misplaced(path)
+    yield from _files.beside_a_shelf(path)
     yield from _access.of_another(path, files)
     yield from _access.shut_to_the_owner(path, files)
     yield from _access.shut_to_the_group(path, files)
@@ -165,12 +169,13 @@ def _about_contents(
         if isinstance(error.__cause__, sqlite3.Error) and "damaged" in error.message:
             yield _contents.damaged(path, error.message.partition(": ")[0])
         else:
-            yield from_message("integrity", error.message, path)
+            shelf = list(_files.itself_a_shelf(path))
+            yield from shelf or [from_message("integrity", error.message, path)]
     except LockTimeout as error:
         yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
     except StorageError as error:
         if _filesystem.identity(path) is None:
-            raise no_store(path) from error
+            raise _old_shelf.no_store("no such file", path) from error
         yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
 
 

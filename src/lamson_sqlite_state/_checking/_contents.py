@@ -20,10 +20,6 @@ _INTEGRITY_CHECK: Final = f"PRAGMA integrity_check({_MOST_MESSAGES})"
 # What newer versions of SQLite say of values; the check of the rows says more of them.
 _ABOUT_VALUES: Final = re.compile(r"(NULL|TEXT|NUMERIC|non-\S+) value in states\.")
 
-_OBJECTS: Final = (
-    "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    " ORDER BY type, name"
-)
 _COLUMNS: Final = "SELECT name, type, pk FROM pragma_table_info('states') ORDER BY cid"
 
 # Table of the primary key's columns, in whose order rows can be read page by page.
@@ -66,9 +62,7 @@ def damaged(path: str, problem: str) -> Finding:
     return Finding(
         "integrity",
         shown(problem),
-        # Debian's shell, for one, is built without what its .recover needs (sqlite_dbpage).
-        "restore a backup, or save what can be read with a shell of sqlite.org's: "
-        f"{command('sqlite3', path, '.recover')} | {command('sqlite3', f'{path}.recovered')}",
+        f"restore a backup, or make a store of what can be read: {_schema.salvage(path)}",
         path,
     )
 
@@ -84,7 +78,15 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
         StorageError: the file cannot be read.
     """
     (version,) = reader.read(partial(_row, sql="PRAGMA user_version"))
-    if version != _schema.SCHEMA_VERSION:
+    if reader.read(_schema.is_unmarked):
+        yield Finding(
+            "schema",
+            "it is not marked as a store: sqlite3's .dump leaves application_id and user_version "
+            "out",
+            f"mark it: {_schema.mark(path)}",
+            path,
+        )
+    elif version != _schema.SCHEMA_VERSION:
         yield Finding(
             "schema",
             f"user_version is {version}, where this package writes {_schema.SCHEMA_VERSION}",
@@ -99,7 +101,9 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
             "export the states, and import them into a new store",
             path,
         )
-    found = {name: (kind, sql) for kind, name, sql in reader.read(partial(all_rows, sql=_OBJECTS))}
+    found = {
+        name: (kind, sql) for kind, name, sql in reader.read(partial(all_rows, sql=_schema.OBJECTS))
+    }
     kind, sql = found.pop("states", (None, ""))
     if kind != "table":
         yield Finding(
@@ -108,14 +112,15 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
             "restore a backup, or move the file away: the next worker makes a new one",
             path,
         )
-    elif _plain(sql) != _plain(_schema.TABLE):
+    elif not _schema.is_as_made(sql):
         columns = reader.read(partial(all_rows, sql=_COLUMNS))
         listed = ", ".join(
             f"{name} {kind}".strip() + (" (key)" if pk else "") for name, kind, pk in columns
         )
         yield Finding(
             "schema",
-            f"the table of states is not as it was made: {shown(listed)}; {shown(_plain(sql))}",
+            f"the table of states is not as it was made: {shown(listed)}; "
+            f"{shown(_schema.plain(sql))}",
             "export the states, and import them into a new store",
             path,
         )
@@ -145,12 +150,6 @@ def has_pages_in_order(reader: Reader) -> bool:
 def _row(connection: sqlite3.Connection, sql: str) -> tuple[Any]:
     row: tuple[Any] = _schema.first_row(connection, sql)
     return row
-
-
-def _plain(sql: str) -> str:
-    # A tool that wrote the table anew may have quoted the names and set the spaces otherwise.
-    words = re.sub(r'["`\[\]]', "", sql)
-    return re.sub(r"\s*([(),])\s*", r"\1", " ".join(words.split())).lower()
 
 
 def _by_sql(path: str, sql: str) -> str:

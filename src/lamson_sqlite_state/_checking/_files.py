@@ -5,11 +5,19 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from .. import _filesystem, _remedies
+from .. import _filesystem, _old_shelf, _remedies
 from ..errors import NetworkFilesystem, StorageError
 from ._finding import Finding, command, from_message, shown
 
-__all__ = ["Files", "files_of", "misplaced", "of_place", "with_links"]
+__all__ = [
+    "Files",
+    "beside_a_shelf",
+    "files_of",
+    "itself_a_shelf",
+    "misplaced",
+    "of_place",
+    "with_links",
+]
 
 Files: TypeAlias = Mapping[str, os.stat_result]
 """What there is of a store, by its path; the database first."""
@@ -133,6 +141,40 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
             "no inodes are free, so no file can be created",
             f"delete files there: {command('df', '-i', directory)} shows where it stands",
             directory,
+        )
+
+
+def beside_a_shelf(path: str) -> Iterator[Finding]:
+    """Find a shelf that the store has followed: nobody reads it any more, nor writes to it.
+
+    Args:
+        path: of the database.
+    """
+    shelf = _old_shelf.beside(path)
+    if shelf is not None:
+        yield Finding(
+            "shelf",
+            f"{shown(os.path.basename(shelf))} is a ShelveStorage's of the same name",
+            "if its states are not in the store yet: "
+            f"{command(*_old_shelf.take_over(path, path))}; then move it away",
+            shelf,
+        )
+
+
+def itself_a_shelf(path: str) -> Iterator[Finding]:
+    """Find that a file is not a store, but a shelf.
+
+    Args:
+        path: of the file.
+    """
+    found = _old_shelf.what_it_is(path)
+    if found is not None:
+        problem, words = found
+        yield Finding(
+            "shelf",
+            problem,
+            f"end the application, then {command(*words)}, and give SQLiteStorage that store",
+            path,
         )
 
 

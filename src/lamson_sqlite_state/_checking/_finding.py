@@ -1,8 +1,8 @@
 """What a check has found: one defect, in one line each what it is and what to do about it."""
 
-import os
-import shlex
 from dataclasses import dataclass
+
+from .._command_line import command
 
 __all__ = ["Finding", "command", "from_message", "shown"]
 
@@ -16,7 +16,7 @@ class Finding:
     Attributes:
         subject: the kind, a word or two that stay the same from release to release: "integrity",
             "schema", "rows", "hard links", "permissions", "owner", "file system", "lock",
-            "transaction", "log", "side files", "versions" or "SQLite".
+            "transaction", "log", "side files", "versions", "shelf" or "SQLite".
         problem: what is wrong, with numbers, names and processes.
         remedy: what to do about it; commands are quoted for a shell.
         path: the file it is about, absolute.
@@ -31,16 +31,6 @@ class Finding:
 def shown(text: str) -> str:
     """Return a text as it can be printed on one line: as it is, or as a Python literal."""
     return text if text.isprintable() else repr(text)
-
-
-def command(*words: str) -> str:
-    """Return a command line for a POSIX shell, or for bash where a name holds odd bytes."""
-    return " ".join(
-        shlex.quote(word)
-        if word.isprintable()
-        else "$'" + "".join(f"\\x{byte:02x}" for byte in os.fsencode(word)) + "'"
-        for word in words
-    )
 
 
 def from_message(subject: str, message: str, path: str) -> Finding:

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from .. import _filesystem, _fork, _schema, _sharing
+from .. import _filesystem, _fork, _old_shelf, _schema, _sharing
 from .._database import Database
 from .._filesystem import Identity
 from .._lock_set import holding
@@ -16,9 +16,9 @@ from .._sharing import SHARED_LOCKS, Connection
 from .._sqlite_errors import OPENING_SECONDS, NotNow, translated
 from .._states import States
 from .._store import Store
-from ..errors import LockTimeout, NoStore, StorageError
+from ..errors import LockTimeout
 
-__all__ = ["Copy", "Onlooker", "Reader", "is_database", "is_switched", "no_store"]
+__all__ = ["Copy", "Onlooker", "Reader", "is_database", "is_switched"]
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class _LookedAt(Database):
 
     def _mend_under_lock(self) -> None:
         if _filesystem.identity(self.path) is None:
-            raise no_store(self.path)
+            raise _old_shelf.no_store("no such file", self.path)
         raise NotNow("the store is being made, mended or replaced", OPENING_SECONDS)
 
 
@@ -106,7 +106,8 @@ class Copy:
         ) as connection:
             try:
                 connection.execute("PRAGMA trusted_schema = OFF")
-                _schema.is_sound(connection, self._path)
+                if not _schema.is_unmarked(connection):  # which is a finding, among others
+                    _schema.is_sound(connection, self._path)
                 return work(connection)
             except sqlite3.Error as error:
                 ours = translated(error, self._path, is_writing=False)
@@ -136,8 +137,3 @@ def _header_of(path: str, identity: Identity) -> bytes | None:
         # No thread opens the database meanwhile, nor forks.
         return holding(_fork.opening, _sharing.header_of, path, identity)
     return None
-
-
-def no_store(path: str) -> StorageError:
-    """Return what to raise where there is no file."""
-    return NoStore("no such file: give the path of a store", path)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from .. import _schema
 from .._literals import is_literal
 from .._queries import all_rows
+from .._selection import OLDEST_MS
 from ._finding import Finding, command, shown
 from ._onlooker import Reader
 
@@ -79,6 +80,9 @@ _KEY: Final = "whose key no call can have written"
 _STATE: Final = "whose state is no text"
 _EMPTY: Final = "whose state is empty, so that no function answers to it"
 _SINCE: Final = "whose since is no time that has been"
+_TOO_OLD: Final = (
+    "whose since is from before 2009, when Lamson came (a clock stood wrong: prune passes over it)"
+)
 
 
 def unreadable(
@@ -138,7 +142,7 @@ def _page(
             and module.isascii()
             and state.isascii()
             and state
-            and 0 <= since <= latest_ms
+            and OLDEST_MS <= since <= latest_ms
         )
         if not is_plain:
             found.extend(_judged(row, latest_ms))
@@ -175,6 +179,8 @@ def _judged(row: Row, latest_ms: int) -> Iterator[tuple[str, Place, str]]:
         yield _SINCE, place, f"it is of the kind {kinds[3]}"
     elif not isinstance(since, int) or not 0 <= since <= latest_ms:
         yield _SINCE, place, f"it is {since}"
+    elif since < OLDEST_MS:
+        yield _TOO_OLD, place, f"it is {since}"
 
 
 def _is_utf8(value: Value) -> bool:
@@ -192,7 +198,10 @@ def _finding(defect: str, tally: _Tally, path: str, prefix: tuple[str, ...]) -> 
     rows = "1 row" if tally.count == 1 else f"{tally.count:,} rows"
     which = "" if tally.count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
     where = f"WHERE {' OR '.join(_is_at(place) for place, _ in tally.examples)}"
-    if defect == _SINCE:
+    if defect == _TOO_OLD:
+        which = ""
+        where = f"WHERE typeof(since) = 'integer' AND since BETWEEN 0 AND {OLDEST_MS - 1}"
+    if defect in (_SINCE, _TOO_OLD):
         done, deed = "count from now on", "UPDATE states SET since = strftime('%s') * 1000"
     else:
         done, deed = "forget them", "DELETE FROM states"

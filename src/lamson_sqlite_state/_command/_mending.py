@@ -87,30 +87,52 @@ def rename_state(session: Session, printer: Printer, module: object, old: str, n
 
 @click.command("prune", short_help="Remove pairs by their state and age.")
 @filters
+@click.option(
+    "--before-2009",
+    is_flag=True,
+    help="With --older-than: also those whose time a clock that stood wrong has set.",
+)
 @click.option("--yes", is_flag=True, help="Do it. Without this, only what would be done is shown.")
 @with_session
-def prune(session: Session, printer: Printer, *, yes: bool, **options: object) -> int:
+def prune(
+    session: Session, printer: Printer, *, before_2009: bool, yes: bool, **options: object
+) -> int:
     """Remove pairs by their state and age: --state START --older-than 90d.
 
     They are in START from then on. At least one condition must be given. Removed is what they
     hold of at that moment, in batches, so that no worker waits for long.
+
+    A time from before 2009, when Lamson came, tells no age: a clock that stood at 1970 may have set
+    it a minute ago. Such pairs are passed over.
     """
     if all(value is None for value in options.values()):
         raise click.UsageError("which pairs? Give a condition, such as --older-than 90d")
     selection = chosen(**options)  # type: ignore[arg-type]
     with session.store() as store:
         with printer.progress("counting") as progress:
+            passed_over = 0
+            if selection.entered_before_ms is not None and not before_2009:
+                others = maintenance.count_states(store, selection.with_false_ages, progress)
+                passed_over = sum(count.pairs for count in others)
+                selection = selection.with_true_ages
             counts = maintenance.count_states(store, selection, progress)
         matched = sum(count.pairs for count in counts)
         removed = 0
         if yes and matched:
             with printer.progress("removing") as progress:
-                removed = maintenance.prune(store, selection, progress=progress)
+                removed = maintenance.prune(
+                    store, selection, before_2009=before_2009, progress=progress
+                )
+    if passed_over:
+        printer.note(
+            f"passed over {passed_over:,} whose time is from before 2009, as no true age: "
+            "lamson-state check tells more, --before-2009 takes them too"
+        )
     if printer.is_table and matched and not yes:
         printer.console.print(counts_table(counts, printer.console))
     fields = {"matched": matched, "removed": removed}
     if printer.is_json:
-        printer.json({**fields, "states": counts_as_objects(counts)})
+        printer.json({**fields, "passed_over": passed_over, "states": counts_as_objects(counts)})
     elif not matched:
         printer.note("nothing matched")
     elif yes:

@@ -4,14 +4,15 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, Any, Final, cast
 
 import click
 
-from .. import _creating, maintenance, transfer
+from .. import _creating, _placing, maintenance, transfer
 from .._backup import is_of_store
 from .._exit_status import DONE, NOTHING
+from .._json_lines import printable_json
 from ..errors import StorageError
 from ..transfer import Format, Imported, OnConflict
 from ._arguments import chosen, filters
@@ -23,6 +24,9 @@ __all__ = ["backup", "export", "import_rows", "import_shelve", "restore"]
 
 # So much of a file is written to the disk at a time.
 _SYNC_BYTES: Final = 4 * 1024 * 1024
+
+# How a file begins that SQLite has written.
+_DATABASE: Final = b"SQLite format 3\0"
 
 # So many refusals are shown, and the rest counted.
 _SHOWN: Final = 20
@@ -110,6 +114,7 @@ def export(
     """
     selection = chosen(**options)  # type: ignore[arg-type]
     session.other_file(target)
+    form = _format(target, form)
     with (
         session.store() as store,
         _output(target, force=force, store=session.path) as file,
@@ -117,8 +122,8 @@ def export(
     ):
         exported = transfer.export_rows(
             store,
-            file,
-            _format(target, form),
+            _Shown() if target == "-" and form == "jsonl" and sys.stdout.isatty() else file,
+            form,
             selection=selection,
             progress=progress,
         )
@@ -144,8 +149,19 @@ def import_rows(
     on_conflict: str,
     may_create: bool,
 ) -> int:
-    """Put the pairs of FILE, or of the input (-), into the store, as export wrote them."""
+    """Put the pairs of FILE, or of the input (-), into the store, as export wrote them.
+
+    FILE may also be another store: a backup, or what sqlite3's .dump has saved of one.
+    """
     session.other_file(source)
+    conflict = cast("OnConflict", on_conflict)
+    if form is None and _is_database(source):
+        with (
+            session.store_or_new(may_create=may_create) as store,
+            printer.progress("importing") as progress,
+        ):
+            done = transfer.import_copy(store, source, on_conflict=conflict, progress=progress)
+        return _report(printer, done)
     with (
         _input(source) as file,
         session.store_or_new(may_create=may_create) as store,
@@ -155,7 +171,7 @@ def import_rows(
             store,
             file,
             _format(source, form),
-            on_conflict=cast("OnConflict", on_conflict),
+            on_conflict=conflict,
             name="standard input" if source == "-" else source,
             progress=progress,
         )
@@ -229,6 +245,14 @@ def _format(path: str, form: str | None) -> Format:
     return cast("Format", form)
 
 
+def _is_database(path: str) -> bool:
+    # No connection of this process has it open, whose locks this would drop.
+    if not os.path.isfile(path):
+        return False
+    with _named(path), open(path, "rb") as file:
+        return file.read(len(_DATABASE)) == _DATABASE
+
+
 @contextmanager
 def _input(source: str) -> Iterator[IO[bytes]]:
     with _named("standard input" if source == "-" else source):
@@ -263,6 +287,14 @@ class _Steady(io.FileIO):
         return written
 
 
+class _Shown(io.BytesIO):
+    """JSON Lines on a terminal."""
+
+    def write(self, data: Any, /) -> int:
+        """Print some whole lines."""
+        return sys.stdout.buffer.write(printable_json(data.decode()).encode())
+
+
 @contextmanager
 def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
     """Give a file that gets its name only once it is complete. Others cannot read it."""
@@ -273,26 +305,18 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
         raise click.UsageError(f"{target} belongs to the store itself: give another file")
     if not target:
         raise click.UsageError("an empty path names no file: give a file")
-    if os.path.isdir(target) or not os.path.basename(target):
-        raise click.UsageError(f"{target} is a directory: give a file in it")
-    if os.path.exists(target) and not os.path.isfile(target):
-        with _named(target), open(target, "wb") as file:  # a pipe or a device, not to be replaced
+    if os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):
+        with _named(target), open(_placing.open_stream(target), "wb") as file:
             yield file
         return
-    if os.path.lexists(target) and not force:
-        raise click.UsageError(f"{target} is there already: give another file, or --force")
-    unfinished = _creating.unfinished_name(os.path.realpath(target))
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise click.UsageError(f"{target}: {error.strerror}") from error
-    try:
+    if not os.path.basename(target):
+        raise click.UsageError(f"{target} is a directory: give a file in it")
+    with _placing.placed(os.path.abspath(target), overwrite=force) as unfinished:
+        try:
+            descriptor = _creating.create_file(unfinished, 0o600)
+        except OSError as error:
+            raise click.UsageError(f"{target}: {error.strerror}") from error
         with _named(target), io.BufferedWriter(_Steady(descriptor, "wb"), _SYNC_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, os.path.realpath(target))
-    except BaseException:
-        with suppress(FileNotFoundError):  # it had its name already
-            os.unlink(unfinished)
-        raise

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .._excerpts import RowExcerpt
-from .._json_lines import as_object, json_key
+from .._json_lines import as_object, json_key, printable_json
 from .._row import Row, shown_key, shown_state
 from .._rows import silent
 from ..maintenance import StateCount
@@ -45,14 +45,15 @@ class Printer:
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
-        self.is_table = sys.stdout.isatty() and not is_json
+        self._is_on_terminal = sys.stdout.isatty()
+        self.is_table = self._is_on_terminal and not is_json
         # A letter that a terminal lacks is printed with an escape that JSON does not know.
-        self._is_ascii = sys.stdout.isatty() and sys.stdout.encoding.lower() != "utf-8"
+        self._is_ascii = self._is_on_terminal and sys.stdout.encoding.lower() != "utf-8"
         self.console = Console(highlight=False, markup=False, emoji=False)
 
     def json(self, found: object) -> None:
         """Print anything as JSON."""
-        print(json.dumps(found, ensure_ascii=self._is_ascii, indent=2))
+        print(self._dumped(found, indent=2))
 
     def lines(self, rows: Iterable[Sequence[object]]) -> None:
         """Print rows for scripts, their cells with tabs between them."""
@@ -151,9 +152,13 @@ class Printer:
             return
         before = "[\n"
         for row in chain((first,), rows):
-            sys.stdout.write(f"{before}  {json.dumps(as_object(row), ensure_ascii=self._is_ascii)}")
+            sys.stdout.write(f"{before}  {self._dumped(as_object(row))}")
             before = ",\n"
         print("\n]")
+
+    def _dumped(self, found: object, indent: int | None = None) -> str:
+        text = json.dumps(found, ensure_ascii=self._is_ascii, indent=indent)
+        return printable_json(text) if self._is_on_terminal else text
 
 
 def counts_as_objects(counts: Iterable[StateCount]) -> list[dict[str, object]]:
