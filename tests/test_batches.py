@@ -44,8 +44,7 @@ def test_batches_have_no_more_parameters_than_sqlite_takes(
         def getlimit(self, category: int, /) -> int:
             return 999 if category == sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER else 0
 
-    connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Small))
+    monkeypatch.setattr(sqlite3, "Connection", Small)
     rows = _batches._batch_rows()
     monkeypatch.undo()
     monkeypatch.setattr(_batches, "BATCH_ROWS", rows)
