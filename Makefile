@@ -39,7 +39,8 @@ test-all: $(VENV)/.has-test-all  ## those, the long ones, and the tests of the s
 
 # Without the tests that interrupt every line by signals: coverage's own lock is not made for it.
 coverage: $(VENV)/.has-test-all  ## run all tests and demand 95 % branch coverage of the package
-	$(PYTEST) $(ALL) --ignore=tests/test_signals.py -k 'not signal_handlers' \
+	$(PYTEST) $(ALL) --ignore=tests/test_signals.py --ignore=tests/test_interrupted_locks.py \
+		-k 'not signal_handlers' \
 		--cov --cov-report=term-missing --cov-fail-under=95 $(ARGS)
 
 lint: $(VENV)/.has-lint  ## ruff, ruff format and mypy --strict
