@@ -20,6 +20,8 @@ import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, _batches, _rows
 from lamson_sqlite_state._row import RawRow
 
+from .interruptions import arrival
+
 __all__ = [
     "OLD_MS",
     "after_first",
@@ -104,7 +106,7 @@ def stricken(call: Callable[[], object], at: int, number: int) -> int:
     """Make a call and send this process a signal at so many places in the package's functions.
 
     A place is one at which the interpreter looks for signals: where a function begins, and behind
-    a call and a loop.
+    a call and a loop. SIGKILL strikes at once, any other signal as `interruptions.arrival` says.
 
     Returns:
         How many there were before the call was done.
@@ -123,11 +125,14 @@ def stricken(call: Callable[[], object], at: int, number: int) -> int:
                 steps += 1
                 if steps >= at and not is_over and not _is_in_a_finalizer(frame):
                     is_over = True
+                    if number != signal.SIGKILL:
+                        return arrival(number)
                     signal.raise_signal(number)
             return trace_opcodes
 
         frame.f_trace = trace_opcodes  # Python 3.13 heeds f_trace_opcodes only after that
         frame.f_trace_opcodes = True
+        frame.f_trace_lines = sys.version_info >= (3, 13)  # as in `interrupted`
         return trace_opcodes
 
     before = sys.gettrace()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import lamson_sqlite_state
 
-__all__ = ["interrupted"]
+__all__ = ["arrival", "interrupted"]
 
 _PACKAGE: Final = os.path.dirname(lamson_sqlite_state.__file__)
 
@@ -22,22 +22,30 @@ class _Arrival:
     """Ends tracing, and then notes that a signal has arrived: in C alone, when it is formatted."""
 
     settrace = staticmethod(sys.settrace)
-    interrupt_main = staticmethod(_thread.interrupt_main)  # what the C handler of a signal does
     tracing_ends = property(methodcaller("settrace", None))
-    signal_arrives = property(methodcaller("interrupt_main", signal.SIGUSR1))
+    signal_arrives = property(methodcaller("arrive"))
+
+    def __init__(self, number: int) -> None:
+        # What the C handler of a signal does.
+        self.arrive = partial(_thread.interrupt_main, signal.Signals(number))
 
 
-# A trace function that is no Python: it takes whatever arguments a trace function is given. It ends
-# with the name of NoneType, as to format None itself is to look for signals.
-_send: Final = partial("{0.tracing_ends}{0.signal_arrives.__class__.__name__}".format, _Arrival())
+def arrival(number: int) -> Callable[..., Any]:
+    """Return a trace function that is no Python: tracing ends, and a signal has arrived.
+
+    So the signal's handler runs where the interpreter next looks for signals, as it would without
+    a tracer, and whether that is inside or outside of a ``with`` or ``try`` is the interpreter's
+    own answer. What a trace function of Python's raises is raised before any instruction.
+    """
+    # It takes whatever arguments a trace function is given. It ends with the name of NoneType, as
+    # to format None itself is to look for signals.
+    return partial("{0.tracing_ends}{0.signal_arrives.__class__.__name__}".format, _Arrival(number))
 
 
 def interrupted(call: Callable[[], object], at: int, *folders: str) -> int:
     """Make a call, and have SIGUSR1 arrive before one instruction of the package's functions.
 
-    The signal is noted by a trace function that is no Python, after which nothing is traced. So its
-    handler runs where the interpreter next looks for signals, as it would without a tracer, and
-    whether that is inside or outside of a ``with`` or ``try`` is the interpreter's own answer.
+    See `arrival`.
 
     Args:
         call: what to do.
@@ -47,7 +55,7 @@ def interrupted(call: Callable[[], object], at: int, *folders: str) -> int:
     Returns:
         How many instructions there were, up to that one.
     """
-    steps = 0
+    steps, send = 0, arrival(signal.SIGUSR1)
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal steps
@@ -60,7 +68,7 @@ def interrupted(call: Callable[[], object], at: int, *folders: str) -> int:
         if event == "opcode":
             steps += 1
             if steps == at:
-                return _send
+                return send
         return trace
 
     sys._getframe().f_trace_opcodes = True  # or Python 3.12 traces none in the first function
