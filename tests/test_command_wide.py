@@ -9,10 +9,22 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from lamson_sqlite_state import SQLiteStorage, _rows
+from lamson_sqlite_state import SQLiteStorage, _counting, _rows
 from lamson_sqlite_state._command._tables import shortened
 from lamson_sqlite_state._excerpts import LONGEST_BYTES
-from lamson_sqlite_state.maintenance import Excerpt, Order, check, excerpts, observe, summary
+from lamson_sqlite_state.maintenance import (
+    CountExcerpt,
+    Excerpt,
+    Order,
+    Selection,
+    check,
+    count_excerpts,
+    count_states,
+    excerpts,
+    observe_excerpts,
+    summary,
+    summary_excerpts,
+)
 
 from .commands import on_terminal, run_in_process
 
@@ -57,22 +69,30 @@ class TestExcerpts:
         self, store_path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sizes: list[int] = []
-        read = _rows.read
 
-        def measured(*arguments: Any) -> list[Any]:
-            found = read(*arguments)
-            sizes.extend(
-                len(value) for row in found for value in row if isinstance(value, str | bytes)
-            )
-            return found
+        def measure(module: Any, name: str) -> None:
+            read = getattr(module, name)
 
-        monkeypatch.setattr(_rows, "read", measured)
+            def measured(*arguments: Any) -> list[Any]:
+                found: list[Any] = read(*arguments)
+                sizes.extend(
+                    len(value) for row in found for value in row if isinstance(value, str | bytes)
+                )
+                return found
+
+            monkeypatch.setattr(module, name, measured)
+
+        measure(_rows, "read")
+        measure(_counting, "_count_chunk")
         with SQLiteStorage(store_path) as store:
+            store.set(LONG, None, LONG)
+            store.set((LONG, 1), None, "S")
             for order in ORDERS:
                 for is_reversed in (False, True):
                     found = list(excerpts(store, order=order, is_reversed=is_reversed))
-                    assert len(found) == len(LONG_KEYS) + len(ODD_KEYS) + 1
-            observe(store, 0, newest=0)
+                    assert len(found) == len(LONG_KEYS) + len(ODD_KEYS) + 3
+            observe_excerpts(store, 0)
+            summary_excerpts(store)
         assert max(sizes) <= LONGEST_BYTES
 
     def test_tells_both_ends_and_how_much_is_between(self, path: str) -> None:
@@ -98,6 +118,34 @@ class TestExcerpts:
             whole, cut = (each.sender for each in excerpts(store))
         assert whole == Excerpt("x" * LONGEST_BYTES)
         assert cut.left_out_bytes == LONGEST_BYTES + 1 - len(cut.begin) - len(cut.end) > 0
+
+    def test_counts_what_is_short_as_if_it_were_read_whole(self, path: str) -> None:
+        with SQLiteStorage(path) as store:
+            for key in ODD_KEYS:
+                store.set(key, "ann@example.com", "S")
+                store.set(key, "bob@example.com", "odd\x9b")
+            counts = count_states(store)
+            assert count_excerpts(store) == tuple(map(CountExcerpt.of, counts))
+            selection = Selection(state="S")
+            assert sum(each.pairs for each in count_excerpts(store, selection)) == len(ODD_KEYS)
+            found = summary_excerpts(store)
+            assert (found.pairs, found.oldest_ms) == (
+                summary(store).pairs,
+                min(each.oldest_ms for each in counts),
+            )
+
+    def test_counts_long_modules_and_states_apart_where_their_ends_or_lengths_differ(
+        self, path: str
+    ) -> None:
+        modules = [f"{LONG}a", f"{LONG}b", f"a{LONG}", f"{LONG}xa", (LONG, 1), (LONG, 2)]
+        with SQLiteStorage(path) as store:
+            for module in modules:
+                for sender in "ann", "bob":
+                    store.set(module, sender, "S")
+            store.set("m", "ann", LONG)
+            found = count_excerpts(store)
+        assert sorted(each.pairs for each in found) == [1, *(2 for _ in modules)]
+        assert max(each.state.left_out_bytes for each in found) > 900_000
 
     def test_summary_has_no_table_of_all_senders_in_memory(self, store_path: str) -> None:
         """In the order of the key, SQLite compares each with the one before it alone."""
@@ -130,6 +178,18 @@ class TestTable:
         rows = [line for line in lines[rule + 1 :] if line]
         is_list = command == ["list"]
         assert len(rows) == (len(LONG_KEYS) + len(ODD_KEYS) + 1 if is_list else 10)
+
+    @pytest.mark.parametrize(
+        "command",
+        [["summary"], ["watch", "--once"], ["prune", "--older-than", "0s"]],
+        ids=lambda each: each[0],
+    )
+    def test_counts_a_long_module_by_its_ends(self, command: list[str], path: str) -> None:
+        with SQLiteStorage(path) as store:
+            store.set(f"a{LONG}", "ann@example.com", "S")
+        with on_terminal("--store", path, *command, COLUMNS="80") as terminal:
+            assert terminal.wait() == 0
+        assert re.search(r" ax+…97[0-9.]+ KiB…x+ +S ", terminal.text)
 
     def test_shows_ordinary_addresses_whole_and_both_ends_of_long_ones(
         self, store_path: str

@@ -4,21 +4,33 @@ import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from . import _rows
+from ._excerpts import COUNTED, Excerpt, counted_of
 from ._filesystem import SIDE_FILES
 from ._open_file import LOOK_SECONDS
 from ._opening import WAL_LIMIT_BYTES
 from ._queries import fetch
-from ._row import key_of_column, row_of
-from ._rows import Progress, Where
+from ._row import key_of_column, row_of, shown_key, shown_state
+from ._rows import Columns, Progress, Where
 from ._selection import EVERY_ROW, Selection
 from ._states import CHECKPOINT_PAGES, States
 from ._store import Store
 from ._wal_reset import has_wal_reset_race
 
-__all__ = ["Files", "Limits", "StateCount", "Summary", "count_states", "file_sizes", "summary"]
+__all__ = [
+    "CountExcerpt",
+    "Files",
+    "Limits",
+    "StateCount",
+    "Summary",
+    "count_excerpts",
+    "count_states",
+    "file_sizes",
+    "summary",
+    "summary_excerpts",
+]
 
 # Of so many rows at a time, that a Ctrl-C need not wait for long.
 _CHUNK_ROWS: Final = 100_000
@@ -26,16 +38,19 @@ _CHUNK_ROWS: Final = 100_000
 # A temporary table of the connection's own. An upsert finds a row's group in its tree; GROUP BY
 # would sort all rows first, which takes twice as long.
 _MAKE: Final = (
-    "CREATE TEMP TABLE IF NOT EXISTS state_counts"
-    " (module, state, pairs, oldest, newest, PRIMARY KEY (module, state)) WITHOUT ROWID"
+    "CREATE TEMP TABLE IF NOT EXISTS {table}"
+    " ({names}, pairs, oldest, newest, PRIMARY KEY ({names})) WITHOUT ROWID"
 )
-_EMPTY: Final = "DELETE FROM temp.state_counts"
+_EMPTY: Final = "DELETE FROM temp.{table}"
 _COUNT: Final = (
-    "INSERT INTO temp.state_counts SELECT module, state, 1, since, since FROM main.states"
-    " WHERE {where} ON CONFLICT (module, state) DO UPDATE SET pairs = pairs + 1,"
+    "INSERT INTO temp.{table} SELECT {columns}, 1, since, since FROM main.states"
+    " WHERE {where} ON CONFLICT ({names}) DO UPDATE SET pairs = pairs + 1,"
     " oldest = min(oldest, excluded.oldest), newest = max(newest, excluded.newest)"
 )
-_READ: Final = "SELECT module, state, pairs, oldest, newest FROM temp.state_counts"
+_READ: Final = "SELECT {names}, pairs, oldest, newest FROM temp.{table}"
+
+_WHOLE: Final = Columns("module, state", ("module", "state"))
+_TABLES: Final = {_WHOLE: "state_counts", COUNTED: "excerpt_counts"}
 
 
 class StateCount(NamedTuple):
@@ -54,6 +69,33 @@ class StateCount(NamedTuple):
     pairs: int
     oldest_ms: int
     newest_ms: int
+
+
+class CountExcerpt(NamedTuple):
+    """A `StateCount` for a screen.
+
+    Attributes:
+        module: theirs.
+        state: theirs.
+        pairs: how many.
+        oldest_ms: as there.
+        newest_ms: as there.
+    """
+
+    module: Excerpt
+    state: Excerpt
+    pairs: int
+    oldest_ms: int
+    newest_ms: int
+
+    @classmethod
+    def of(cls, count: StateCount) -> "CountExcerpt":
+        """Return that of rows that were read whole."""
+        module, state = Excerpt(shown_key(count.module)), Excerpt(shown_state(count.state))
+        return cls(module, state, *count[2:])
+
+
+Count = TypeVar("Count", StateCount, CountExcerpt)
 
 
 class Files(NamedTuple):
@@ -94,7 +136,7 @@ class Limits(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Generic[Count]):
     """What is in a store, at a glance.
 
     Attributes:
@@ -113,7 +155,7 @@ class Summary:
     """
 
     path: str
-    states: tuple[StateCount, ...]
+    states: tuple[Count, ...]
     pairs: int
     senders: int
     oldest_ms: int | None
@@ -123,7 +165,7 @@ class Summary:
     limits: Limits
 
 
-def summary(store: Store, progress: Progress = _rows.silent) -> Summary:
+def summary(store: Store, progress: Progress = _rows.silent) -> Summary[StateCount]:
     """Count what is in a store.
 
     Each row is counted as it was at some moment of the counting: a million rows take two thirds
@@ -136,7 +178,15 @@ def summary(store: Store, progress: Progress = _rows.silent) -> Summary:
     Raises:
         StorageError: as every call.
     """
-    states = count_states(store, progress=progress)
+    return _summary(store, count_states(store, progress=progress))
+
+
+def summary_excerpts(store: Store, progress: Progress = _rows.silent) -> Summary[CountExcerpt]:
+    """Do as `summary` for a screen: see `count_excerpts`."""
+    return _summary(store, count_excerpts(store, progress=progress))
+
+
+def _summary(store: Store, states: tuple[Count, ...]) -> Summary[Count]:
     senders = 0
     for chunk in _rows.chunks(store, _CHUNK_ROWS):
         where = chunk.where
@@ -165,25 +215,50 @@ def count_states(
         NotAStateFile: another tool has put in what no store writes.
         StorageError: as every call.
     """
+    counts = _counts(store, selection, progress, _WHOLE)
+    return tuple(
+        StateCount(key_of_column(key[0], store.path), key[1], *counts[key])
+        for key in sorted(counts, key=_order)
+    )
+
+
+def count_excerpts(
+    store: Store, selection: Selection = EVERY_ROW, progress: Progress = _rows.silent
+) -> tuple[CountExcerpt, ...]:
+    """Do as `count_states` for a screen: of modules and states of more than 4 KiB, read the ends.
+
+    Those that have the same ends and the same length are counted as one.
+    """
+    counts = _counts(store, selection, progress, COUNTED)
+    return tuple(
+        CountExcerpt(*counted_of(key, store.path), *counts[key])
+        for key in sorted(counts, key=_order)
+    )
+
+
+def _counts(
+    store: Store, selection: Selection, progress: Progress, columns: Columns
+) -> dict[tuple[Any, ...], tuple[int, int, int]]:
     where = selection.where
-    counts: dict[tuple[str | bytes, str], tuple[int, int, int]] = {}
+    counts: dict[tuple[Any, ...], tuple[int, int, int]] = {}
     looked_at = 0
     for chunk in _rows.chunks(store, _CHUNK_ROWS):
         condition = chunk.where.and_(where.sql, *where.parameters)
-        for module, state, *numbers in store._call(_count_chunk, condition):
-            pairs, oldest, newest = numbers
+        for *names, pairs, oldest, newest in store._call(_count_chunk, columns, condition):
+            # Of the beginning of a module, which is no literal, the end comes third.
+            module = "" if any(names[2:3]) else names[0]
             for since in (oldest, newest):
-                row_of(("", module, state, since), store.path)  # or no store has written it
-            if (module, state) in counts:
-                others, older, newer = counts[module, state]
-                pairs, oldest, newest = pairs + others, min(oldest, older), max(newest, newer)
-            counts[module, state] = pairs, oldest, newest
+                row_of(("", module, names[1], since), store.path)  # or no store has written it
+            key = tuple(names)
+            others, older, newer = counts.get(key, (0, oldest, newest))
+            counts[key] = others + pairs, min(oldest, older), max(newest, newer)
         looked_at += chunk.rows
         progress(looked_at, None)
-    return tuple(
-        StateCount(key_of_column(module, store.path), state, *counts[module, state])
-        for module, state in sorted(counts, key=lambda key: (type(key[0]) is bytes, *key))
-    )
+    return counts
+
+
+def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return type(key[0]) is bytes, *key
 
 
 def file_sizes(path: str) -> Files:
@@ -195,11 +270,15 @@ def file_sizes(path: str) -> Files:
     return Files(sizes)
 
 
-def _count_chunk(states: States, where: Where) -> list[Any]:
-    count = _COUNT.format(where=where.sql)
-    return states.database.read(
-        fetch, (_MAKE, _EMPTY, count, _READ), ((), (), where.parameters, ())
-    )
+def _count_chunk(states: States, columns: Columns, where: Where) -> list[Any]:
+    parts = {
+        "table": _TABLES[columns],
+        "names": ", ".join(columns.names),
+        "columns": columns.sql,
+        "where": where.sql,
+    }
+    statements = [each.format(**parts) for each in (_MAKE, _EMPTY, _COUNT, _READ)]
+    return states.database.read(fetch, statements, ((), (), where.parameters, ()))
 
 
 def _limits(store: Store) -> Limits:

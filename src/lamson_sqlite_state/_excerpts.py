@@ -9,7 +9,15 @@ from typing import Any, Final, NamedTuple
 from ._row import Row, key_of_column, row_of, shown_key, shown_state
 from ._rows import WHOLE, Columns
 
-__all__ = ["EXCERPTS", "LONGEST_BYTES", "Excerpt", "RowExcerpt", "excerpt_of"]
+__all__ = [
+    "COUNTED",
+    "EXCERPTS",
+    "LONGEST_BYTES",
+    "Excerpt",
+    "RowExcerpt",
+    "counted_of",
+    "excerpt_of",
+]
 
 LONGEST_BYTES: Final = 4096
 """What is no longer is read whole."""
@@ -75,6 +83,12 @@ EXCERPTS: Final = Columns(
 )
 """What to select. In ORDER BY, `sender` is the excerpt then, and `states.sender` the whole."""
 
+COUNTED: Final = Columns(
+    ", ".join((_MODULE[0], _STATE[0], _MODULE[1], _STATE[1])),
+    ("module", "state", "module_end", "module_size", "state_end", "state_size"),
+)
+"""What rows are counted by."""
+
 
 def excerpt_of(raw: tuple[Any, ...], path: str) -> RowExcerpt:
     """Return what was read as `EXCERPTS`.
@@ -90,6 +104,20 @@ def excerpt_of(raw: tuple[Any, ...], path: str) -> RowExcerpt:
         sender=_excerpt(sender, *of_sender) or Excerpt(shown_key(key_of_column(sender, path))),
         state=_excerpt(state, *of_state) or Excerpt(shown_state(state)),
         since=since,
+    )
+
+
+def counted_of(raw: tuple[Any, ...], path: str) -> tuple[Excerpt, Excerpt]:
+    """Return the module and the state that were read as `COUNTED`.
+
+    Raises:
+        NotAStateFile: as `excerpt_of`.
+    """
+    module, state, module_end, module_size, state_end, state_size = raw
+    return (
+        _excerpt(module, module_end, module_size)
+        or Excerpt(shown_key(key_of_column(module, path))),
+        _excerpt(state, state_end, state_size) or Excerpt(shown_state(state)),
     )
 
 

@@ -19,12 +19,22 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from . import _batches, _rows, _schema
 from ._backup import Backup, backup
 from ._checking import Finding, check
-from ._counting import Files, Limits, StateCount, Summary, count_states, summary
+from ._counting import (
+    CountExcerpt,
+    Files,
+    Limits,
+    StateCount,
+    Summary,
+    count_excerpts,
+    count_states,
+    summary,
+    summary_excerpts,
+)
 from ._excerpts import EXCERPTS, Excerpt, RowExcerpt, excerpt_of
 from ._existing import ExistingStorage
 from ._heap import heap
@@ -40,6 +50,7 @@ from .storage import SQLiteStorage
 __all__ = [
     "EVERY_ROW",
     "Backup",
+    "CountExcerpt",
     "Excerpt",
     "ExistingStorage",
     "Files",
@@ -58,16 +69,19 @@ __all__ = [
     "Summary",
     "backup",
     "check",
+    "count_excerpts",
     "count_states",
     "excerpts",
     "find",
     "forget",
     "observe",
+    "observe_excerpts",
     "prune",
     "rename_state",
     "restore",
     "rows",
     "summary",
+    "summary_excerpts",
 ]
 
 Order: TypeAlias = Literal["sender", "module", "state", "since"]
@@ -190,8 +204,12 @@ def rename_state(
     return changed
 
 
+_Count = TypeVar("_Count", StateCount, CountExcerpt)
+_Row = TypeVar("_Row", Row, RowExcerpt)
+
+
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Generic[_Count, _Row]):
     """How a store is at a moment, for those who watch it.
 
     Attributes:
@@ -201,12 +219,14 @@ class Observation:
         newest: those who entered theirs last, the last first.
     """
 
-    states: tuple[StateCount, ...]
+    states: tuple[_Count, ...]
     changed: int
-    newest: tuple[Row, ...]
+    newest: tuple[_Row, ...]
 
 
-def observe(store: SQLiteStorage, since_ms: int, *, newest: int = 10) -> Observation:
+def observe(
+    store: SQLiteStorage, since_ms: int, *, newest: int = 10
+) -> Observation[StateCount, Row]:
     """Look at a store. A million rows take some 1.3 s, in which nobody is held up.
 
     Args:
@@ -214,14 +234,30 @@ def observe(store: SQLiteStorage, since_ms: int, *, newest: int = 10) -> Observa
         since_ms: since when changes are counted (Unix time in ms).
         newest: how many changes to show.
     """
+    return Observation(
+        changed=_changed(store, since_ms),
+        states=count_states(store),
+        newest=tuple(rows(store, order="since", is_reversed=True, limit=newest)) if newest else (),
+    )
+
+
+def observe_excerpts(
+    store: SQLiteStorage, since_ms: int, *, newest: int = 10
+) -> Observation[CountExcerpt, RowExcerpt]:
+    """Do as `observe` for a screen: see `excerpts` and `count_excerpts`."""
+    last = excerpts(store, order="since", is_reversed=True, limit=newest)
+    return Observation(
+        changed=_changed(store, since_ms),
+        states=count_excerpts(store),
+        newest=tuple(last) if newest else (),
+    )
+
+
+def _changed(store: SQLiteStorage, since_ms: int) -> int:
     # What is set while this counts is the next look's, and what is from the future nobody's.
     now_ms = time.time_ns() // 1_000_000
     recent = Selection(entered_after_ms=since_ms, entered_before_ms=now_ms + 1)
-    return Observation(
-        states=count_states(store),
-        changed=sum(each.pairs for each in count_states(store, recent)),
-        newest=tuple(rows(store, order="since", is_reversed=True, limit=newest)) if newest else (),
-    )
+    return sum(each.pairs for each in count_excerpts(store, recent))
 
 
 def prune(

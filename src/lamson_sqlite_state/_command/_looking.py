@@ -12,7 +12,14 @@ from .. import maintenance
 from .._exit_status import DONE, NOTHING
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
-from ..maintenance import ExistingStorage, Order, RowExcerpt, Summary
+from ..maintenance import (
+    CountExcerpt,
+    ExistingStorage,
+    Order,
+    RowExcerpt,
+    StateCount,
+    Summary,
+)
 from ._arguments import KEY, chosen, filters
 from ._completing import modules
 from ._printing import (
@@ -45,7 +52,8 @@ def summary(session: Session, printer: Printer) -> int:
     Also the sizes of its files, SQLite's version, and the limits in force.
     """
     with session.store() as store, printer.progress("counting") as progress:
-        found = maintenance.summary(store, progress)
+        summarize = maintenance.summary_excerpts if printer.is_table else maintenance.summary
+        found: Any = summarize(store, progress)
     if printer.is_json:
         printer.json(_as_object(found))
     elif printer.is_table:
@@ -183,7 +191,7 @@ def _nothing_known(store: ExistingStorage, module: object, sender: object) -> st
     return "nothing matched: the pair is unknown, and its next mail starts at START"
 
 
-def _show(found: Summary, printer: Printer) -> None:
+def _show(found: Summary[CountExcerpt], printer: Printer) -> None:
     console = printer.console
     console.print(one_line(found.path), soft_wrap=True)
     console.print(counts_table(found.states, console))
@@ -207,7 +215,7 @@ def _show(found: Summary, printer: Printer) -> None:
         console.print(Text(f"{_RACE}", style="yellow"))
 
 
-def _lines(found: Summary) -> list[tuple[object, ...]]:
+def _lines(found: Summary[StateCount]) -> list[tuple[object, ...]]:
     return [
         *(
             ("state", shown_key(each.module), shown_state(each.state), each.pairs, each.oldest_ms)
@@ -223,7 +231,7 @@ def _lines(found: Summary) -> list[tuple[object, ...]]:
     ]
 
 
-def _as_object(found: Summary) -> dict[str, object]:
+def _as_object(found: Summary[StateCount]) -> dict[str, object]:
     return {
         "path": found.path,
         "states": counts_as_objects(found.states),

@@ -1,6 +1,6 @@
 """``set``, ``set-all``, ``forget``, ``rename-state`` and ``prune``: commands that change states."""
 
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -112,11 +112,12 @@ def prune(
         with printer.progress("counting") as progress:
             passed_over = 0
             if selection.entered_before_ms is not None and not before_2009:
-                others = maintenance.count_states(store, selection.with_false_ages, progress)
-                passed_over = sum(count.pairs for count in others)
+                others = maintenance.count_excerpts(store, selection.with_false_ages, progress)
+                passed_over = sum(each.pairs for each in others)
                 selection = selection.with_true_ages
-            counts = maintenance.count_states(store, selection, progress)
-        matched = sum(count.pairs for count in counts)
+            count = maintenance.count_states if printer.is_json else maintenance.count_excerpts
+            counts: Any = count(store, selection, progress)
+        matched = sum(each.pairs for each in counts)
         removed = 0
         if yes and matched:
             with printer.progress("removing") as progress:

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .._excerpts import Excerpt, RowExcerpt
-from .._row import shown_key, shown_state
-from ..maintenance import StateCount
+from ..maintenance import CountExcerpt
 
 __all__ = ["age", "amount", "counts_table", "local_time", "rows_table", "shortened"]
 
@@ -78,21 +77,16 @@ def rows_table(rows: Iterable[RowExcerpt], console: Console) -> Table:
     )
 
 
-def counts_table(counts: Iterable[StateCount], console: Console) -> Table:
+def counts_table(counts: Iterable[CountExcerpt], console: Console) -> Table:
     """Lay out how many pairs are in which state."""
     now_ms = time.time_ns() // 1_000_000
     cells: list[tuple[Excerpt, ...]] = []
-    last: object = None
+    last: Excerpt | None = None
     for count in counts:
-        texts = (
-            "" if (module := shown_key(count.module)) == last else module,
-            shown_state(count.state),
-            f"{count.pairs:,}",
-            local_time(count.oldest_ms),
-            age(now_ms - count.oldest_ms),
-        )
-        cells.append(tuple(map(Excerpt, texts)))
-        last = module
+        oldest = local_time(count.oldest_ms), age(now_ms - count.oldest_ms)
+        module = Excerpt("") if count.module == last else count.module
+        cells.append((module, count.state, *map(Excerpt, (f"{count.pairs:,}", *oldest))))
+        last = count.module
     return _table(_COUNTS, cells, console)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.console import Console, Group
@@ -13,7 +13,7 @@ from .. import maintenance
 from .._exit_status import DONE
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
-from ..maintenance import Observation, RowExcerpt
+from ..maintenance import Observation
 from ..storage import SQLiteStorage
 from ._arguments import Seconds
 from ._printing import Printer, counts_as_objects, one_line
@@ -79,19 +79,19 @@ class _Look:
 
     Attributes:
         path: of the store.
-        found: what was seen.
-        newest: on a screen, the excerpts of those who changed last.
+        found: what was seen: of excerpts, if it is for a screen.
         seconds: how long that took.
         per_second: how many pairs changed in a second since the look before.
         rates: this of the last looks.
     """
 
-    found: Observation
+    found: Observation[Any, Any]
 
     def __init__(self, store: SQLiteStorage, *, is_for_screen: bool) -> None:
         self._store = store
-        self._is_for_screen = is_for_screen
-        self.newest: list[RowExcerpt] = []
+        self._observe: Final = (
+            maintenance.observe_excerpts if is_for_screen else maintenance.observe
+        )
         self._taken_ms = time.time_ns() // 1_000_000 - round(_FIRST_SECONDS * 1000)
         self.path = store.path
         self.seconds = 0.0
@@ -101,12 +101,7 @@ class _Look:
     def take(self) -> None:
         """Look once more."""
         start, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        rows = 0 if self._is_for_screen else _NEWEST
-        self.found = maintenance.observe(self._store, self._taken_ms, newest=rows)
-        if self._is_for_screen:
-            self.newest = list(
-                maintenance.excerpts(self._store, order="since", is_reversed=True, limit=_NEWEST)
-            )
+        self.found = self._observe(self._store, self._taken_ms, newest=_NEWEST)
         self.seconds = time.monotonic() - start
         self.per_second = self.found.changed * 1000 / max(1, now_ms - self._taken_ms)
         self._taken_ms = now_ms
@@ -123,7 +118,7 @@ def _screen(look: _Look, console: Console, height: int) -> Group:
     states = look.found.states
     # The newest get what the counts leave of the screen, and some lines of a small one.
     room = max(0, height - _FRAME_LINES)
-    newest = look.newest[: max(room - len(states), min(_LEAST_NEWEST, room // 3))]
+    newest = look.found.newest[: max(room - len(states), min(_LEAST_NEWEST, room // 3))]
     if len(states) + len(newest) > room:
         states = states[: max(0, room - len(newest) - 1)]
     more = len(look.found.states) - len(states)
