@@ -200,3 +200,15 @@ def test_error_while_it_is_written_leaves_nothing(
     monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
     assert put(Path(target)) != 0
     assert os.listdir(os.path.dirname(target)) == []
+
+
+def test_error_of_the_making_is_told_where_nothing_can_be_removed(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove even what is not there."""
+    monkeypatch.setattr(os, "unlink", refuse(errno.EROFS))
+    with (
+        pytest.raises(ValueError, match="of the making"),
+        _placing.placed(target, overwrite=False),
+    ):
+        raise ValueError("of the making")

@@ -116,7 +116,7 @@ class TestReadOnlyMount:
             subprocess.run(["mount", "-o", "remount,ro,bind", point], check=True)
             store = SQLiteStorage(point / "states", timeout=0)
             for message in said(store):
-                assert "mounted read-only: put the store on a writable one" in message
+                assert "mounted read-only: use a writable one" in message
                 assert "permission" not in message
             store.close()
 

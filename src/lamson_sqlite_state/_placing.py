@@ -57,7 +57,8 @@ def placed(target: str, *, overwrite: bool) -> Iterator[str]:
             raise _remedies.storage_error(error, target) from error
     finally:
         for suffix in _SIDE_FILES:
-            with contextlib.suppress(FileNotFoundError):
+            # On a read-only file system it fails though there is nothing: the block's error counts.
+            with contextlib.suppress(OSError):
                 os.unlink(unfinished + suffix)
 
 

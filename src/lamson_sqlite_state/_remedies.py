@@ -24,7 +24,7 @@ __all__ = [
 # Who has dropped privileges for a while is judged by those he has now.
 _HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
 
-_READ_ONLY: Final = "the file system is mounted read-only: put the store on a writable one"
+_READ_ONLY: Final = "the file system is mounted read-only: use a writable one"
 
 _LIMIT: Final = "a limit on the size of files is reached: raise it (ulimit -f, LimitFSIZE=)"
 

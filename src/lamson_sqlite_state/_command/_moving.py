@@ -315,7 +315,7 @@ def _output(target: str, *, force: bool, store: str) -> Iterator[IO[bytes]]:
         try:
             descriptor = _creating.create_file(unfinished, 0o600)
         except OSError as error:
-            raise click.UsageError(f"{target}: {error.strerror}") from error
+            raise click.UsageError(f"{target}: {error.strerror}: give another file") from error
         with _named(target), io.BufferedWriter(_Steady(descriptor, "wb"), _SYNC_BYTES) as file:
             yield file
             file.flush()
