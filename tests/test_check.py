@@ -40,6 +40,7 @@ def write_until_told(path: str, number: int, stop: int, started: int) -> int:
     raise AssertionError("nobody said stop")
 
 
+@pytest.mark.many_syncs  # a disk that keeps a writer waiting for a second is a finding
 def test_a_store_that_four_processes_write_to_is_sound_each_time(path: str) -> None:
     make_store(path)
     stopped, stop = os.pipe()

@@ -19,7 +19,7 @@ SENDERS = 20
 WORKERS = 3
 
 
-def work(store: SQLiteStorage, number: int, end: int) -> dict[str, str]:
+def work(store: SQLiteStorage, number: int, begin: int, end: int) -> dict[str, str]:
     """Change the states of one's own senders over and over, and return what they are in the end."""
     count = 0
     is_last = False
@@ -32,6 +32,8 @@ def work(store: SQLiteStorage, number: int, end: int) -> dict[str, str]:
             # While the commands run, an import or a restore may have set another one since.
             assert store.get("app.load", name) == f"S{count}" or not is_last
             last[name] = f"S{count}"
+        if count == SENDERS:
+            os.write(begin, b".")
         if is_last:
             return last
         ready, _, _ = select.select([end], [], [], 0)
@@ -45,12 +47,15 @@ def workers(path: str) -> Iterator[list[Child[dict[str, str]]]]:
     store.set("app.quiet", "ann@example.com", "POSTING")
     store.set("app.quiet", "bob@example.com", "ERROR")
     reading, writing = os.pipe()
+    begun, begin = os.pipe()
     try:
         with contextlib.ExitStack() as stack:
             found = [
-                stack.enter_context(forked(work, store, number, reading))
+                stack.enter_context(forked(work, store, number, begin, reading))
                 for number in range(WORKERS)
             ]
+            for _ in found:
+                assert os.read(begun, 1)
             yield found
             os.write(writing, b".")  # which nobody reads: all see that it is there
             expected: dict[str, str] = {}
@@ -59,8 +64,8 @@ def workers(path: str) -> Iterator[list[Child[dict[str, str]]]]:
         there = rows(path)
         assert {name: there["app.load", name] for name in expected} == expected
     finally:
-        os.close(reading)
-        os.close(writing)
+        for end in (reading, writing, begun, begin):
+            os.close(end)
         store.close()
 
 

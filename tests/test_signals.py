@@ -22,7 +22,12 @@ from .actors import Actor
 from .children import in_child
 from .state_files import states
 
-pytestmark = pytest.mark.many_syncs
+pytestmark = [
+    pytest.mark.many_syncs,
+    # Where a handler raises as a connection has just been made, the connection is closed by the
+    # garbage collector, of which Python 3.13 and later warns.
+    pytest.mark.filterwarnings("ignore:Exception ignored in.*Connection"),
+]
 
 # Short enough to hit the middle of a call, long enough to leave time between two of them.
 INTERVAL_SECONDS = 0.0004
