@@ -170,7 +170,10 @@ class TestAFileOfThatName:
             mine.execute("BEGIN IMMEDIATE")
             with SQLiteStorage(path) as store:
                 assert store.get("m", "ann") == "START"
-            code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], 0).execute('BEGIN IMMEDIATE')"
+            code = (
+                "import sqlite3, sys\n"
+                "sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+            )
             ended = subprocess.run(
                 [sys.executable, "-c", code, f"{path}.db"], capture_output=True, check=False
             )
