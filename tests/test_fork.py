@@ -221,6 +221,19 @@ class TestFork:
         finally:
             signal.signal(signal.SIGUSR1, previous)
 
+    def test_what_a_handler_opens_in_the_middle_of_a_hook_does_not_cross_it(
+        self, store: SQLiteStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A signal that another thread takes is handled in the main thread, masked or not."""
+        handled = []
+
+        def handle() -> None:
+            handled.append(store.get("m", "parent"))
+
+        monkeypatch.setattr(_fork, "close_before_fork", [*_fork.close_before_fork, handle])
+        assert in_child(open_files, str(tmp_path)) == []
+        assert handled
+
     def test_what_the_collector_has_just_found_does_not_cross_it(
         self, store: SQLiteStorage, tmp_path: Path
     ) -> None:

@@ -1,6 +1,8 @@
 """Handlers that strike at a chosen line: what test_signals finds by chance, one by one."""
 
 import contextlib
+import fcntl
+import functools
 import os
 import sqlite3
 import sys
@@ -229,6 +231,28 @@ def test_interrupt_at_the_lock_leaves_it_free(
     with pytest.raises(KeyboardInterrupt):
         open_store.set("m", "ann", "A3")
     assert lock_is_free(open_store)
+    use(open_store)
+
+
+def test_exit_of_a_handler_that_closes_as_the_lock_is_let_go_of_is_not_lost(
+    open_store: SQLiteStorage,
+) -> None:
+    """Nor is a file closed that was given the number of the lock's descriptor meanwhile."""
+    assert open_store._database is not None
+    lock = open_store._database.write_lock
+    assert lock.descriptor is not None
+    number, unlock_file, taken = lock.descriptor, lock.unlock_file, []
+
+    def close_and_exit() -> None:  # in an audit hook, that is
+        lock.unlock_file = unlock_file
+        open_store.close()
+        taken.append(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, number))
+        raise SystemExit
+
+    lock.unlock_file = functools.partial(close_and_exit)
+    with pytest.raises(SystemExit):
+        open_store.set("m", "ann", "A3")
+    os.close(*taken)  # which fails if that was done
     use(open_store)
 
 

@@ -147,12 +147,12 @@ _forks: Final[dict[int, list[_Fork]]] = {}
 
 
 def is_about_to_fork() -> bool:
-    """Whether this thread is between our hook before a fork and those after it.
+    """Whether this thread is between the beginning of our hook before a fork and those after it.
 
-    A hook of an application's that was registered before ours runs there.
+    A hook of an application's that was registered before ours runs there, and a signal handler
+    may: what they open, the hook before the fork may have closed already.
     """
-    forks = _forks.get(threading.get_ident())
-    return forks[-1].is_ready if forks else False
+    return bool(_forks.get(threading.get_ident()))
 
 
 _masks: Final[dict[int, set[int]]] = {}

@@ -244,7 +244,8 @@ class WriteLock:
         self.is_held = False
         is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None
-        self.unlock_file = UNLOCK_NONE
+        # Of the call that a signal handler interrupts, too: the number may be another file's soon.
+        self.unlock_file = self.close_file = UNLOCK_NONE
         _open_locks.discard(self)
         if descriptor is not None and not is_lost:
             os.close(descriptor)
