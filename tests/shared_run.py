@@ -64,6 +64,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_DIRECTORY] = directory
 
 
+@pytest.hookimpl(trylast=True)  # when others have put the tests in order, and left some out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have every worker begin with its part of the tests that share.
+
+    ``--dist worksteal`` gives each worker one piece of the list, where a module's tests are side by
+    side: a single worker would have them all, and share with nobody.
+    """
+    workers = config.workerinput["workercount"] if _is_worker(config) else 1  # type: ignore[attr-defined]
+    sharing = [item for item in items if "shared_run" in getattr(item, "fixturenames", ())]
+    others = [item for item in items if "shared_run" not in getattr(item, "fixturenames", ())]
+    items[:] = [
+        item
+        for worker in range(workers)
+        for each in (sharing, others)
+        for item in each[len(each) * worker // workers : len(each) * (worker + 1) // workers]
+    ]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker, before it starts, which directory the run shares."""

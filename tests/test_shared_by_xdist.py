@@ -1,7 +1,7 @@
 """All xdist workers share two store files in one run: one is only added to, one is cleared.
 
-Each test runs many times, so that with any number of workers and in any order several are at
-it together. Whether the first file lost anything is looked at when all workers have ended
+Each test runs many times, and every worker begins with a part of them, so that all are at it
+together. Whether the first file lost anything is looked at when all workers have ended
 (`shared_run`); that this look can fail is tested here as well.
 """
 
@@ -85,6 +85,22 @@ SHARING: Final = """
 LOSING: Final = SHARING.replace('store.set("app", f"{number}"', 'store.set("app", f"{number % 3}"')
 
 
+def test_every_worker_has_a_part_of_the_tests_that_share(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(pytester, monkeypatch)
+    counting = "        print(file=open(os.environ['PYTEST_XDIST_WORKER'], 'a'))\n"
+    pytester.makepyfile(
+        test_others="import pytest\n@pytest.mark.parametrize('n', range(20))\ndef test_it(n): pass",
+        test_first=f"    import os{SHARING}{counting}",
+    )
+
+    result = pytester.runpytest_subprocess("-p", "xdist", "-n", "2", "--dist", "worksteal")
+
+    result.assert_outcomes(passed=24)
+    assert [(pytester.path / worker).read_text() for worker in ("gw0", "gw1")] == ["\n\n"] * 2
+
+
 @pytest.mark.parametrize(
     ("options", "tests", "lost"),
     [
@@ -102,10 +118,7 @@ def test_a_run_that_lost_a_state_fails_though_all_its_tests_passed(
     tests: str,
     lost: int,
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("TMPDIR", str(pytester.path))
-    pytester.makeconftest('pytest_plugins = ["tests.shared_run"]')
+    prepare(pytester, monkeypatch)
     pytester.makepyfile(tests)
 
     result = pytester.runpytest_subprocess(*options)
@@ -114,3 +127,11 @@ def test_a_run_that_lost_a_state_fails_though_all_its_tests_passed(
     assert result.ret == (1 if lost else 0)
     assert result.stdout.str().count("was acknowledged") == lost
     assert len(list(pytester.path.glob("shared-run-*"))) == lost, "left only if it is needed"
+
+
+def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the run that follows use the plugin, and keep what it leaves in its own directory."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("TMPDIR", str(pytester.path))
+    pytester.makeconftest('pytest_plugins = ["tests.shared_run"]')
