@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,38 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MEMORY = "/dev/shm"  # where Linux has it
+
+
+_OWN = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run a folder for temporary files that no other run changes.
+
+    The one that pytest would use belongs to all runs of a user, and is shut to other users
+    whenever one of them begins: also while a test of another has opened it to one of these.
+    """
+    if config.option.basetemp is None:  # the workers of xdist have theirs in that of the run
+        config.stash[_OWN] = tempfile.mkdtemp(prefix="tests-")
+        config.option.basetemp = os.path.join(config.stash[_OWN], "run")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave that folder where something has failed, and say where it is."""
+    if session.testsfailed and _OWN in session.config.stash:
+        folder = session.config.stash[_OWN]
+        del session.config.stash[_OWN]
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.line(f"(temporary files are left for you to look at: {folder})")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Else remove it."""
+    if _OWN in config.stash:
+        shutil.rmtree(config.stash[_OWN], ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:

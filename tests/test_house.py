@@ -191,3 +191,7 @@ def test_readme_conftest_lets_parallel_tests_share_a_store(tmp_path: Path) -> No
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert "6 passed" in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_temporary_files_are_in_no_folder_that_another_run_shuts(tmp_path: Path) -> None:
+    assert not [each for each in tmp_path.parents if each.name.startswith("pytest-of-")]
