@@ -21,7 +21,7 @@ __all__ = [
     "storage_error",
 ]
 
-# Who has dropped privileges for a while is judged by those he has now.
+# Where a process has dropped privileges for a while, those that it has now decide.
 _HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
 
 _READ_ONLY: Final = "the file system is mounted read-only: use a writable one"
