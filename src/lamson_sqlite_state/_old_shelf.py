@@ -1,4 +1,4 @@
-"""A shelf where a store is to be: beside an empty store, no sender would be in the old state any more.
+"""A shelf where a store is to be: beside an empty store, every sender would start anew.
 
 What reads shelves is imported only where a file has the name of one.
 """
