@@ -26,6 +26,15 @@ from .children import in_child
 from .shelf_files import write_dumb
 
 
+def locks_on(identity: _filesystem.Identity) -> set[_processes.HeldLock]:
+    """Return the locks on a file.
+
+    /proc/locks is read piece by piece: where other processes lock and unlock meanwhile, a lock may
+    be listed twice, or not at all. So the table is read three times.
+    """
+    return {lock for _ in range(3) for lock in _processes.held_locks() if lock.is_on(identity)}
+
+
 class TestImportShelve:
     @pytest.mark.parametrize("on_conflict", ["keep", "replace"])
     @pytest.mark.parametrize("forms", [("[{}]", "[b{}]"), ("[b{}]", "[{}]")])
@@ -106,12 +115,12 @@ class TestImportShelve:
             store.set("m", "ann", "A1")
             identity = _filesystem.identity(path)
             assert identity is not None
-            held = [lock for lock in _processes.held_locks() if lock.is_on(identity)]
+            held = locks_on(identity)
             with pytest.raises(NotAShelf, match="this process has it open"):
                 import_shelve(store, path)
             write_dumb(path, {b"['m', 'bob']": pickle.dumps("B1")})
             assert import_shelve(store, path).written == 1
-            assert held == [lock for lock in _processes.held_locks() if lock.is_on(identity)] != []
+            assert held == locks_on(identity) != set()
 
     def test_no_room_for_what_is_read_is_an_error_in_one_line(
         self, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
