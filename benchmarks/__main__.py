@@ -9,7 +9,6 @@ from typing import Final
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import _operations as operations
 from ._beside_writers import get_beside_writers
@@ -22,11 +21,14 @@ from ._markdown import rewrite_pages
 from ._measure import Advance, measured
 from ._operations import Operation
 from ._plots import draw
+from ._progress import progress_bar
 from ._report import crowds_table, only_in_full, peers_table, ratios_table, waiting_table
 from ._results import RESULTS, Results
 from ._rows import Row
 from ._scale import scale, scale_steps
 from ._starting import importing, opening
+from .against import _effort as turns
+from .against._command import measure_against
 
 __all__ = ["main"]
 
@@ -56,6 +58,11 @@ _OPERATIONS: Final[tuple[Operation, ...]] = (
 @click.option("--quick", is_flag=True, help="A few seconds of work, to see that it runs.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where a limit is missed.")
 @click.option(
+    "--against",
+    metavar="REV",
+    help="Measure the working tree and this revision in turns, with a new environment for each.",
+)
+@click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False),
     help="Measure on the disk of this directory; by default, the one for temporary files.",
@@ -75,11 +82,18 @@ def main(
     full: bool,
     quick: bool,
     strict: bool,
+    against: str | None,
     directory: str | None,
     results_directory: str | None,
     redraw: bool,
 ) -> None:
     """Measure what the package costs beside the same work without it."""
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    if against is not None:
+        if full or strict or redraw or results_directory:
+            raise click.UsageError("--against goes with --quick and --directory only")
+        measure_against(against, directory, turns.SMOKE if quick else turns.BENCH, console)
+        return
     committed = Results.committed()
     if redraw:
         if committed is None:
@@ -87,7 +101,6 @@ def main(
         draw(committed, RESULTS)
         rewrite_pages(committed)
         return
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     effort = FULL if full else SMOKE if quick else BENCH
     with tempfile.TemporaryDirectory(prefix="bench-", dir=directory) as scratch:
         results = _measure_all(scratch, effort, console)
@@ -109,26 +122,7 @@ def _measure_all(directory: str, effort: Effort, console: Console) -> Results:
         + crowd_steps(effort)
         + scale_steps(effort)
     )
-    # Redrawn by hand between rounds: a thread that draws would take part in the measurement,
-    # and would be there when processes are forked.
-    with Progress(
-        TextColumn("{task.description:48}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-    ) as progress:
-        task = progress.add_task("", total=steps)
-
-        def advance() -> None:
-            progress.advance(task)
-            progress.refresh()
-
-        def describe(what: str) -> None:
-            progress.update(task, description=what)
-            progress.refresh()
-
+    with progress_bar(console, steps) as (describe, advance):
         rows = _ratios(os.path.join(directory, "ratios"), effort, describe, advance)
         describe("processes waiting for each other")
         waited = waiting(os.path.join(directory, "waiting"), effort, advance)

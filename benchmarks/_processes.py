@@ -6,14 +6,22 @@ import traceback
 from array import array
 from collections.abc import Callable
 from io import FileIO
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 from ._files import pair_of
-from ._peers import Peer
 
 __all__ = ["Opener", "latencies_of"]
 
-Opener: TypeAlias = Callable[[], Peer]
+
+class _Writable(Protocol):
+    """What a writer needs: each peer of a comparison has that, and so has a store."""
+
+    def set(self, module: str, sender: str, state: str, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Opener: TypeAlias = Callable[[], _Writable]
 """Opens a peer's files, in the process that calls it."""
 
 
