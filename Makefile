@@ -55,7 +55,7 @@ format: $(VENV)/.has-lint  ## let ruff put the code in order
 docs: $(VENV)/.has-cli  ## write the help of every command into its page
 	$(BIN)/python docs/write_help.py
 
-bench: $(VENV)/.has-bench  ## what each operation costs, beside bare sqlite3 and what people use today: two minutes
+bench: $(VENV)/.has-bench  ## what each operation costs, beside bare sqlite3 and what people use today: two minutes (ARGS="--against REV")
 	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-full: $(VENV)/.has-bench  ## the same with all there is, up to ten million rows; rewrites the results and the README's tables

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +20,7 @@ _PER_CENT: Final = f"{TOLERANCE - 1:.0%}".replace("%", " %")
 
 def ratios_table(rows: Sequence[Compared], rev: str) -> Table:
     """Return the table of all rows."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("one call", no_wrap=True)
     for name in (_short(rev), "here", "ratio", "95 %", "of itself"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -67,4 +66,4 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _short(rev: str) -> str:
-    return rev if len(rev) <= 8 else f"{rev[:7]}…"
+    return rev if len(rev) <= 7 else f"{rev[:6]}…"

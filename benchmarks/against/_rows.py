@@ -213,9 +213,9 @@ def _seconds_of(call: Callable[..., object], arguments: Sequence[Pair | tuple[st
 
 ROWS: Final[dict[str, RowOfWork]] = {
     "get, cached": _get_cached,
-    "get of 1 beside 3 writers": partial(_get_beside_writers, senders=1),
-    "get of 100 beside 3 writers": partial(_get_beside_writers, senders=100),
-    "get of 1000 beside 3 writers": partial(_get_beside_writers, senders=1_000),
+    "get of 1 beside writers": partial(_get_beside_writers, senders=1),
+    "get of 100 beside writers": partial(_get_beside_writers, senders=100),
+    "get of 1000 beside writers": partial(_get_beside_writers, senders=1_000),
     "get, not cached": partial(_get_not_cached, cache_size=16),
     "get, cache switched off": partial(_get_not_cached, cache_size=0),
     "get, unknown pair, NORMAL": partial(_get_unknown, synchronous="NORMAL"),
@@ -226,8 +226,8 @@ ROWS: Final[dict[str, RowOfWork]] = {
     "set_all of 5 pairs, NORMAL": _set_all,
     "Router: 8 reads, 1 write": partial(_route, synchronous="NORMAL"),
     "Router: the same, FULL": partial(_route, synchronous="FULL"),
-    "open and get, others have it": partial(_open_and_get, is_kept_open=True),
-    "open and get, nobody else": partial(_open_and_get, is_kept_open=False),
+    "open and get, not alone": partial(_open_and_get, is_kept_open=True),
+    "open and get, alone": partial(_open_and_get, is_kept_open=False),
     "import": _import,
     "p99 of a set, 8 writers": partial(_many_writers, pause_seconds=0.002, figure=_p99),
     "set, 8 writers, no pause": partial(_many_writers, pause_seconds=0.0, figure=_mean),
