@@ -50,7 +50,7 @@ def sentences(rows: Sequence[Compared], refused: Mapping[str, str], rev: str) ->
     if quicker := [_with_factor(row, row.ratio.median) for row in told if row.is_quicker]:
         yield Text(f"Quicker: {'; '.join(quicker)}")
     if noisy := [_with_factor(row, row.least_seen) for row in told if row.least_seen > _NOISY]:
-        yield Text(f"Noisy: told slower only from here on: {'; '.join(noisy)}", style="yellow")
+        yield Text(f"Too noisy to show less than this: {'; '.join(noisy)}", style="yellow")
     if len(told) < len(rows):
         yield Text("So few rounds tell nothing: the numbers show only that it runs", style="yellow")
     for name, why in refused.items():

@@ -8,8 +8,8 @@ because it only counts how many rounds are on each side of a value (the sign tes
 Practical Nonparametric Statistics, 3.2). It supposes that rounds are independent of each
 other, and so each has new processes, new files and an order of its own.
 
-The spread of single rounds would not do: where each waits for a disk it is 20 %, while the
-median of twelve is known to a few per cent.
+The spread of single rounds would not do, because it stays as it is however many rounds there
+are, while the median of more rounds is known better.
 
 A row is slower if its median is more than 5 % beyond the interval of the revision with itself,
 whose farther end counts whether it is above 1 or below, and if its own interval is above 1.
@@ -38,7 +38,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Return that of these values; of fewer than six, the interval is their range."""
+        """Return that of these values; of fewer than nine, the interval is their range."""
         ordered = sorted(values)
         skipped = _skipped(len(ordered))
         return cls(statistics.median(ordered), ordered[skipped], ordered[-1 - skipped])

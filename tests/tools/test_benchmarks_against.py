@@ -127,7 +127,7 @@ def test_words_say_which_rows_are_slower_and_which_could_not_be_told() -> None:
     assert printed([slower]) == "Slower than v1.0: set, changing, NORMAL (1.50 x)\n"
     assert "No row is over 5 % slower than v1.0" in printed([quicker])
     assert "Quicker: set, changing, NORMAL (0.50 x)" in printed([quicker])
-    assert "Noisy: told slower only from here on: set, changing" in printed([noisy])
+    assert "Too noisy to show less than this: set, changing" in printed([noisy])
     assert "Not measured: set_all. v1.0: TypeError" in printed([], {"set_all": "v1.0: TypeError"})
 
 
