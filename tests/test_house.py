@@ -52,7 +52,7 @@ def imports_of(path: Path, level: int) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == level:
             names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {name.partition(".")[0] for name in names}
+            found |= {name.partition(".")[0] for name in names if name != "__version__"}
     return found
 
 

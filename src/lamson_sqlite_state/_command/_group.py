@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Final
 
 import click
 from click.shell_completion import add_completion_class
 
+from .. import __version__
 from .._exit_status import DONE, UNUSABLE, USAGE
 from ..errors import NotAShelf, StorageError
 from ..transfer import BadRow
@@ -65,7 +65,7 @@ class _InOrder(click.Group):
     show_default=True,
     help="How long to wait for workers that write.",
 )
-@click.version_option(version("lamson-sqlite-state"), prog_name="lamson-state")
+@click.version_option(__version__, prog_name="lamson-state")
 @click.pass_context
 def lamson_state(context: click.Context, store: str | None, timeout: float) -> None:
     """Look at the conversation states of a Lamson or Salmon application, and mend them.
