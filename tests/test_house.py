@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 
 # From the top. A file imports only those below it.
 STAIRCASE = """
-    cli _command/ transfer maintenance _backup _placing _restore _copy_file _counting _checking/
+    __main__ cli _command/ transfer maintenance _backup _placing _restore _copy_file _counting _checking/
     _selection _existing
     __init__ storage _batches _excerpts _rows _store _states _database _open_file _old_shelf
     _opening _rescue _sharing _cache _coherence _write_lock _sqlite_errors _schema _shelf/
