@@ -1,10 +1,13 @@
 """What pip installs, and what its metadata says."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,6 +45,67 @@ class TestVersion:
             check=True,
         )
         assert ended.stdout == f"{lamson_sqlite_state.__version__} False\n"
+
+
+class TestExtras:
+    EXTRAS = PROJECT["project"]["optional-dependencies"]
+
+    def test_name_each_requirement_once(self) -> None:
+        named = [requirement for extra in self.EXTRAS.values() for requirement in extra]
+        foreign = [name for name in named if not name.startswith("lamson-sqlite-state[")]
+        assert len(foreign) == len(set(foreign)) + 1  # matplotlib: benchmarks and stress draw
+
+    def test_are_none_that_are_empty(self) -> None:
+        assert all(self.EXTRAS.values())
+
+    def test_need_no_newer_pip_than_debian_12_has(self) -> None:
+        """pip 23.0 does not know PEP 735's dependency groups."""
+        assert "dependency-groups" not in PROJECT
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the wheel and the sdist."""
+    directory = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(directory)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    return directory
+
+
+@pytest.mark.long
+class TestBuilt:
+    def test_wheel_has_every_file_of_the_package(self, built: Path) -> None:
+        (path,) = built.glob("*.whl")
+        with zipfile.ZipFile(path) as wheel:
+            names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+        assert sorted(names) == files_of_the_package()
+        assert {"lamson_sqlite_state/py.typed", "lamson_sqlite_state/__main__.py"} <= set(names)
+
+    def test_sdist_has_every_file_of_the_package(self, built: Path) -> None:
+        (path,) = built.glob("*.tar.gz")
+        with tarfile.open(path) as sdist:
+            inside = [name.partition("/")[2] for name in sdist.getnames()]
+        names = [name.removeprefix("src/") for name in inside if name.startswith("src/")]
+        assert sorted(names) == files_of_the_package()
+        assert {"pyproject.toml", "README.md", "LICENSE", "Makefile"} <= set(inside)
+
+    def test_names_have_the_version(self, built: Path) -> None:
+        stem = f"lamson_sqlite_state-{lamson_sqlite_state.__version__}"
+        assert sorted(os.listdir(built)) == [f"{stem}-py3-none-any.whl", f"{stem}.tar.gz"]
+
+
+def files_of_the_package() -> list[str]:
+    source = ROOT / "src"
+    paths = (source / "lamson_sqlite_state").rglob("*")
+    return sorted(
+        str(path.relative_to(source))
+        for path in paths
+        if path.is_file() and "__pycache__" not in path.parts
+    )
 
 
 class TestModule:

@@ -1,4 +1,4 @@
-"""``python -m lamson_sqlite_state``: the same as ``lamson-state``, where the script is on no path."""
+"""``python -m lamson_sqlite_state``: ``lamson-state``, where its script is on no path."""
 
 import sys
 
