@@ -15,9 +15,10 @@ import pytest
 
 import lamson_sqlite_state
 
-from .commands import PROGRAM
+from .commands import PROGRAM, Ended, run_in_process
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(lamson_sqlite_state.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -149,3 +150,29 @@ class TestModule:
     def test_does_nothing_where_it_is_imported(self) -> None:
         """As by multiprocessing's spawn, which imports the main module once more in a child."""
         importlib.import_module("lamson_sqlite_state.__main__")
+
+
+class TestDatasetteMetadata:
+    """What Datasette makes of it is tried in tools/test_datasette."""
+
+    def test_is_printed_as_it_is_in_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("LAMSON_STATE_STORE", raising=False)
+        ended = run_in_process(capfd, "datasette-metadata")
+        (packaged,) = PACKAGE.rglob("datasette.yaml")
+        assert ended == Ended(0, packaged.read_text(), "")
+        assert not os.listdir(tmp_path)
+
+    def test_reader_that_has_seen_enough_ends_it_quietly(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # or it would write after the command's end
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "wb") as closed:
+            ended = subprocess.run(
+                [*PROGRAM, "datasette-metadata"], stdout=closed, stderr=subprocess.PIPE, check=False
+            )
+        assert (ended.returncode, ended.stderr) == (141, b"")

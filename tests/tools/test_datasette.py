@@ -28,6 +28,7 @@ from lamson_sqlite_state import LockTimeout, SQLiteStorage
 
 from ..actors import Actor
 from ..children import forked
+from ..commands import PROGRAM
 from ..state_files import make_backup, rows, states
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -52,6 +53,11 @@ class Server:
     """
 
     def __init__(self, path: str, log: Path) -> None:
+        (redirected,) = re.findall(
+            r"^    lamson-state (\S+) > metadata.yaml$", SECTION, re.MULTILINE
+        )
+        with (log.parent / "metadata.yaml").open("wb") as metadata:
+            subprocess.run([*PROGRAM, redirected], stdout=metadata, check=True)
         (line,) = re.findall(r"^    (datasette .*)$", SECTION, re.MULTILINE)
         command = shlex.split(line.replace(" run/states ", f" {shlex.quote(path)} "))
         assert path in command
@@ -59,7 +65,7 @@ class Server:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *command, "--port", "0"],
-                cwd=ROOT,
+                cwd=log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -35,6 +35,7 @@ _COMMANDS: Final = (
     _moving.restore,
     _looking.check,
     _watching.watch,
+    _looking.datasette_metadata,
 )
 
 

@@ -1,4 +1,4 @@
-"""``summary``, ``list``, ``get`` and ``check``: commands that change nothing."""
+"""``summary``, ``list``, ``get``, ``check``, ``datasette-metadata``: they change nothing."""
 
 import dataclasses
 import itertools
@@ -27,10 +27,10 @@ from ._printing import (
     counts_as_objects,
     one_line,
 )
-from ._session import Session, with_session
+from ._session import Session, passing_ends_on, with_session
 from ._tables import amount, counts_table, local_time
 
-__all__ = ["check", "get", "list_rows", "summary"]
+__all__ = ["check", "datasette_metadata", "get", "list_rows", "summary"]
 
 T = TypeVar("T")
 
@@ -173,6 +173,21 @@ def check(session: Session, printer: Printer) -> int:
     else:
         printer.lines((each.subject, each.path, each.problem, each.remedy) for each in findings)
     return NOTHING if findings else DONE
+
+
+@click.command("datasette-metadata", short_help="The metadata with which Datasette shows a store.")
+@passing_ends_on
+def datasette_metadata() -> int:
+    """Print the metadata with which Datasette shows a store, in YAML.
+
+    It describes the columns, and has three questions: who is in ERROR, how many are in which state,
+    and all states of some senders. It needs no --store; Datasette's --metadata takes it.
+    """
+    from importlib.resources import files  # no other command waits for this import
+
+    metadata = files(__package__).joinpath("datasette.yaml")
+    print(metadata.read_text(encoding="utf-8"), end="")
+    return DONE
 
 
 def _first(

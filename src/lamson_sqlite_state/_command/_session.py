@@ -13,7 +13,7 @@ from ..maintenance import ExistingStorage
 from ..storage import SQLiteStorage
 from ._printing import Printer
 
-__all__ = ["Interrupted", "PipeClosed", "Session", "with_session"]
+__all__ = ["Interrupted", "PipeClosed", "Session", "passing_ends_on", "with_session"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,11 +92,21 @@ def with_session(command: F) -> F:
     @functools.wraps(command)
     def called(*args: Any, is_json: bool, **kwargs: Any) -> Any:
         session = click.get_current_context().find_object(Session)
+        return command(session, Printer(is_json=is_json), *args, **kwargs)
+
+    return cast("F", _JSON(passing_ends_on(called)))
+
+
+def passing_ends_on(command: F) -> F:
+    """Raise `PipeClosed` and `Interrupted` for what Click would end the command with itself."""
+
+    @functools.wraps(command)
+    def called(*args: Any, **kwargs: Any) -> Any:
         try:
-            return command(session, Printer(is_json=is_json), *args, **kwargs)
+            return command(*args, **kwargs)
         except BrokenPipeError as error:
             raise PipeClosed from error
         except KeyboardInterrupt as error:
             raise Interrupted from error
 
-    return cast("F", _JSON(called))
+    return cast("F", called)
