@@ -7,6 +7,8 @@ ARGS ?=
 
 # As many workers as there are cores; one that has nothing left takes half of another's tests.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+# Pyright looks for packages where the first python of the PATH has them.
+PYRIGHT := PATH="$(abspath $(BIN)):$$PATH" PYRIGHT_PYTHON_IGNORE_WARNINGS=1 pyright
 ALL := -m "" -o norecursedirs=.* --hypothesis-profile=deep
 
 .DEFAULT_GOAL := help
@@ -43,10 +45,14 @@ coverage: $(VENV)/.has-test-all  ## run all tests and demand 95 % branch coverag
 		-k 'not signal_handlers' \
 		--cov --cov-report=term-missing --cov-fail-under=95 $(ARGS)
 
-lint: $(VENV)/.has-lint  ## ruff, ruff format and mypy --strict
+# tests/typed is an application's code, with the configuration that the README gives one.
+lint: $(VENV)/.has-lint  ## ruff, ruff format, mypy --strict and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
+	$(BIN)/mypy --strict --config-file tests/typed/pyproject.toml --cache-dir .mypy_cache/typed tests/typed
+	$(PYRIGHT) --project tests/typed
+	$(PYRIGHT) --verifytypes lamson_sqlite_state --ignoreexternal
 
 format: $(VENV)/.has-lint  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

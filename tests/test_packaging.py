@@ -176,3 +176,19 @@ class TestDatasetteMetadata:
                 [*PROGRAM, "datasette-metadata"], stdout=closed, stderr=subprocess.PIPE, check=False
             )
         assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+class TestTyping:
+    """The checkers themselves are run by ``make lint``."""
+
+    README = (ROOT / "README.md").read_text()
+    TYPED = ROOT / "tests" / "typed"
+
+    def test_boot_py_that_is_checked_is_the_readmes(self) -> None:
+        example = re.search(r"```python\n# config/boot.py\n(.*?)```", self.README, re.DOTALL)
+        assert example is not None
+        assert example[1] == (self.TYPED / "boot.py").read_text()
+
+    def test_configuration_that_it_is_checked_with_is_the_readmes(self) -> None:
+        (example,) = re.findall(r"```toml\n(.*?)```", self.README, re.DOTALL)
+        assert example == (self.TYPED / "pyproject.toml").read_text()
