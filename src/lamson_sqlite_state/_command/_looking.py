@@ -185,7 +185,8 @@ def datasette_metadata() -> int:
     """
     from importlib.resources import files  # no other command waits for this import
 
-    metadata = files(__package__).joinpath("datasette.yaml")
+    folder = __name__.rpartition(".")[0]  # Python 3.15 need not set __package__
+    metadata = files(folder).joinpath("datasette.yaml")
     print(metadata.read_text(encoding="utf-8"), end="")
     return DONE
 
