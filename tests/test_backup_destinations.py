@@ -24,7 +24,7 @@ def store(twenty: SQLiteStorage) -> SQLiteStorage:
 class TestAFileThatIsThere:
     def test_stays_without_overwrite(self, store: SQLiteStorage, target: str) -> None:
         Path(target).write_text("mine")
-        with pytest.raises(StorageError, match=r"there already: .*--force"):
+        with pytest.raises(StorageError, match=r"there already: .*overwrite=True"):
             backup(store, target)
         assert Path(target).read_text() == "mine"
         assert beside(target) == ["copy"]

@@ -78,7 +78,7 @@ class TestShortOfRoom:
         with pytest.raises(StorageError, match="there already"):
             backup(store, target)
         monkeypatch.setattr(_placing, "_rename_new", refuse(errno.EINVAL))
-        with pytest.raises(StorageError, match=r"no way to name a file.*--force"):
+        with pytest.raises(StorageError, match=r"no way to name a file.*overwrite=True"):
             backup(store, f"{target}.2")
         assert beside(target) == ["copy"]
         backup(store, target, overwrite=True)

@@ -266,7 +266,8 @@ class TestTakenNumbers:
                     try:
                         deed()
                     except StorageError as error:
-                        assert "restart it" in error.message, error
+                        assert error.code == "descriptors-lost", error
+                        assert "restart it" in error.remedy, error
                     else:
                         raise AssertionError("not refused")
                 store.close()

@@ -1,5 +1,6 @@
 """The commands that move states: export, import, import-shelve, backup and restore."""
 
+import errno
 import json
 import os
 import shelve
@@ -281,10 +282,24 @@ class TestBackupAndRestore:
         copy.write_text("precious")
         ended = lamson_state("backup", str(copy))
         assert ended.status == 2
-        assert "--force" in ended.err
+        assert ended.err.endswith("already: give another path, or overwrite it (--force)\n")
         assert copy.read_text() == "precious"
         assert lamson_state("backup", str(copy), "--force").status == 0
         assert len(raw_rows(str(copy))) == 20
+
+    def test_copy_without_force_where_nothing_can_be_named_safely_names_the_option(
+        self, lamson_state: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        monkeypatch.setattr(_placing, "_rename_new", refuse)
+        monkeypatch.setattr(os, "link", refuse)
+        copy = tmp_path / "copy"
+        ended = lamson_state("backup", str(copy))
+        assert ended.status == 2
+        assert "allow that (--force)" in ended.err
+        assert lamson_state("backup", str(copy), "--force").status == 0
 
     def test_copy_is_a_store(
         self, lamson_state: Call, tmp_path: Path, capfd: pytest.CaptureFixture[str]

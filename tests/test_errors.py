@@ -1,56 +1,184 @@
-"""The error family: one base, one line with the path, and fit to travel between processes."""
+"""The error family: one base, its parts for programs, one line for people, fit to travel."""
 
+import ast
 import copy
+import functools
 import pickle
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import lamson_sqlite_state
-from lamson_sqlite_state import LockTimeout, StorageError
+from lamson_sqlite_state import LockTimeout, StorageError, errors, maintenance, transfer
+from lamson_sqlite_state.errors import Code
 
 from .children import in_child
 
-EVERY_ERROR = [
+SOURCE = Path(lamson_sqlite_state.__file__).parent
+
+EVERY_ERROR = {
     kind
-    for kind in map(vars(lamson_sqlite_state).get, lamson_sqlite_state.__all__)
-    if isinstance(kind, type) and issubclass(kind, Exception)
-]
+    for module in (lamson_sqlite_state, errors, maintenance, transfer)
+    for name in module.__all__
+    if isinstance(kind := getattr(module, name), type) and issubclass(kind, StorageError)
+}
+
+EVERY_CODE: set[Code] = {code for group in get_args(Code) for code in get_args(group)}
+
+
+def table() -> list[tuple[str, str]]:
+    """Return the codes of the table in the documentation, and what was written at each."""
+    assert errors.__doc__
+    row = r"^    ([a-z-]+) +(nothing|before|unknown) +\w.*\.$"
+    return re.findall(row, errors.__doc__, re.MULTILINE)
+
+
+def source_of_all() -> Iterator[tuple[str, ast.Module]]:
+    for path in SOURCE.rglob("*.py"):
+        yield path.relative_to(SOURCE).as_posix(), ast.parse(path.read_text())
+
+
+def attributes_in(node: ast.AST) -> set[str]:
+    return {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+
+
+def by_kind(kinds: set[type[StorageError]]) -> list[type[StorageError]]:
+    return sorted(kinds, key=lambda kind: kind.__name__)
 
 
 def test_there_are_as_many_kinds_as_the_documentation_says() -> None:
-    assert len(EVERY_ERROR) == 6
+    public = {getattr(lamson_sqlite_state, name) for name in lamson_sqlite_state.__all__}
+    assert len(EVERY_ERROR & public) == 6
+    assert len(EVERY_ERROR) == 9
 
 
-@pytest.mark.parametrize("kind", EVERY_ERROR)
+@pytest.mark.parametrize("kind", by_kind(EVERY_ERROR))
+@pytest.mark.parametrize("code", [None, "disk-full"])
 class TestEveryError:
-    def test_it_says_where_and_what_in_one_line(self, kind: type[StorageError]) -> None:
-        error = kind("it rained: take an umbrella", "/run/states")
+    @pytest.fixture
+    def make(self, kind: type[StorageError], code: Code | None) -> Callable[[], StorageError]:
+        return functools.partial(kind, "it rained", "take an umbrella", "/run/states", code=code)
 
-        assert isinstance(error, StorageError)
-        assert str(error) == "/run/states: it rained: take an umbrella"
-        assert (error.path, error.message) == ("/run/states", "it rained: take an umbrella")
-
-    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-    def test_it_comes_through_pickle_whole(self, kind: type[StorageError], protocol: int) -> None:
-        self.assert_same(kind, pickle.loads(pickle.dumps(kind("wet", "/run/states"), protocol)))
-
-    def test_it_comes_back_from_a_child_whole(self, kind: type[StorageError]) -> None:
-        self.assert_same(kind, in_child(kind, "wet", "/run/states"))
-
-    def test_a_copy_is_whole(self, kind: type[StorageError]) -> None:
-        self.assert_same(kind, copy.deepcopy(kind("wet", "/run/states")))
-
-    def assert_same(self, kind: type[StorageError], error: object) -> None:
+    def assert_same(self, kind: type[StorageError], code: Code | None, error: object) -> None:
         assert type(error) is kind
         assert isinstance(error, StorageError)
-        assert (str(error), error.path, error.message) == (
-            *["/run/states: wet", "/run/states", "wet"],
+        assert str(error) == "/run/states: it rained: take an umbrella"
+        assert (error.problem, error.remedy, error.path, error.code) == (
+            *["it rained", "take an umbrella", "/run/states", code or kind.code],
         )
+
+    def test_it_has_its_parts_and_tells_them_in_one_line(
+        self, kind: type[StorageError], code: Code | None, make: Callable[[], StorageError]
+    ) -> None:
+        self.assert_same(kind, code, make())
+
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    def test_it_comes_through_pickle_whole(
+        self,
+        kind: type[StorageError],
+        code: Code | None,
+        make: Callable[[], StorageError],
+        protocol: int,
+    ) -> None:
+        self.assert_same(kind, code, pickle.loads(pickle.dumps(make(), protocol)))
+
+    def test_it_comes_back_from_a_child_whole(
+        self, kind: type[StorageError], code: Code | None, make: Callable[[], StorageError]
+    ) -> None:
+        self.assert_same(kind, code, in_child(make))
+
+    @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+    def test_a_copy_is_whole(
+        self,
+        kind: type[StorageError],
+        code: Code | None,
+        make: Callable[[], StorageError],
+        copied: Callable[[StorageError], object],
+    ) -> None:
+        self.assert_same(kind, code, copied(make()))
+
+    def test_another_remedy_is_shown_and_travels(
+        self, kind: type[StorageError], code: Code | None, make: Callable[[], StorageError]
+    ) -> None:
+        error = make()
+        error.remedy = "stay inside"
+        error = pickle.loads(pickle.dumps(error))
+        assert (type(error), error.code) == (kind, code or kind.code)
+        assert str(error) == "/run/states: it rained: stay inside"
+
+
+def test_a_subclass_of_somebody_elses_travels_with_its_code() -> None:
+    error = copy.copy(pickle.loads(pickle.dumps(_Flood("wet", "swim", "/run/states"))))
+    assert (type(error), error.code, str(error)) == (_Flood, "disk-full", "/run/states: wet: swim")
+
+
+class _Flood(LockTimeout):
+    code: Code = "disk-full"
 
 
 def test_a_lock_timeout_is_also_pythons_own() -> None:
     """So that code which knows nothing of this package can catch it; it has no errno."""
-    error = LockTimeout("busy", "/run/states")
+    error = LockTimeout("busy", "wait", "/run/states")
 
     assert isinstance(error, TimeoutError)
-    assert (error.errno, error.filename) == (None, None)
+    assert (error.errno, error.strerror, error.filename) == (None, None, None)
+
+
+class TestEveryCode:
+    def test_is_in_lower_case_with_hyphens(self) -> None:
+        assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in EVERY_CODE)
+
+    def test_is_documented_once_in_the_order_of_the_alphabet(self) -> None:
+        assert [code for code, _ in table()] == sorted(EVERY_CODE)
+
+    def test_says_what_was_written(self) -> None:
+        assert [code for code, written in table() if written == "unknown"] == ["outcome-unknown"]
+
+    def test_is_the_default_of_one_kind_at_most(self) -> None:
+        defaults = [kind.code for kind in EVERY_ERROR]
+        assert len(set(defaults)) == len(defaults)
+        assert set(defaults) <= EVERY_CODE
+
+    def test_is_used_somewhere(self) -> None:
+        named = [node for _, tree in source_of_all() for node in ast.walk(tree)]
+        texts = [
+            *(each for node in named if isinstance(node, ast.Call) for each in node.args),
+            *(node.value for node in named if isinstance(node, ast.keyword)),
+            *(node.value for node in named if isinstance(node, ast.AnnAssign)),
+        ]
+        assert {each.value for each in texts if isinstance(each, ast.Constant)} >= EVERY_CODE
+
+    def test_is_told_by_each_error_that_has_no_kind_of_its_own(self) -> None:
+        for name, tree in source_of_all():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "StorageError":
+                    codes = [each.value for each in node.keywords if each.arg == "code"]
+                    assert len(codes) == 1, f"{name}:{node.lineno}"
+                    assert ast.unparse(codes[0]) != "'storage-error'", f"{name}:{node.lineno}"
+
+
+class TestTheText:
+    def test_is_put_together_in_one_place(self) -> None:
+        for name, tree in source_of_all():
+            for node in ast.walk(tree):
+                if name != "errors.py" and isinstance(node, ast.JoinedStr | ast.BinOp):
+                    parts = attributes_in(node) & {"path", "problem", "remedy"}
+                    assert "problem" not in parts or len(parts) == 1, f"{name}:{node.lineno}"
+
+    def test_is_never_taken_apart(self) -> None:
+        parsers = {"split", "rsplit", "partition", "rpartition"}
+        for name, tree in source_of_all():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and attributes_in(node.func) & parsers:
+                    texts = {each.value for each in node.args if isinstance(each, ast.Constant)}
+                    assert not texts & {": ", ":"}, f"{name}:{node.lineno}"
+
+    def test_of_the_library_names_no_option_of_a_command(self) -> None:
+        for name, tree in source_of_all():
+            if not name.startswith("_command/"):
+                for node in ast.walk(tree):
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                        assert "--force" not in node.value, f"{name}:{node.lineno}"

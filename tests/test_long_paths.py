@@ -15,9 +15,7 @@ from lamson_sqlite_state._checking import check
 from .state_files import every_call, states
 
 MOST_PATH_BYTES = 504 - len(".rescue")
-TOO_LONG = (
-    r"the (?:path|file name) is too long \((\d+) of at most (\d+) bytes\): give a shorter one"
-)
+TOO_LONG = r"the (?:path|file name) is too long \((\d+) of at most (\d+) bytes\)"
 
 
 def path_of(size_bytes: int, above: Path) -> str:
@@ -32,8 +30,10 @@ def refused(call: Callable[[], object]) -> tuple[int, int]:
     """Return how long the path is, and how long it may be."""
     with pytest.raises(StorageError) as caught:
         call()
-    found = re.fullmatch(TOO_LONG, caught.value.message)
+    found = re.fullmatch(TOO_LONG, caught.value.problem)
     assert found, caught.value
+    assert caught.value.remedy == "give a shorter one"
+    assert caught.value.code == "path-too-long"
     return int(found[1]), int(found[2])
 
 

@@ -24,7 +24,7 @@ def work(store: SQLiteStorage, name: str) -> None:
 
 
 def time_out(path: str) -> None:
-    raise LockTimeout("too slow", path)
+    raise LockTimeout("too slow", "wait", path)
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ def test_what_is_no_shelf_is_refused_in_one_line_and_left_alone(
 
 
 def test_the_error_comes_through_pickle_whole() -> None:
-    error = pickle.loads(pickle.dumps(NotAShelf("wet", "/run/states")))
-    assert (type(error), str(error)) == (NotAShelf, "/run/states: wet")
+    error = pickle.loads(pickle.dumps(NotAShelf("wet", "dry it", "/run/states")))
+    assert (type(error), str(error)) == (NotAShelf, "/run/states: wet: dry it")
 
 
 @pytest.mark.parametrize("name", ["nul\0", "x" * 5000, "file/below"])
@@ -155,7 +155,7 @@ class TestOneNameSeveralFiles:
         with pytest.raises(NotAShelf, match="several shelves") as caught:
             Shelf(tmp_path / "states")
         for name in ("states", "states.db", "states.dir"):
-            assert f"{tmp_path}/{name}" in caught.value.message
+            assert f"{tmp_path}/{name}" in caught.value.remedy
         assert read(tmp_path / "states.dir") == ONE_ENTRY
         assert len(read(tmp_path / "states.db")) == 600
 

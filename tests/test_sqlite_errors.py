@@ -17,26 +17,44 @@ def error_with(code: int) -> sqlite3.OperationalError:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "message"),
+    ("sqlite_code", "kind", "code", "message"),
     [
-        (sqlite3.SQLITE_CORRUPT, NotAStateFile, r"damaged .* restore a backup"),
-        (sqlite3.SQLITE_CORRUPT_INDEX, NotAStateFile, r"damaged .* restore a backup"),
-        (sqlite3.SQLITE_NOTADB, NotAStateFile, "not an SQLite database"),
-        (sqlite3.SQLITE_FULL, StorageError, r"disk is full, nothing was written: free"),
-        (sqlite3.SQLITE_READONLY, StorageError, r"nothing was: give this user write permission"),
-        (sqlite3.SQLITE_READONLY_DIRECTORY, StorageError, "give this user write permission"),
-        (sqlite3.SQLITE_CANTOPEN, StorageError, r"No such file|cannot be opened"),
-        (sqlite3.SQLITE_IOERR_FSYNC, StorageError, r"whether the state was written is unknown"),
-        (sqlite3.SQLITE_IOERR_READ, StorageError, r"SQLITE_NAME.*unknown"),
-        (sqlite3.SQLITE_TOOBIG, StorageError, r"as SQLite says it \(SQLITE_NAME\)"),
+        (sqlite3.SQLITE_CORRUPT, NotAStateFile, "damaged", r"damaged .* restore a backup"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, NotAStateFile, "damaged", r"damaged .* restore a backup"),
+        (sqlite3.SQLITE_NOTADB, NotAStateFile, "not-a-state-file", "not an SQLite database"),
+        (sqlite3.SQLITE_FULL, StorageError, "disk-full", r"is full, nothing was written: free"),
+        (sqlite3.SQLITE_READONLY, StorageError, "permission-denied", "nothing was: give this user"),
+        (
+            sqlite3.SQLITE_READONLY_DIRECTORY,
+            StorageError,
+            "permission-denied",
+            "give this user write permission",
+        ),
+        (sqlite3.SQLITE_CANTOPEN, StorageError, "io-error", r"No such file|cannot be opened"),
+        (
+            sqlite3.SQLITE_IOERR_FSYNC,
+            StorageError,
+            "outcome-unknown",
+            "whether the state was written is unknown",
+        ),
+        (sqlite3.SQLITE_IOERR_READ, StorageError, "outcome-unknown", r"SQLITE_NAME.*unknown"),
+        (
+            sqlite3.SQLITE_TOOBIG,
+            StorageError,
+            "sqlite-error",
+            r"as SQLite says it \(SQLITE_NAME\): look at",
+        ),
     ],
 )
-def test_each_kind_has_its_remedy(code: int, kind: type[StorageError], message: str) -> None:
-    ours = translated(error_with(code), "/run/states", is_writing=True)
+def test_each_kind_has_its_code_and_its_remedy(
+    sqlite_code: int, kind: type[StorageError], code: str, message: str
+) -> None:
+    ours = translated(error_with(sqlite_code), "/run/states", is_writing=True)
     assert type(ours) is kind
     assert str(ours).startswith("/run/states: ")
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as caught:
         raise ours
+    assert caught.value.code == code
 
 
 def test_a_database_that_can_be_opened_by_now_is_no_matter_of_permission(path: str) -> None:
@@ -51,6 +69,8 @@ def test_a_database_that_can_be_opened_by_now_is_no_matter_of_permission(path: s
 def test_failed_reading_leaves_no_doubt_about_writing() -> None:
     ours = translated(error_with(sqlite3.SQLITE_IOERR_READ), "/run/states", is_writing=False)
     assert "nothing was written" in str(ours)
+    assert isinstance(ours, StorageError)
+    assert ours.code == "io-error"
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY])
@@ -69,4 +89,4 @@ def test_database_that_can_have_no_log_is_refused() -> None:
 
 
 def test_timeout_is_no_os_error_with_a_number() -> None:
-    assert LockTimeout("busy", "/run/states").errno is None
+    assert LockTimeout("busy", "wait", "/run/states").errno is None

@@ -8,11 +8,12 @@ from typing import Final, NamedTuple
 
 from . import _creating, _filesystem, _placing, _remedies, _rows
 from ._callbacks import raising_through
-from ._copy_file import as_ours, connect, opened_copy, refuse_damaged
+from ._copy_file import connect, opened_copy, refuse_damaged
 from ._existing import ExistingStorage
 from ._rows import Progress
 from ._schema import first_row
 from ._sharing import Connection
+from ._sqlite_errors import translated_errors
 from ._states import States
 from ._store import Store
 from .errors import NotAStateFile, StorageError
@@ -85,7 +86,7 @@ def backup(
             except StorageError as error:
                 if error.path != unfinished:
                     raise
-                raise type(error)(error.message, target) from error
+                raise type(error)(error.problem, error.remedy, target, code=error.code) from error
             except OSError as error:
                 raise _remedies.storage_error(error, target) from error
             _refuse_in_use(store.path, target)  # as it may be by now
@@ -110,18 +111,19 @@ def _length(path: str) -> int:
 
 def _refuse_in_use(store: str, target: str) -> None:
     if is_of_store(target, store):
-        raise StorageError("this belongs to the store itself: give another path", target)
+        problem = "this belongs to the store itself"
+        raise StorageError(problem, "give another path", target, code="in-use")
     # Also of what a link leads to: who uses it under this name would go on there.
     for name in (target, os.path.realpath(target)):
         for side_file in (f"{name}-wal", f"{name}-journal"):
             if not os.path.lexists(side_file):
                 continue
             # A log that is left there would be replayed into the copy.
-            raise StorageError(
+            problem = (
                 f"{os.path.basename(side_file)} stands beside it, so it is a database in use, or "
-                "one that has crashed: give another path",
-                target,
+                "one that has crashed"
             )
+            raise StorageError(problem, "give another path", target, code="in-use")
 
 
 def _copy(states: States, target: str, progress: Progress) -> int:
@@ -141,7 +143,7 @@ def _copy(states: States, target: str, progress: Progress) -> int:
             # Closing a file drops the locks of a connection to it: this one is closed after that.
             with (
                 open(target, "rb") as on_disk,
-                as_ours(target),
+                translated_errors(target),
                 closing(connect(target, "mode=rw")) as copy,
             ):
                 connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
@@ -155,7 +157,8 @@ def _copy(states: States, target: str, progress: Progress) -> int:
 
 
 def _verify(path: str, pairs: int) -> None:
-    with as_ours(path), closing(opened_copy(path)) as copy:
+    with translated_errors(path), closing(opened_copy(path)) as copy:
         refuse_damaged(copy, path)
         if first_row(copy, "SELECT count(*) FROM states") != (pairs,):
-            raise NotAStateFile("the copy has not as many states as the store: try again", path)
+            problem = "the copy has not as many states as the store"
+            raise NotAStateFile(problem, "try again", path, code="damaged")

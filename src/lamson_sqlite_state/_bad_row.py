@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from .errors import StorageError
+from .errors import Code, StorageError
 
 __all__ = ["LATEST_MS", "REQUIRED_FIELDS", "BadRow", "bad_row"]
 
@@ -14,10 +14,12 @@ LATEST_MS: Final = 253_402_300_799_999
 
 
 class BadRow(StorageError):
-    """A file to be imported has something in it that is no row. The message names the line.
+    """A file to be imported has something in it that is no row. The problem names the line.
 
     What stood before it was imported, and nothing behind it was.
     """
+
+    code: Code = "bad-row"
 
 
 def bad_row(line: int, error: Exception, name: str) -> BadRow:
@@ -36,4 +38,4 @@ def bad_row(line: int, error: Exception, name: str) -> BadRow:
     elif isinstance(error, RecursionError):
         reason = "it is nested too deeply"
     remedy = "correct it, and import again (what stands before it is imported)"
-    return BadRow(f"line {line}: {reason}: {remedy}", name)
+    return BadRow(f"line {line}: {reason}", remedy, name)

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from . import _filesystem, _rows, _schema, _sharing
 from ._queries import rows_unless_signalled
 from ._row import RawRow
-from ._sqlite_errors import NotNow, translated
+from ._sqlite_errors import translated_errors
 from ._store import Store
-from .errors import LockTimeout, NoStore, NotAStateFile, StorageError
+from .errors import NoStore, NotAStateFile, StorageError
 
-__all__ = ["as_ours", "connect", "copy_pages", "opened_copy", "refuse_damaged", "whole_copy"]
+__all__ = ["connect", "copy_pages", "opened_copy", "refuse_damaged", "whole_copy"]
 
 # For how long a copy may be locked by another program that writes to it.
 _COPY_SECONDS: Final = 1.0
@@ -31,11 +31,12 @@ def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
     if not _schema.is_unmarked(copy):
         _schema.is_sound(copy, path)
         if not _schema.is_ours(copy):
-            raise NoStore("this is an empty database: give the path of a copy", path)
+            raise NoStore("this is an empty database", "give the path of a copy", path)
     ((problem,),) = rows_unless_signalled(copy, "PRAGMA integrity_check(1)")
     if problem != "ok":
         problem = " ".join(problem.split())  # it may have lines
-        raise NotAStateFile(f"the copy is damaged ({problem}): use another one", path)
+        problem = f"the copy is damaged ({problem})"
+        raise NotAStateFile(problem, "use another one", path, code="damaged")
 
 
 @contextlib.contextmanager
@@ -51,8 +52,9 @@ def whole_copy(source: str | os.PathLike[str], store: Store) -> Iterator[sqlite3
     """
     path = os.path.realpath(os.fsdecode(source))
     if _filesystem.identity(path) == _filesystem.identity(store.path) is not None:
-        raise StorageError("this is the store itself: give the path of a copy", path)
-    with as_ours(path), contextlib.closing(opened_copy(path)) as copy:
+        problem = "this is the store itself"
+        raise StorageError(problem, "give the path of a copy", path, code="in-use")
+    with translated_errors(path), contextlib.closing(opened_copy(path)) as copy:
         refuse_damaged(copy, path)
         yield copy
 
@@ -61,7 +63,7 @@ def opened_copy(path: str) -> sqlite3.Connection:
     found = _filesystem.database_at(path)
     if found is None or found[1] == 0:
         problem = "no such file" if found is None else "this file is empty"
-        raise NoStore(f"{problem}: give the path of a copy", path)
+        raise NoStore(problem, "give the path of a copy", path)
     # Without a log nobody has it open. Then it need not be locked, and may be on a read-only disk.
     is_at_rest = not os.path.lexists(f"{path}-wal") and not os.path.lexists(f"{path}-journal")
     # But by this process it may be about to be written.
@@ -84,14 +86,3 @@ def copy_pages(copy: sqlite3.Connection) -> Iterator[list[RawRow]]:
     cursor = copy.execute("SELECT sender, module, state, since FROM states ORDER BY sender, module")
     while found := cursor.fetchmany(_rows.CHUNK_ROWS):
         yield found
-
-
-@contextlib.contextmanager
-def as_ours(path: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        ours = translated(error, path, is_writing=False)
-        if isinstance(ours, NotNow):
-            ours = LockTimeout(f"{ours.culprit}: end that program", path)
-        raise ours from error

@@ -112,7 +112,7 @@ class Database(OpenFile):
 
         Raises:
             NotNow: see there; nothing was done.
-            StorageError: nothing was written, unless the message says that this is unknown.
+            StorageError: nothing was written, unless its code is "outcome-unknown".
         """
         lock = self.write_lock
         holds = lock.holds

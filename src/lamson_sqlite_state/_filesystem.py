@@ -82,8 +82,10 @@ def flock_refused(error: OSError, lock: str) -> StorageError:
     kind = mounted_type(os.path.dirname(lock)) or "unknown"
     return StorageError(
         f"flock(2) is refused ({error.strerror}; the file system is of the type {kind}), without "
-        "which writers cannot take turns: put the store on a local disk",
+        "which writers cannot take turns",
+        "put the store on a local disk",
         lock,
+        code="unsuitable-filesystem",
     )
 
 
@@ -114,17 +116,19 @@ def database_at(path: str) -> tuple[Identity, int] | None:
             raise
         return None
     if stat.S_ISDIR(found.st_mode):
-        raise NotAStateFile("this is a directory: give the path of a file in it", path)
+        raise NotAStateFile("this is a directory", "give the path of a file in it", path)
     if not stat.S_ISREG(found.st_mode):
-        raise NotAStateFile("this is no regular file: give another path", path)
+        raise NotAStateFile("this is no regular file", "give another path", path)
     if found.st_nlink > 1:
         raise StorageError(
             f"the file has {found.st_nlink} names (hard links), and SQLite would give each a log "
-            "of its own: remove the others (find -samefile lists them), or copy the file",
+            "of its own",
+            "remove the others (find -samefile lists them), or copy the file",
             path,
+            code="hard-links",
         )
     if 0 < found.st_size < _SMALLEST_DATABASE_BYTES:
-        raise NotAStateFile("this is not an SQLite database: give another path", path)
+        raise NotAStateFile("this is not an SQLite database", "give another path", path)
     return (found.st_dev, found.st_ino), found.st_size
 
 
@@ -199,16 +203,17 @@ def refuse_long_path(path: str, *, database: str | None = None) -> None:
     if needed > _MOST_PATH_BYTES:
         size = len(os.fsencode(path))
         most = size - (needed - _MOST_PATH_BYTES)
-        raise StorageError(
-            f"the path is too long ({size} of at most {most} bytes): give a shorter one", path
-        )
+        raise _too_long("path", size, most, path)
     name, most = len(os.fsencode(os.path.basename(path))), _most_name_bytes(path)
     if database is None:
         most -= len(_LONGEST_FILE)
     if name > most:
-        raise StorageError(
-            f"the file name is too long ({name} of at most {most} bytes): give a shorter one", path
-        )
+        raise _too_long("file name", name, most, path)
+
+
+def _too_long(what: str, size_bytes: int, most_bytes: int, path: str) -> StorageError:
+    problem = f"the {what} is too long ({size_bytes} of at most {most_bytes} bytes)"
+    return StorageError(problem, "give a shorter one", path, code="path-too-long")
 
 
 def _most_name_bytes(path: str) -> int:
@@ -243,7 +248,8 @@ def refuse_network_filesystem(directory: str) -> None:
     if kind in _NETWORK_FILESYSTEMS:
         raise NetworkFilesystem(
             f"this is on a network file system ({kind}), or another that machines share, where "
-            "SQLite's write-ahead log cannot keep processes apart: put the store on a local disk",
+            "SQLite's write-ahead log cannot keep processes apart",
+            "put the store on a local disk",
             directory,
         )
     if kind is not None:  # it could be told

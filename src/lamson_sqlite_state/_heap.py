@@ -24,7 +24,8 @@ def heap() -> Iterator[sqlite3.Connection]:
             yield connection
     except sqlite3.Error as error:
         raise StorageError(
-            f"a temporary file of SQLite's cannot be used ({error}): free some space there, or "
-            "have SQLITE_TMPDIR name another directory",
+            f"a temporary file of SQLite's cannot be used ({error})",
+            "free some space there, or have SQLITE_TMPDIR name another directory",
             tempfile.gettempdir(),
+            code="no-temporary-file",
         ) from error

@@ -125,7 +125,8 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[list[bytes]]:
         *lines, rest = (rest + block).split(b"\n")
         if len(rest) > _LONGEST_LINE_BYTES:
             raise BadRow(
-                "it has lines of more than 64 MiB, so it is no JSON Lines: give another file",
+                "it has lines of more than 64 MiB, so it is no JSON Lines",
+                "give another file",
                 name,
             )
         if lines:

@@ -56,26 +56,32 @@ def refuse_beside(path: str) -> None:
     if shelf is not None:
         raise StorageError(
             f"{os.path.basename(shelf)} beside it is a ShelveStorage's, whose states a new store "
-            f"would not have: {_once_it_has_ended(take_over(path, path))}, or move it away",
+            "would not have",
+            f"{_once_it_has_ended(take_over(path, path))}, or move it away",
             path,
+            code="old-shelf",
         )
 
 
 def no_store(problem: str, path: str) -> NoStore:
     """Return what to raise where there is no store and none is to be made, shelf or not."""
-    remedy = "give the path of a store"
-    if beside(path) is not None:
-        remedy = f"a shelf stands beside it: {_once_it_has_ended(take_over(path, path))}"
-    return NoStore(f"{problem}: {remedy}", path)
+    if beside(path) is None:
+        return NoStore(problem, "give the path of a store", path)
+    remedy = _once_it_has_ended(take_over(path, path))
+    return NoStore(f"{problem}: a shelf stands beside it", remedy, path)
 
 
-def what_it_is(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return what to say of a file that is a shelf, and a command that makes a store of it."""
+def what_it_is(path: str) -> NotAStateFile | None:
+    """Return an error that says of a file that it is a shelf, if it is one."""
     kind = _kind(path, must_hold_a_state=False)
     if kind is None:
         return None
-    return f"this is a file of dbm's ({kind}), as ShelveStorage writes it", take_over(
-        f"{path}.sqlite", path
+    return NotAStateFile(
+        f"this is a file of dbm's ({kind}), as ShelveStorage writes it",
+        f"{_once_it_has_ended(take_over(f'{path}.sqlite', path))}, and give SQLiteStorage that "
+        "store",
+        path,
+        code="old-shelf",
     )
 
 
@@ -95,11 +101,7 @@ def explain(error: BaseException, path: str) -> None:
     ):
         found = what_it_is(path)
         if found is not None:
-            problem, words = found
-            raise NotAStateFile(
-                f"{problem}: {_once_it_has_ended(words)}, and give SQLiteStorage that store",
-                path,
-            ) from error
+            raise found from error
 
 
 def take_over(store: str, shelf: str) -> tuple[str, ...]:

@@ -57,9 +57,11 @@ def refuse_unsafe(
     if is_unusable(identity):
         raise StorageError(
             "this process has closed the descriptors of the open store (as python-daemon does), "
-            "and opened other files that have their numbers now: restart it, and close() the "
-            "store before it becomes a daemon, or use it only after that",
+            "and opened other files that have their numbers now",
+            "restart it, and close() the store before it becomes a daemon, or use it only after "
+            "that",
             path,
+            code="descriptors-lost",
         )
     # Both are there while anyone has the database open, and neither once all have closed it.
     found = {side_file: _filesystem.identity(side_file) for side_file in side_files}
@@ -130,7 +132,9 @@ def prepare(
     if not _schema.is_sound(connection, path):
         if must_exist and not _schema.is_ours(connection):
             raise NoStore(
-                "this is an empty database, and none is made here: give the path of a store", path
+                "this is an empty database, and none is made here",
+                "give the path of a store",
+                path,
             )
         if not is_locked:
             raise NeedsWriteLock
@@ -141,16 +145,17 @@ def prepare(
     (level,) = first_row(connection, "PRAGMA synchronous")
     if level != _SYNCHRONOUS_LEVELS[synchronous]:
         raise StorageError(
-            f"SQLite has synchronous={level} where {synchronous} was asked for: use another "
-            "build of SQLite",
+            f"SQLite has synchronous={level} where {synchronous} was asked for",
+            "use another build of SQLite",
             path,
+            code="sqlite-error",
         )
 
 
 def unsafe_fork(path: str) -> UnsafeFork:
     """Return what every call in the child of an unhooked fork raises."""
     return UnsafeFork(
-        "this process was forked by C code, past Python's fork hooks, while the store was open: "
+        "this process was forked by C code, past Python's fork hooks, while the store was open",
         "close() the store before such a fork, or fork before its first use",
         path,
     )

@@ -69,11 +69,11 @@ def refuse(target: str, *, overwrite: bool) -> None:
         StorageError: as there.
     """
     if os.path.isdir(target):
-        raise StorageError("this is a directory: give the path of a file in it", target)
+        raise _no_file("this is a directory", target, "give the path of a file in it")
     if os.path.exists(target) and not os.path.isfile(target):
-        raise StorageError("this is no regular file: give another path", target)
+        raise _no_file("this is no regular file", target)
     if _is_of_the_system(target):  # /dev/stdout, say, of which root could make a file
-        raise StorageError("this is where the system keeps devices: give another path", target)
+        raise _no_file("this is where the system keeps devices", target)
     if os.path.lexists(target) and not overwrite:
         raise _exists(target)
 
@@ -94,9 +94,8 @@ def open_stream(target: str) -> int:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise StorageError(
-            "this is a link to what is no regular file: give the path that it leads to", target
-        ) from error
+        problem = "this is a link to what is no regular file"
+        raise _no_file(problem, target, "give the path that it leads to") from error
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _exists(target)
@@ -108,9 +107,16 @@ def _is_of_the_system(target: str) -> bool:
     return directory == "/dev" or directory.startswith("/proc/")
 
 
+def _no_file(problem: str, target: str, remedy: str = "give another path") -> StorageError:
+    return StorageError(problem, remedy, target, code="wrong-file-type")
+
+
 def _exists(target: str) -> StorageError:
     return StorageError(
-        "the file is there already: give another path, or overwrite it (--force)", target
+        "the file is there already",
+        "give another path, or overwrite it (overwrite=True)",
+        target,
+        code="file-exists",
     )
 
 
@@ -129,8 +135,10 @@ def _take_name(unfinished: str, target: str) -> None:
                 raise
             raise StorageError(
                 "this file system has no way to name a file without replacing another that may "
-                "come meanwhile: allow that (--force), or give a path on another one",
+                "come meanwhile",
+                "allow that (overwrite=True), or give a path on another one",
                 target,
+                code="rename-unsupported",
             ) from link_error
         os.unlink(unfinished)
 

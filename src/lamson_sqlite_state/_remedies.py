@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from . import _filesystem
-from .errors import StorageError
+from .errors import READ_ONLY, TOO_LARGE, Obstacle, StorageError, from_os_error
 
 __all__ = [
-    "alone_mounted",
     "misplaced",
     "obstacle",
     "of_failing_disk",
@@ -23,27 +22,6 @@ __all__ = [
 
 # Where a process has dropped privileges for a while, those that it has now decide.
 _HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
-
-_READ_ONLY: Final = "the file system is mounted read-only: use a writable one"
-
-_LIMIT: Final = "a limit on the size of files is reached: raise it (ulimit -f, LimitFSIZE=)"
-
-_REMEDIES: Final = {
-    errno.EACCES: "give this user write permission to the directory and its files",
-    errno.EDQUOT: "the user's disk quota is used up: free some space",
-    errno.EEXIST: "a file stands where a directory is needed: move it away",
-    errno.EFBIG: _LIMIT,
-    errno.EISDIR: "a directory stands where a file is needed: move it away",
-    errno.ELOOP: "a link has taken the place of the file: restart the program to follow it",
-    errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
-    errno.ENAMETOOLONG: "give a shorter path",
-    errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.ENOTDIR: "a part of the path is a file, not a directory",
-    errno.EPERM: "no permission would help: look for files that must not be changed (lsattr), for "
-    "another user's in a directory of mode 1777, or for a sandbox that forbids it",
-    errno.EROFS: _READ_ONLY,
-}
 
 # What may come of a file that is not as it has to be, or of a user who is not.
 _TO_LOOK_INTO: Final = (
@@ -64,14 +42,12 @@ _STEP_BYTES: Final = 65_536 + 24
 
 def storage_error(error: OSError, path: str) -> StorageError:
     """Return what to raise ``from`` an `OSError` met before anything was written."""
-    problem = os.strerror(error.errno) if error.errno else str(error)
-    remedy = obstacle(_store_of(path)) if error.errno in _TO_LOOK_INTO else None
-    remedy = remedy or _REMEDIES.get(error.errno or 0, "look at the path and its file system")
-    return StorageError(f"{problem}: {remedy}", path)
+    found = obstacle(_store_of(path)) if error.errno in _TO_LOOK_INTO else None
+    return from_os_error(error, path, found)
 
 
-def obstacle(path: str) -> str | None:
-    """Return what keeps this user from a store, and the remedy, or None where nothing is seen.
+def obstacle(path: str) -> Obstacle | None:
+    """Return what keeps this user from a store, or None where nothing is seen.
 
     Asked are names and modes only: opening and closing a file would drop this process's locks.
     """
@@ -96,76 +72,78 @@ def misplaced(path: str) -> Iterator[tuple[str, str]]:
             yield path + suffix, _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
-def alone_mounted(path: str) -> str | None:
-    """Return what is wrong, and the remedy, where a file is mounted without its directory."""
-    if path not in [point for point, _ in _filesystem.mounts()]:
-        return None
-    return (
-        "this file alone is mounted, so the log and the lock beside it are not those of others who "
-        "use it: mount the directory that it is in instead"
-    )
-
-
 def refuse_alone_mounted(path: str) -> None:
     """Do nothing where a file is in its directory.
 
     Raises:
         StorageError: it alone is mounted (a container's volume that is a single file).
     """
-    if (problem := alone_mounted(path)) is not None:
-        raise StorageError(problem, path)
+    for problem in _of_mounting_alone(path):
+        raise StorageError(problem.reason, problem.remedy, path, code=problem.code)
 
 
-def of_failing_disk(path: str) -> str:
-    """Return what to do about an error of SQLite's that may have any errno."""
-    for problem in _of_misplaced(path):
-        return problem
+def of_failing_disk(path: str) -> Obstacle:
+    """Return what stands behind an error of SQLite's that may have any errno."""
+    for found in _of_misplaced(path):
+        return found
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit != resource.RLIM_INFINITY:
         largest = 0
         with contextlib.suppress(OSError):  # a file has just gone
             largest = max(map(os.path.getsize, _files(path)), default=0)
         if largest + _STEP_BYTES > limit:
-            return f"{_LIMIT.partition(':')[0]} ({limit} bytes):{_LIMIT.partition(':')[2]}"
-    return "look at the disk, its free space and the user's quota"
+            return TOO_LARGE._replace(reason=f"{TOO_LARGE.reason} ({limit} bytes)")
+    return Obstacle("io-error", "look at the disk, its free space and the user's quota")
 
 
-def _of_misplaced(path: str) -> Iterator[str]:
+def _of_misplaced(path: str) -> Iterator[Obstacle]:
     for file, kind in misplaced(path):
-        yield f"{kind} stands where {os.path.basename(file)} has to be: move it away"
+        reason = f"{kind} stands where {os.path.basename(file)} has to be"
+        yield Obstacle("wrong-file-type", "move it away", reason)
 
 
-def _of_mounts(path: str) -> Iterator[str]:
-    if (problem := alone_mounted(path)) is not None:
-        yield problem
+def _of_mounting_alone(path: str) -> Iterator[Obstacle]:
+    if path in [point for point, _ in _filesystem.mounts()]:
+        yield Obstacle(
+            "mounted-alone",
+            "mount the directory that it is in instead",
+            "this file alone is mounted, so the log and the lock beside it are not those of others "
+            "who use it",
+        )
+
+
+def _of_read_only_mounts(path: str) -> Iterator[Obstacle]:
     for place in (path, os.path.dirname(path)):
         try:
             if os.statvfs(place).f_flag & os.ST_RDONLY:
-                yield _READ_ONLY
+                yield READ_ONLY
         except OSError:  # it is missing, or not to be reached
             continue
 
 
-def _of_permissions(path: str) -> Iterator[str]:
+def _of_permissions(path: str) -> Iterator[Obstacle]:
     directory = os.path.dirname(path)
     while not os.path.lexists(directory) and _may(os.path.dirname(directory), os.X_OK):
         directory = os.path.dirname(directory)
     above = os.path.join(directory, "")
     while above != (above := os.path.dirname(above)):
         if not _may(above, os.X_OK) and os.path.isdir(above):
-            yield f"give this user permission to enter {above}{_whose(above)}"
+            yield Obstacle(
+                "permission-denied", f"give this user permission to enter {above}{_whose(above)}"
+            )
     for file, mode in (
         (directory, os.W_OK | os.X_OK),
         *((file, os.R_OK | os.W_OK) for file in _files(path)),
     ):
         if os.path.exists(file) and not _may(file, mode):
-            yield (
-                "give this user write permission to "
-                f"{file}{_whose(file)}; readers need it, too, as they take part in the locking"
+            yield Obstacle(
+                "permission-denied",
+                f"give this user write permission to {file}{_whose(file)}; readers need it, too, "
+                "as they take part in the locking",
             )
 
 
-_LOOKS: Final = (_of_misplaced, _of_mounts, _of_permissions)
+_LOOKS: Final = (_of_misplaced, _of_mounting_alone, _of_read_only_mounts, _of_permissions)
 
 
 def _files(path: str) -> list[str]:

@@ -79,10 +79,7 @@ def row_of(raw: RawRow, path: str) -> Row:
     """
     sender, module, state, since = raw
     if type(since) is not int or type(state) is not str:
-        raise NotAStateFile(
-            f"no store has written a row of it ({raw!r:.80}): lamson-state check lists them",
-            path,
-        )
+        raise _unreadable(f"no store has written a row of it ({raw!r:.80})", path)
     if type(sender) is type(module) is str:
         return Row(module, sender, state, since)
     return Row(key_of_column(module, path), key_of_column(sender, path), state, since)
@@ -105,10 +102,12 @@ def key_of_column(value: object, path: str) -> object:
             return key_of_column_bytes(value)
     except ValueError:
         pass
-    raise NotAStateFile(
-        f"it holds a key that no store has written ({value!r:.80}): lamson-state check lists them",
-        path,
-    )
+    raise _unreadable(f"it holds a key that no store has written ({value!r:.80})", path)
+
+
+def _unreadable(problem: str, path: str) -> NotAStateFile:
+    remedy = "lamson-state check lists them"
+    return NotAStateFile(problem, remedy, path, code="unreadable-row")
 
 
 def key_of_text(text: str) -> tuple[object, bool]:

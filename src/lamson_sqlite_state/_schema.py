@@ -31,6 +31,7 @@ __all__ = [
     "is_unmarked",
     "mark",
     "plain",
+    "remedy_for_damage",
     "salvage",
 ]
 
@@ -134,6 +135,11 @@ def mark(path: str) -> str:
     return command("sqlite3", path, "; ".join(_MARKS))
 
 
+def remedy_for_damage(path: str) -> str:
+    """Return what to do about a damaged database."""
+    return f"restore a backup, or make a store of what can be read: {salvage(path)}"
+
+
 def salvage(path: str) -> str:
     """Return a command that makes a store of what can be read of a damaged one.
 
@@ -159,7 +165,8 @@ def is_sound(connection: sqlite3.Connection, path: str) -> bool:
         if version > SCHEMA_VERSION:
             raise SchemaTooNew(
                 f"a newer version of lamson-sqlite-state has written it (schema {version}, "
-                f"known here: {SCHEMA_VERSION}): update the package",
+                f"known here: {SCHEMA_VERSION})",
+                "update the package",
                 path,
             )
         return bool(first_row(connection, "PRAGMA journal_mode") == ("wal",))
@@ -169,10 +176,11 @@ def is_sound(connection: sqlite3.Connection, path: str) -> bool:
         if is_unmarked(connection):
             raise NotAStateFile(
                 "its table is a store's, but it is not marked as a store, as sqlite3's .dump "
-                f"leaves application_id and user_version out: mark it with {mark(path)}",
+                "leaves application_id and user_version out",
+                f"mark it with {mark(path)}",
                 path,
             )
-        raise NotAStateFile("this is another application's database: give another path", path)
+        raise NotAStateFile("this is another application's database", "give another path", path)
     return False
 
 
@@ -188,9 +196,10 @@ def create(connection: sqlite3.Connection, path: str) -> None:
     """
     if first_row(connection, "PRAGMA journal_mode = WAL") != ("wal",):
         raise StorageError(
-            "SQLite cannot keep a write-ahead log here, as the file system has no shared "
-            "memory: put the store on a local disk",
+            "SQLite cannot keep a write-ahead log here, as the file system has no shared memory",
+            "put the store on a local disk",
             path,
+            code="unsuitable-filesystem",
         )
     if is_sound(connection, path):
         return

@@ -1,18 +1,27 @@
 """What a driver's error means: try again, or which of our errors, with which remedy."""
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from typing import Final
 
 from . import _remedies
 from ._remedies import storage_error
-from ._schema import salvage
-from .errors import NotAStateFile, StorageError
+from ._schema import remedy_for_damage
+from .errors import LockTimeout, NotAStateFile, Obstacle, StorageError
 
-__all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated"]
+__all__ = ["OPENING_SECONDS", "NeedsWriteLock", "NotNow", "translated", "translated_errors"]
 
 
 OPENING_SECONDS: Final = 0.25
+
+_LOOK_INSIDE: Final = "look at the file with the sqlite3 shell, or restore a backup"
+
+_NOT_WRITABLE: Final = Obstacle(
+    "permission-denied",
+    "give this user write permission to the file, its -wal and -shm, and the directory",
+)
 
 
 class NotNow(Exception):
@@ -42,47 +51,68 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
         path: the database.
         is_writing: whether it came out of a statement that writes.
     """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    primary = code & 0xFF
+    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         culprit = "another SQLite program holds a transaction on the database open"
         return NotNow(culprit, 0 if is_writing else OPENING_SECONDS)
     if primary == sqlite3.SQLITE_NOTADB:
-        return NotAStateFile("this is not an SQLite database: give another path", path)
+        return NotAStateFile("this is not an SQLite database", "give another path", path)
     if primary == sqlite3.SQLITE_CORRUPT:
         return NotAStateFile(
-            f"the database is damaged ({error}): restore a backup, or make a store of what can be "
-            f"read with {salvage(path)}",
-            path,
+            f"the database is damaged ({error})", remedy_for_damage(path), path, code="damaged"
         )
     if primary == sqlite3.SQLITE_FULL:
-        return StorageError("the disk is full, nothing was written: free some space", path)
-    if primary == sqlite3.SQLITE_READONLY:
-        remedy = _remedies.obstacle(path) or (
-            "give this user write permission to the file, its -wal and -shm, and the directory"
+        return StorageError(
+            "the disk is full, nothing was written", "free some space", path, code="disk-full"
         )
-        return StorageError(f"the database cannot be written, nothing was: {remedy}", path)
+    if primary == sqlite3.SQLITE_READONLY:
+        found = _remedies.obstacle(path) or _NOT_WRITABLE
+        return found.error("the database cannot be written, nothing was", path)
     if primary == sqlite3.SQLITE_CANTOPEN:
         return _cannot_open(path)
     if primary == sqlite3.SQLITE_IOERR:
-        outcome = (
-            "whether the state was written is unknown" if is_writing else "nothing was written"
-        )
-        remedy = _remedies.of_failing_disk(path)
-        return StorageError(f"input/output error ({_name(error)}), {outcome}: {remedy}", path)
+        return _failing_disk(error, path, is_writing=is_writing)
     if "decode to UTF-8" in str(error):  # the driver's own, with no code of SQLite's
         return NotAStateFile(
-            "it holds a text that is no UTF-8, which no store has written: lamson-state check "
-            "lists such rows",
+            "it holds a text that is no UTF-8, which no store has written",
+            "lamson-state check lists such rows",
             path,
+            code="unreadable-row",
         )
     if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
-        return NotAStateFile(f"the table of states is not as it was made ({error})", path)
-    return StorageError(f"SQLite says: {error} ({_name(error)})", path)
+        problem = f"the table of states is not as it was made ({error})"
+        return NotAStateFile(problem, _LOOK_INSIDE, path)
+    problem = f"SQLite says: {error} ({_name(error)})"
+    return StorageError(problem, _LOOK_INSIDE, path, code="sqlite-error")
+
+
+@contextlib.contextmanager
+def translated_errors(path: str) -> Iterator[None]:
+    """Have errors of SQLite's come out as ours, of a database that is no store in use: a copy.
+
+    Raises:
+        LockTimeout: another program writes to it.
+        StorageError: as `translated`.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        ours = translated(error, path, is_writing=False)
+        if isinstance(ours, NotNow):
+            ours = LockTimeout(ours.culprit, "end that program", path)
+        raise ours from error
 
 
 def _name(error: sqlite3.Error) -> str:
     return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+def _failing_disk(error: sqlite3.Error, path: str, *, is_writing: bool) -> StorageError:
+    found, outcome = _remedies.of_failing_disk(path), "nothing was written"
+    if is_writing:  # whatever the reason, as the code has to tell that
+        outcome = "whether the state was written is unknown"
+        found = found._replace(code="outcome-unknown")
+    return found.error(f"input/output error ({_name(error)}), {outcome}", path)
 
 
 def _cannot_open(path: str) -> StorageError:
@@ -98,13 +128,15 @@ def _cannot_open(path: str) -> StorageError:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    remedy = _remedies.obstacle(path)
-    if remedy is None:
+    found = _remedies.obstacle(path)
+    if found is None:
         # Whatever kept it from being opened is over. Where other threads open files, too, that is
         # a shortage of descriptors.
         return StorageError(
-            "the database, its -wal or its -shm could not be opened, but can be now: try again, "
-            "and raise the limit of file descriptors if this process uses many (ulimit -n)",
+            "the database, its -wal or its -shm could not be opened, but can be now",
+            "try again, and raise the limit of file descriptors if this process uses many "
+            "(ulimit -n)",
             path,
+            code="too-many-files",
         )
-    return StorageError(f"the database or its -wal and -shm cannot be opened: {remedy}", path)
+    return found.error("the database or its -wal and -shm cannot be opened", path)

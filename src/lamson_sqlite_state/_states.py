@@ -128,7 +128,7 @@ class States:
 
         Raises:
             NotNow: see there; nothing was written.
-            StorageError: nothing was written, unless the message says that this is unknown. The
+            StorageError: nothing was written, unless its code is "outcome-unknown". The
                 counter stays odd.
         """
         database, cache = self.database, self._cache

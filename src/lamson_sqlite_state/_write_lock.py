@@ -83,8 +83,8 @@ class Patience:
         left = max(self._timeout_seconds, grace_seconds) - waited
         if left <= 0:
             raise LockTimeout(
-                f"waited {waited:.1f} s, but {culprit}; nothing was written: find that process "
-                "(lamson-state check, lsof), or give a longer timeout",
+                f"waited {waited:.1f} s, but {culprit}; nothing was written",
+                "find that process (lamson-state check, lsof), or give a longer timeout",
                 path,
             )
         if self.place:

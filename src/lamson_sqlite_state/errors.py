@@ -1,8 +1,50 @@
-"""The error family: what can go wrong with a store, each with its path and its remedy."""
+"""The error family: what can go wrong with a store, each with its parts, for people and programs.
 
-from typing import Self
+Every error has a ``code``, which a program can go by. The codes stay the same from release to
+release. What had been written when the error was raised, and what it means:
+
+    code                   written   meaning
+    bad-row                before    A file to be imported has something in it that is no row.
+    damaged                before    A store, a copy or a shelf contradicts itself.
+    descriptors-lost       nothing   The process closed the open store's file descriptors.
+    disk-full              nothing   The disk, the quota or the limit on file sizes is used up.
+    file-exists            nothing   The name is taken, and the file may not be replaced.
+    hard-links             nothing   The database has several names.
+    in-use                 nothing   A running program, or the store itself, has the file given.
+    io-error               nothing   The file system failed in another way than those here.
+    lock-timeout           nothing   Other writers held the file for longer than the timeout.
+    mounted-alone          nothing   The database is mounted without the files beside it.
+    network-filesystem     nothing   The file system is one that machines share.
+    no-store               nothing   There is no store, and none was to be made.
+    no-temporary-file      nothing   There is no place for a temporary file.
+    not-a-shelf            nothing   The path leads to no file that a ShelveStorage wrote.
+    not-a-state-file       nothing   The path leads to something that is no store.
+    old-shelf              nothing   The path leads to a shelf, or one stands beside it.
+    outcome-unknown        unknown   The disk failed while a write was committed.
+    path-too-long          nothing   SQLite or the file system cannot open so long a path.
+    permission-denied      nothing   This user may not do that.
+    read-only              nothing   The file system is mounted read-only.
+    rename-unsupported     nothing   The file system cannot name a file without replacing another.
+    schema-too-new         nothing   A newer version of this package wrote the file.
+    sqlite-error           nothing   SQLite failed in another way than those here.
+    storage-error          nothing   None of the others. This package raises no such error.
+    too-many-files         nothing   No file descriptors are, or were, left.
+    unreadable-row         nothing   A row of the store is one that no store has written.
+    unsafe-fork            nothing   C code forked the process while the store was open.
+    unsuitable-filesystem  nothing   The file system has no locks, or no shared memory.
+    wrong-file-type        nothing   A directory, link or device stands where a file has to be.
+
+"before" means: what stands before the error in a file or a copy may have been imported. What goes
+in batches (an import, a restore, a prune) has written the batches before the error in any case.
+"""
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 __all__ = [
+    "Code",
     "LockTimeout",
     "NetworkFilesystem",
     "NoStore",
@@ -13,32 +55,63 @@ __all__ = [
     "UnsafeFork",
 ]
 
+Code: TypeAlias = (
+    # What is there, or is not.
+    Literal["no-store", "not-a-shelf", "not-a-state-file"]  # noqa: PYI030 - one group a line
+    | Literal["bad-row", "damaged", "old-shelf", "schema-too-new", "unreadable-row"]
+    # How it is there.
+    | Literal["file-exists", "hard-links", "in-use", "path-too-long", "wrong-file-type"]
+    | Literal["mounted-alone", "network-filesystem", "rename-unsupported", "unsuitable-filesystem"]
+    # What the system refuses.
+    | Literal["disk-full", "no-temporary-file", "permission-denied", "read-only", "too-many-files"]
+    | Literal["io-error", "outcome-unknown", "sqlite-error"]
+    # What others do, and this process itself.
+    | Literal["descriptors-lost", "lock-timeout", "unsafe-fork"]
+    # None of these.
+    | Literal["storage-error"]
+)
+"""What kind of error it is, for programs. The module's docstring has a table of all."""
+
 
 class StorageError(Exception):
-    """Base of all errors a store raises; the message is one line with path and remedy.
+    """Base of all errors a store raises; shown, it is one line: path, problem, remedy.
 
-    Unless the message says that the outcome is unknown (an I/O error while committing),
-    nothing was written. The store itself stays usable: it works again at the next call
-    once the cause is gone.
+    A call that writes at one instant has written nothing, unless the code is "outcome-unknown".
+    The store itself stays usable: it works again at the next call once the cause is gone.
 
     Args:
-        message: what is wrong and what to do about it; the path is put before it.
+        problem: what is wrong, without the path.
+        remedy: what to do about it.
         path: the file the error is about.
+        code: which kind of error it is; by default, the one of the class.
+
+    Attributes:
+        problem: the same.
+        remedy: the same. A program that offers another way out may set another one.
+        path: the same.
+        code: the same.
     """
 
-    def __init__(self, message: str, path: str) -> None:
-        super().__init__(f"{path}: {message}")
-        self.message = message
-        self.path = path
+    code: Code = "storage-error"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
-        # Exceptions are pickled as their args, which here are not what __init__ takes;
-        # a multiprocessing pool that cannot unpickle a worker's error hangs.
-        return type(self), (self.message, self.path)
+    def __init__(self, problem: str, remedy: str, path: str, *, code: Code | None = None) -> None:
+        # Exceptions are pickled and copied as args and attributes. Not set by super().__init__,
+        # because a LockTimeout's is OSError's, which takes three args for errno, text and file.
+        self.args = (problem, remedy, path)
+        self.problem = problem
+        self.remedy = remedy
+        self.path = path
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}: {self.remedy}"
 
 
 class LockTimeout(StorageError, TimeoutError):
     """Other writers held the file for longer than ``timeout``. Nothing was written."""
+
+    code: Code = "lock-timeout"
 
 
 class NotAStateFile(StorageError):
@@ -48,12 +121,16 @@ class NotAStateFile(StorageError):
     its log, as by whichever SQLite program opens it first.)
     """
 
+    code: Code = "not-a-state-file"
+
 
 class NoStore(StorageError):
     """There is no store at this path, and the caller did not want one made.
 
     Raised by an `ExistingStorage` and by the operator's command. Nothing was created.
     """
+
+    code: Code = "no-store"
 
 
 class NotAShelf(StorageError):
@@ -63,9 +140,13 @@ class NotAShelf(StorageError):
     right.
     """
 
+    code: Code = "not-a-shelf"
+
 
 class SchemaTooNew(StorageError):
     """The file was written by a newer version of this package. It is left untouched."""
+
+    code: Code = "schema-too-new"
 
 
 class UnsafeFork(StorageError):
@@ -77,6 +158,8 @@ class UnsafeFork(StorageError):
     See https://www.sqlite.org/howtocorrupt.html section 2.6.
     """
 
+    code: Code = "unsafe-fork"
+
 
 class NetworkFilesystem(StorageError):
     """The file lies on a file system that machines share, whose processes share no memory.
@@ -87,3 +170,87 @@ class NetworkFilesystem(StorageError):
     SQLite's write-ahead log needs all processes on one host: https://www.sqlite.org/wal.html.
     Nothing was opened or created.
     """
+
+    code: Code = "network-filesystem"
+
+
+class Obstacle(NamedTuple):
+    """What stands in the way of a call of the operating system's.
+
+    Attributes:
+        code: of the error.
+        remedy: what to do about it.
+        reason: what it is, where the system's own words do not tell.
+    """
+
+    code: Code
+    remedy: str
+    reason: str = ""
+
+    def error(self, problem: str, path: str) -> StorageError:
+        """Return the error that tells of it."""
+        problem = f"{problem}: {self.reason}" if self.reason else problem
+        return StorageError(problem, self.remedy, path, code=self.code)
+
+
+READ_ONLY: Final = Obstacle(
+    "read-only", "use a writable one", "the file system is mounted read-only"
+)
+
+TOO_LARGE: Final = Obstacle(
+    "disk-full", "raise it (ulimit -f, LimitFSIZE=)", "a limit on the size of files is reached"
+)
+
+_UNKNOWN: Final = Obstacle("io-error", "look at the path and its file system")
+
+_OBSTACLES: Final[Mapping[int | None, Obstacle]] = {
+    errno.EACCES: Obstacle(
+        "permission-denied", "give this user write permission to the directory and its files"
+    ),
+    errno.EDQUOT: Obstacle("disk-full", "free some space", "the user's disk quota is used up"),
+    errno.EEXIST: Obstacle(
+        "wrong-file-type", "move it away", "a file stands where a directory is needed"
+    ),
+    errno.EFBIG: TOO_LARGE,
+    errno.EISDIR: Obstacle(
+        "wrong-file-type", "move it away", "a directory stands where a file is needed"
+    ),
+    errno.ELOOP: Obstacle(
+        "wrong-file-type",
+        "restart the program to follow it",
+        "a link has taken the place of the file",
+    ),
+    errno.EMFILE: Obstacle(
+        "too-many-files",
+        "raise its limit (ulimit -n)",
+        "this process has no file descriptors left",
+    ),
+    errno.ENAMETOOLONG: Obstacle("path-too-long", "give a shorter path"),
+    errno.ENFILE: Obstacle(
+        "too-many-files", "raise fs.file-max", "the system has no file descriptors left"
+    ),
+    errno.ENOSPC: Obstacle("disk-full", "free some space", "the disk is full"),
+    errno.ENOTDIR: Obstacle(
+        "wrong-file-type", "give another path", "a part of the path is a file, not a directory"
+    ),
+    errno.EPERM: Obstacle(
+        "permission-denied",
+        "look for files that must not be changed (lsattr), for another user's in a directory of "
+        "mode 1777, or for a sandbox that forbids it",
+        "no permission would help",
+    ),
+    errno.EROFS: READ_ONLY,
+}
+
+
+def from_os_error(error: OSError, path: str, obstacle: Obstacle | None = None) -> StorageError:
+    """Return what to raise ``from`` an `OSError` met before anything was written.
+
+    Args:
+        error: what the operating system said.
+        path: the file it is about.
+        obstacle: what is known to be in the way; by default, what the errno tells.
+    """
+    problem = os.strerror(error.errno) if error.errno else str(error)
+    obstacle = obstacle or _OBSTACLES.get(error.errno, _UNKNOWN)
+    return obstacle.error(problem, path)

@@ -29,7 +29,7 @@ class SQLiteStorage(Store):
     is the same. Every method raises ``TypeError`` for keys of other types.
 
     Every method can raise a `StorageError`: the file cannot be used, and nothing was written
-    unless the message says that this is unknown. Of these, `LockTimeout` means that others held
+    unless its ``code`` is "outcome-unknown". Of these, `LockTimeout` means that others held
     the file for longer than ``timeout``, and `UnsafeFork` that C code forked this process while
     the store was open.
 

@@ -1,7 +1,6 @@
 """Whether all is well with a store, and what is to be done where it is not."""
 
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +9,9 @@ from typing import Final, TypeAlias
 from .. import _filesystem, _old_shelf, _remedies
 from .._callbacks import raising_through
 from .._filesystem import Identity
-from ..errors import (
-    LockTimeout,
-    NetworkFilesystem,
-    NotAStateFile,
-    SchemaTooNew,
-    StorageError,
-    UnsafeFork,
-)
+from ..errors import NetworkFilesystem, NotAStateFile, SchemaTooNew, StorageError, UnsafeFork
 from . import _access, _contents, _files, _locks, _side_files, _unreadable
-from ._finding import Finding, from_message
+from ._finding import Finding, from_error
 from ._onlooker import Copy, Onlooker, is_database, is_switched
 
 __all__ = ["Finding", "Progress", "check"]
@@ -83,7 +75,7 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
         try:
             _filesystem.database_at(path)
         except NotAStateFile as error:
-            yield from_message("integrity", error.message, path)
+            yield from_error("integrity", error)
             return
     identity = found.st_dev, found.st_ino
     if not is_database(path, identity):
@@ -99,14 +91,14 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     yield from journals
     progress("locks", 0, None)
     yield from _locks.refused(path)
-    held = list(_locks.held(path, identity, lambda: progress("locks", 0, None)))
+    held, has_no_readers = _locks.held(path, identity, lambda: progress("locks", 0, None))
     yield from held
     if is_in_use:
         yield from _locks.grown_log(path, lambda: progress("locks", 0, None))
     if journals or is_several_files:
         return  # opening it would do harm
-    if any(_locks.WHOLE_DATABASE in finding.problem for finding in held):
-        return  # and keeps readers out; nor has it to have an index that others could use
+    if has_no_readers:
+        return  # as a process keeps them out; nor has it to have an index that others could use
     if not found.st_size:
         yield Finding(
             "schema",
@@ -164,19 +156,14 @@ def _about_contents(
     except NetworkFilesystem:
         pass  # it is among the findings
     except SchemaTooNew as error:
-        yield from_message("schema", error.message, path)
+        yield from_error("schema", error)
     except NotAStateFile as error:
-        if isinstance(error.__cause__, sqlite3.Error) and "damaged" in error.message:
-            yield _contents.damaged(path, error.message.partition(": ")[0])
-        else:
-            shelf = list(_files.itself_a_shelf(path))
-            yield from shelf or [from_message("integrity", error.message, path)]
-    except LockTimeout as error:
-        yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
+        shelf = [] if error.code == "damaged" else list(_files.itself_a_shelf(path))
+        yield from shelf or [from_error("integrity", error)]
     except StorageError as error:
         if _filesystem.identity(path) is None:
             raise _old_shelf.no_store("no such file", path) from error
-        yield from_message("SQLite", f"the rows could not be looked at: {error.message}", path)
+        yield from_error("SQLite", error, before="the rows could not be looked at: ")
 
 
 def _under_lock(path: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from .._queries import all_rows, rows_unless_signalled
 from ._finding import Finding, command, shown
 from ._onlooker import Reader
 
-__all__ = ["damaged", "defects", "has_pages_in_order", "oddities"]
+__all__ = ["defects", "has_pages_in_order", "oddities"]
 
 _MOST_MESSAGES: Final = 10
 
@@ -54,17 +54,8 @@ def defects(reader: Reader, path: str) -> Iterator[Finding]:
         count = f"{len(messages)} defects" if len(messages) > 1 else "a defect"
         if len(messages) == _MOST_MESSAGES:
             count = f"{_MOST_MESSAGES} defects or more"
-        yield damaged(path, f"the database is damaged, SQLite finds {count}: {messages[0]}")
-
-
-def damaged(path: str, problem: str) -> Finding:
-    """Return the finding that a database is damaged, with the commands that save what is left."""
-    return Finding(
-        "integrity",
-        shown(problem),
-        f"restore a backup, or make a store of what can be read: {_schema.salvage(path)}",
-        path,
-    )
+        problem = f"the database is damaged, SQLite finds {count}: {messages[0]}"
+        yield Finding("integrity", shown(problem), _schema.remedy_for_damage(path), path)
 
 
 def oddities(reader: Reader, path: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from .. import _filesystem, _old_shelf, _remedies
 from ..errors import NetworkFilesystem, StorageError
-from ._finding import Finding, command, from_message, shown
+from ._finding import Finding, command, from_error, shown
 
 __all__ = [
     "Files",
@@ -99,11 +99,11 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
     try:
         _filesystem.refuse_network_filesystem(directory)
     except NetworkFilesystem as error:
-        yield from_message("file system", error.message, error.path)
+        yield from_error("file system", error)
     try:
         _filesystem.refuse_long_path(path)
     except StorageError as error:
-        yield from_message("file system", error.message, error.path)
+        yield from_error("file system", error)
     points = [point for point, _ in _filesystem.mounts()]
     yield from (
         Finding(
@@ -169,13 +169,7 @@ def itself_a_shelf(path: str) -> Iterator[Finding]:
     """
     found = _old_shelf.what_it_is(path)
     if found is not None:
-        problem, words = found
-        yield Finding(
-            "shelf",
-            problem,
-            f"end the application, then {command(*words)}, and give SQLiteStorage that store",
-            path,
-        )
+        yield from_error("shelf", found)
 
 
 def _names_beside(file: str, found: os.stat_result) -> list[str]:

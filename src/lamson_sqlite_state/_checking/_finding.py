@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from .._command_line import command
+from ..errors import StorageError
 
-__all__ = ["Finding", "command", "from_message", "shown"]
+__all__ = ["Finding", "command", "from_error", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,12 @@ def shown(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def from_message(subject: str, message: str, path: str) -> Finding:
+def from_error(subject: str, error: StorageError, *, before: str = "") -> Finding:
     """Return a finding that says what an error of this package says.
 
     Args:
         subject: of the finding.
-        message: the error's, problem and remedy in one.
-        path: the error's.
+        error: the error.
+        before: what is put before its problem.
     """
-    problem, _, remedy = message.rpartition(": ")
-    if not problem or message.startswith("SQLite says") or remedy.count("(") != remedy.count(")"):
-        problem, remedy = message, "look at the file with the sqlite3 shell, or restore a backup"
-    return Finding(subject, shown(problem), shown(remedy), path)
+    return Finding(subject, shown(before + error.problem), shown(error.remedy), error.path)

@@ -21,14 +21,14 @@ from .._clock import Clock
 from .._filesystem import Identity
 from .._lock_set import holding
 from .._opening import WAL_LIMIT_BYTES
-from ._finding import Finding, from_message
+from ._finding import Finding, from_error
 from ._patience import looks
 from ._processes import HeldLock, described, held_locks, is_stopped, way_out
 
-__all__ = ["WHOLE_DATABASE", "grown_log", "held", "refused"]
+__all__ = ["grown_log", "held", "refused"]
 
 # What a process does that keeps even readers out.
-WHOLE_DATABASE: Final = "locked the whole database"
+_WHOLE_DATABASE: Final = "locked the whole database"
 
 _WRITE_LOCK: Final = "held the write lock"
 
@@ -52,8 +52,10 @@ Holders: TypeAlias = frozenset[tuple[int, Stamp]]
 Question: TypeAlias = Callable[[Sequence[HeldLock]], set[int]]
 
 
-def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterator[Finding]:
+def held(path: str, identity: Identity, progress: Callable[[], None]) -> tuple[list[Finding], bool]:
     """Find locks that one process holds all the time, without writing anything.
+
+    Also tell whether one of them keeps readers out.
 
     Args:
         path: of the database.
@@ -64,11 +66,12 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
     questions: dict[str, Question] = {
         _WRITE_LOCK: partial(_flock_holders, lock),
         "kept a writing transaction open": partial(_writers, shm),
-        WHOLE_DATABASE: partial(_excluders, identity),
+        _WHOLE_DATABASE: partial(_excluders, identity),
     }
     start = Clock.monotonic()
     holders = _lasting(path, questions, progress)
     seconds = Clock.monotonic() - start
+    findings = []
     # A worker that is stopped in the middle of a commit holds the first two.
     seen: set[int] = set()
     for what, found in holders.items():
@@ -78,13 +81,15 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> Iterato
             if process in seen:
                 continue
             seen.add(process)
-            yield Finding(
+            found_lock = Finding(
                 "lock" if is_flock else "transaction",
                 f"{described(process)} has {what} for at least "
                 f"{seconds:.1f} s, and every writer waits for it{_last_write(path)}",
                 way_out(process, flocked),
                 lock if is_flock else path,
             )
+            findings.append(found_lock)
+    return findings, bool(holders[_WHOLE_DATABASE])
 
 
 def refused(path: str) -> Iterator[Finding]:
@@ -103,7 +108,7 @@ def refused(path: str) -> Iterator[Finding]:
         try:
             unlock_descriptor(descriptor)
         except OSError as error:
-            yield from_message("lock", _filesystem.flock_refused(error, file).message, file)
+            yield from_error("lock", _filesystem.flock_refused(error, file))
             return
         finally:
             os.close(descriptor)

@@ -13,10 +13,9 @@ from .._database import Database
 from .._filesystem import Identity
 from .._lock_set import holding
 from .._sharing import SHARED_LOCKS, Connection
-from .._sqlite_errors import OPENING_SECONDS, NotNow, translated
+from .._sqlite_errors import OPENING_SECONDS, NotNow, translated_errors
 from .._states import States
 from .._store import Store
-from ..errors import LockTimeout
 
 __all__ = ["Copy", "Onlooker", "Reader", "is_database", "is_switched"]
 
@@ -95,25 +94,22 @@ class Copy:
 
     def read(self, work: "Work[T]") -> T:
         """Do as `Onlooker.read`."""
-        with closing(
-            sqlite3.Connection(
-                f"file:{quote(os.fsencode(self._path))}?mode=ro",
-                uri=True,
-                timeout=_TIMEOUT_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        ) as connection:
-            try:
-                connection.execute("PRAGMA trusted_schema = OFF")
-                if not _schema.is_unmarked(connection):  # which is a finding, among others
-                    _schema.is_sound(connection, self._path)
-                return work(connection)
-            except sqlite3.Error as error:
-                ours = translated(error, self._path, is_writing=False)
-                if isinstance(ours, NotNow):
-                    ours = LockTimeout(f"{ours.culprit}: end that program", self._path)
-                raise ours from error
+        with (
+            closing(
+                sqlite3.Connection(
+                    f"file:{quote(os.fsencode(self._path))}?mode=ro",
+                    uri=True,
+                    timeout=_TIMEOUT_SECONDS,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+            ) as connection,
+            translated_errors(self._path),
+        ):
+            connection.execute("PRAGMA trusted_schema = OFF")
+            if not _schema.is_unmarked(connection):  # which is a finding, among others
+                _schema.is_sound(connection, self._path)
+            return work(connection)
 
 
 Reader: TypeAlias = Onlooker | Copy

@@ -1,7 +1,7 @@
 """The command itself: its options, its help, and which exit status an error has."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
@@ -9,7 +9,7 @@ from click.shell_completion import add_completion_class
 
 from .. import __version__
 from .._exit_status import DONE, UNUSABLE, USAGE
-from ..errors import NotAShelf, StorageError
+from ..errors import Code, NotAShelf, StorageError
 from ..transfer import BadRow
 from . import _looking, _mending, _moving, _watching
 from ._arguments import Seconds
@@ -37,6 +37,12 @@ _COMMANDS: Final = (
     _watching.watch,
     _looking.datasette_metadata,
 )
+
+# By its options, where the library's remedy names an argument of a function.
+_REMEDIES: Final[Mapping[Code, str]] = {
+    "file-exists": "give another path, or overwrite it (--force)",
+    "rename-unsupported": "allow that (--force), or give a path on another one",
+}
 
 
 class _InOrder(click.Group):
@@ -121,6 +127,7 @@ def run(arguments: Sequence[str] | None) -> int:
         _say(where, " ".join(error.format_message().split()))
         return USAGE
     except StorageError as error:
+        error.remedy = _REMEDIES.get(error.code, error.remedy)
         _say("lamson-state", str(error))
         is_ours = error.path in session.other_files or isinstance(error, BadRow | NotAShelf)
         return USAGE if is_ours else UNUSABLE

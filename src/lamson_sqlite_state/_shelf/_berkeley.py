@@ -96,20 +96,20 @@ class Berkeley:
         path = self._source.path
         if magic in _OTHER_MAGICS:
             raise NotAShelf(
-                f"this is a Berkeley DB {_OTHER_MAGICS[magic]}, which shelve does not write: "
+                f"this is a Berkeley DB {_OTHER_MAGICS[magic]}, which shelve does not write",
                 "give another path",
                 path,
             )
         if version not in _VERSIONS:
             raise NotAShelf(
-                f"this hash table of Berkeley DB has version {version}, and only 8 to 10 are read: "
+                f"this hash table of Berkeley DB has version {version}, and only 8 to 10 are read",
                 "upgrade a copy of it (db_upgrade FILE)",
                 path,
             )
         if encrypted:
             raise NotAShelf(
-                "this is encrypted: dump it with its password (db_dump -P), and load it again "
-                "(db_load)",
+                "this is encrypted",
+                "dump it with its password (db_dump -P), and load it again (db_load)",
                 path,
             )
 

@@ -67,7 +67,8 @@ class Berkeley185:
         if version != _VERSION:
             raise NotAShelf(
                 f"this hash table of Berkeley DB 1 has version {version}, and only {_VERSION} is "
-                "read: give another path",
+                "read",
+                "give another path",
                 source.path,
             )
         self._pages = -(-source.size // self._page_bytes) if self._page_bytes > 0 else 0

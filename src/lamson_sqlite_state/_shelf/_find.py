@@ -37,7 +37,8 @@ def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
             try:
                 if is_taken(place):
                     raise NotAShelf(
-                        "this process has it open, as a store perhaps: give the path of a shelf",
+                        "this process has it open, as a store perhaps",
+                        "give the path of a shelf",
                         place,
                     )
                 readers.append(_open(place))
@@ -45,7 +46,7 @@ def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
                 failures.append(failure)
         if len(readers) > 1:
             names = ", ".join(reader.files[0] for reader in readers)
-            raise NotAShelf(f"several shelves have this name: give one of {names}", path)
+            raise NotAShelf("several shelves have this name", f"give one of {names}", path)
         if readers:
             return readers.pop()
         if failures:
@@ -54,8 +55,8 @@ def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
         for reader in readers:
             reader.close()
     raise NotAShelf(
-        "there is no such file, nor one with .db, .pag or .dir behind the name: give the path "
-        "that ShelveStorage was given",
+        "there is no such file, nor one with .db, .pag or .dir behind the name",
+        "give the path that ShelveStorage was given",
         path,
     )
 
@@ -88,7 +89,7 @@ def _exists(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except ValueError as error:  # a NUL character
-        raise NotAShelf(f"this is no path ({error}): give another", path) from error
+        raise NotAShelf(f"this is no path ({error})", "give another", path) from error
     except OSError as error:
         raise reading_error(error, path) from error
     return True
@@ -110,7 +111,7 @@ def _open(path: str) -> Reader:
             return Sqlite(path)
         if end in _INDEX_ENDS and (not start or start[:1] in b"'\""):
             return _open_dumb(source, base + ".dat")
-        raise NotAShelf("no dbm that is known here wrote this file: give another path", path)
+        raise NotAShelf("no dbm that is known here wrote this file", "give another path", path)
     except BaseException:
         source.close()
         raise

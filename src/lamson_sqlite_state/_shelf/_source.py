@@ -5,35 +5,36 @@ import os
 import stat
 from typing import Final
 
-from ..errors import NotAShelf, StorageError
+from ..errors import NotAShelf, Obstacle, StorageError, from_os_error
 
 __all__ = ["Source", "damaged", "reading_error"]
 
-_REMEDIES: Final = {
-    errno.EACCES: "give this user permission to read it and to enter its directories",
-    errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
-    errno.ENAMETOOLONG: "give a shorter path",
-    errno.ENFILE: "the system has no file descriptors left: raise fs.file-max",
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EPERM: "give this user permission to read it and to enter its directories",
+_NOT_READABLE: Final = Obstacle(
+    "permission-denied", "give this user permission to read it and to enter its directories"
+)
+
+_OBSTACLES: Final = {
+    errno.EACCES: _NOT_READABLE,
+    errno.EPERM: _NOT_READABLE,
+    errno.ELOOP: Obstacle("wrong-file-type", "look at the links on the path"),
 }
 
 
 def reading_error(error: OSError, path: str) -> StorageError:
     """Return what to raise ``from`` an `OSError` that reading ``path`` met."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NotAShelf("there is no such file: give the path that ShelveStorage was given", path)
-    problem = os.strerror(error.errno) if error.errno else str(error)
-    remedy = _REMEDIES.get(error.errno or 0, "look at the path and its file system")
-    return StorageError(f"{problem}: {remedy}", path)
+        remedy = "give the path that ShelveStorage was given"
+        return NotAShelf("there is no such file", remedy, path)
+    return from_os_error(error, path, _OBSTACLES.get(error.errno or 0))
 
 
 def damaged(why: str, path: str) -> NotAShelf:
     """Return what to raise where a file contradicts itself."""
     return NotAShelf(
-        f"this file is damaged ({why}): take it from a backup, and only while no mail server "
-        "writes to it",
+        f"this file is damaged ({why})",
+        "take it from a backup, and only while no mail server writes to it",
         path,
+        code="damaged",
     )
 
 
@@ -59,7 +60,7 @@ class Source:
         found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode):
             self.close()
-            raise NotAShelf("this is no regular file: give the path of a shelf", path)
+            raise NotAShelf("this is no regular file", "give the path of a shelf", path)
         self.size = found.st_size
 
     def close(self) -> None:

@@ -131,8 +131,8 @@ class Sqlite:
         with self._translated() as connection:
             if not self._has_table(connection):
                 raise NotAShelf(
-                    "this is an SQLite database, but dbm.sqlite3 did not write it: give another "
-                    "path",
+                    "this is an SQLite database, but dbm.sqlite3 did not write it",
+                    "give another path",
                     self._path,
                 )
             return connection.execute(_COUNT).fetchone()[0] or 0
@@ -175,13 +175,17 @@ class Sqlite:
             failure = error
         if _stamps(self.files) != before:
             raise StorageError(
-                "a program writes to this shelf: stop the mail server first", self._path
+                "a program writes to this shelf",
+                "stop the mail server first",
+                self._path,
+                code="in-use",
             ) from failure
         if failure is not None:
             raise StorageError(
-                f"it has a log, so a copy must be read, and none could be made ({failure}): set "
-                "TMPDIR to a directory with room for it",
+                f"it has a log, so a copy must be read, and none could be made ({failure})",
+                "set TMPDIR to a directory with room for it",
                 self._path,
+                code="no-temporary-file",
             ) from failure
         return copy
 
