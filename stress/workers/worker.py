@@ -110,7 +110,7 @@ class Driver:
             "message": str(error),
         }
         os.write(self._errors, (json.dumps(note) + "\n").encode())
-        return isinstance(error, StorageError) and "unknown" not in str(error)
+        return isinstance(error, StorageError) and error.code != "outcome-unknown"
 
 
 class Worker:
