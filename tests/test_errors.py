@@ -3,19 +3,33 @@
 import ast
 import copy
 import functools
+import io
+import os
 import pickle
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
+import filelock
 import pytest
 
 import lamson_sqlite_state
-from lamson_sqlite_state import LockTimeout, StorageError, errors, maintenance, transfer
+from lamson_sqlite_state import (
+    LockTimeout,
+    SQLiteStorage,
+    StorageError,
+    errors,
+    maintenance,
+    transfer,
+)
+from lamson_sqlite_state._shelf import Shelf
 from lamson_sqlite_state.errors import Code
 
 from .children import in_child
+from .shelf_files import write_dumb
 
 SOURCE = Path(lamson_sqlite_state.__file__).parent
 
@@ -158,6 +172,71 @@ class TestEveryCode:
                     codes = [each.value for each in node.keywords if each.arg == "code"]
                     assert len(codes) == 1, f"{name}:{node.lineno}"
                     assert ast.unparse(codes[0]) != "'storage-error'", f"{name}:{node.lineno}"
+
+
+class TestWhatAProgramMeets:
+    """The codes stay the same from release to release."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[SQLiteStorage]:
+        with SQLiteStorage(tmp_path / "run" / "states") as store:
+            store.set("app", "ann", "A")
+            yield store
+
+    def assert_code(self, code: Code, call: Callable[..., object], *arguments: object) -> None:
+        with pytest.raises(StorageError) as caught:
+            call(*arguments)
+        assert caught.value.code == code
+        assert caught.value.problem
+        assert caught.value.remedy
+
+    def test_in_the_place_of_a_store(self, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.write_text("text" * 200)
+        self.assert_code("not-a-state-file", SQLiteStorage(file).get, "m", "ann")
+        self.assert_code("not-a-state-file", SQLiteStorage(tmp_path).get, "m", "ann")
+        missing = maintenance.ExistingStorage(tmp_path / "missing")
+        self.assert_code("no-store", missing.get, "m", "ann")
+        self.assert_code("path-too-long", SQLiteStorage(tmp_path / ("s" * 300)).get, "m", "ann")
+        self.assert_code("wrong-file-type", SQLiteStorage(file / "states").get, "m", "ann")
+        write_dumb(str(tmp_path / "shelf"), {b"['app', 'ann']": pickle.dumps("A")})
+        self.assert_code("old-shelf", SQLiteStorage(tmp_path / "shelf").get, "m", "ann")
+        self.assert_code("not-a-shelf", Shelf, file)
+
+    def test_of_a_store_that_is_not_as_it_was(self, store: SQLiteStorage) -> None:
+        with closing(sqlite3.connect(store.path)) as connection:
+            connection.execute("INSERT INTO states VALUES ('m', x'ff', 'A', 1)")
+            connection.commit()
+        self.assert_code("unreadable-row", list, maintenance.rows(store))
+        store.close()
+        os.link(store.path, f"{store.path}.2")
+        self.assert_code("hard-links", store.get, "m", "ann")
+        os.unlink(f"{store.path}.2")
+        with closing(sqlite3.connect(store.path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        self.assert_code("schema-too-new", store.get, "m", "ann")
+
+    def test_of_a_copy(self, store: SQLiteStorage, tmp_path: Path) -> None:
+        backup, restore = maintenance.backup, maintenance.restore
+        copy = backup(store, tmp_path / "copy").path
+        self.assert_code("file-exists", backup, store, copy)
+        self.assert_code("wrong-file-type", backup, store, tmp_path)
+        self.assert_code("in-use", backup, store, f"{store.path}-wal")
+        self.assert_code("in-use", restore, store, store.path)
+        self.assert_code("no-store", restore, store, tmp_path / "missing")
+        content = Path(copy).read_bytes()
+        Path(copy).write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+        self.assert_code("damaged", restore, store, copy)
+
+    def test_of_a_file_to_be_imported(self, store: SQLiteStorage) -> None:
+        self.assert_code("bad-row", transfer.import_rows, store, io.BytesIO(b"{}\n"))
+
+    def test_of_others_who_write(self, store: SQLiteStorage) -> None:
+        with (
+            filelock.FileLock(f"{store.path}.lock"),
+            SQLiteStorage(store.path, timeout=0) as other,
+        ):
+            self.assert_code("lock-timeout", other.set, "app", "ann", "B")
 
 
 class TestTheText:

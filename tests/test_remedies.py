@@ -49,17 +49,19 @@ def mounted(*arguments: str | Path) -> Iterator[None]:
 @pytest.mark.parametrize("number", [errno.EFBIG, errno.EPERM, errno.EROFS, errno.EDQUOT])
 def test_each_refusal_that_no_permission_mends_says_so(number: int, path: str) -> None:
     make_store(path)
-    message = str(storage_error(OSError(number, os.strerror(number)), path))
+    error = storage_error(OSError(number, os.strerror(number)), path)
+    message = str(error)
     assert os.strerror(number) in message
     assert "give this user" not in message
     assert "free space" not in message
-    remedies = {
-        errno.EFBIG: "ulimit -f",
-        errno.EPERM: "lsattr",
-        errno.EROFS: "mounted read-only",
-        errno.EDQUOT: "quota",
-    }
-    assert remedies[number] in message
+    code, remedy = {
+        errno.EFBIG: ("disk-full", "ulimit -f"),
+        errno.EPERM: ("permission-denied", "lsattr"),
+        errno.EROFS: ("read-only", "mounted read-only"),
+        errno.EDQUOT: ("disk-full", "quota"),
+    }[number]
+    assert remedy in message
+    assert error.code == code
 
 
 class TestSomethingElseInThePlaceOfAFile:
