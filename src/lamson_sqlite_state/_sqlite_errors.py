@@ -58,13 +58,11 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
     if primary == sqlite3.SQLITE_NOTADB:
         return NotAStateFile("this is not an SQLite database", "give another path", path)
     if primary == sqlite3.SQLITE_CORRUPT:
-        return NotAStateFile(
-            f"the database is damaged ({error})", remedy_for_damage(path), path, code="damaged"
-        )
+        problem = f"the database is damaged ({error})"
+        return NotAStateFile(problem, remedy_for_damage(path), path, code="damaged")
     if primary == sqlite3.SQLITE_FULL:
-        return StorageError(
-            "the disk is full, nothing was written", "free some space", path, code="disk-full"
-        )
+        problem = "the disk is full, nothing was written"
+        return StorageError(problem, "free some space", path, code="disk-full")
     if primary == sqlite3.SQLITE_READONLY:
         found = _remedies.obstacle(path) or _NOT_WRITABLE
         return found.error("the database cannot be written, nothing was", path)
