@@ -97,35 +97,6 @@ class TestPermissions:
         os.chown(f"{path}.lock", NOBODY, 0)
         assert check(path) == []
 
-    @NEEDS_ROOT
-    def test_that_the_owner_has_taken_from_himself_are_found(self, path: str) -> None:
-        for file in (os.path.dirname(path), path, f"{path}.lock", f"{path}.versions"):
-            os.chown(file, NOBODY, NOBODY)
-        os.chmod(path, 0o400)
-        finding = only(path)
-        assert (finding.subject, finding.path) == ("permissions", path)
-        carry_out(finding.remedy)
-        assert check(path) == []
-
-    def test_of_the_group_that_are_not_the_databases_are_found(self, path: str) -> None:
-        for suffix in ("", ".versions"):
-            os.chmod(path + suffix, 0o660)
-        finding = only(path)
-        assert (finding.subject, finding.path) == ("permissions", f"{path}.lock")
-        carry_out(finding.remedy)
-        assert check(path) == []
-
-    @NEEDS_ROOT
-    def test_for_another_group_than_the_databases_are_found(self, path: str) -> None:
-        for suffix in ("", ".lock", ".versions"):
-            os.chmod(path + suffix, 0o660)
-            os.chown(path + suffix, -1, NOBODY)
-        os.chown(f"{path}.versions", -1, 1)
-        finding = only(path)
-        assert (finding.subject, finding.path) == ("permissions", f"{path}.versions")
-        carry_out(finding.remedy)
-        assert check(path) == []
-
 
 def test_what_is_mended_a_moment_later_is_none(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite, as root, gives a file to its owner only when it has created it."""
@@ -221,16 +192,6 @@ class TestDirectory:
         carry_out(finding.remedy)
         assert check(path) == []
 
-    @NEEDS_ROOT
-    def test_that_the_owner_has_shut_to_himself_is_found(self, path: str) -> None:
-        for file in (os.path.dirname(path), path, f"{path}.lock", f"{path}.versions"):
-            os.chown(file, NOBODY, NOBODY)
-        os.chmod(os.path.dirname(path), 0o500)
-        finding = only(path)
-        assert finding.path == os.path.dirname(path)
-        carry_out(finding.remedy)
-        assert check(path) == []
-
 
 def link(path: str) -> None:
     os.symlink("elsewhere", path)
@@ -315,21 +276,6 @@ class TestMounts:
         assert "mounted read-only" in found[0].problem
         carry_out(found[0].remedy)
         assert check(path) == []
-
-    def test_without_free_inodes_are_found(
-        self, tmp_path: Path, mount: Callable[..., None]
-    ) -> None:
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        mount("-t", "tmpfs", "-o", "size=80m,mode=755,nr_inodes=8", "tmpfs", str(disk))
-        path = str(disk / "states")
-        with Actor(path) as actor:
-            actor.set("m", "ann", "A1")
-            while os.statvfs(disk).f_favail:
-                (disk / f"file {os.statvfs(disk).f_favail}").touch()
-            finding = only(path)
-        assert "no inodes are free" in finding.problem
-        assert finding.path == str(disk)
 
 
 def test_names_with_odd_bytes_are_quoted_so_that_the_remedy_works(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `check` finds of locks that are kept, and of logs that cannot start again."""
+"""What `check` finds of locks that are kept."""
 
 import fcntl
 import os
@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state._checking import _locks, _processes, check
 
 from .actors import Actor
@@ -277,69 +276,10 @@ class TestTransactions:
             assert "locked the whole database" in finding.problem
         assert check(path) == []
 
-    def test_that_only_read_are_none_while_the_log_is_small(self, path: str, first: Actor) -> None:
+    def test_that_only_read_are_none(self, path: str, first: Actor) -> None:
         first.get("m", "ann")
         with at_work(run_sql(path, "BEGIN", "SELECT * FROM states")):
             assert check(path) == []
-
-
-class TestLog:
-    @pytest.fixture(autouse=True)
-    def _is_soon_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_locks, "_LARGE_LOG_BYTES", 100_000)
-
-    def test_that_a_reader_keeps_from_starting_again_is_found(
-        self, path: str, first: Actor
-    ) -> None:
-        first.get("m", "ann")
-        with at_work(run_sql(path, "BEGIN", "SELECT * FROM states")) as child:
-            first.call(fill_the_log)
-            finding = only(path)
-            assert (finding.subject, finding.path) == ("log", f"{path}-wal")
-            assert f"process {child.pid} (" in finding.problem
-            assert "4 MiB are usual" in finding.problem
-            carry_out(f": kill -0 {child.pid}")
-        assert check(path) == []
-
-    def test_that_nobody_reads_or_writes_is_none(self, path: str, first: Actor) -> None:
-        """It starts again with the next write."""
-        first.call(fill_the_log)
-        assert check(path) == []
-
-    def test_that_grows_while_readers_follow_each_other_is_found(
-        self, path: str, first: Actor
-    ) -> None:
-        first.call(fill_the_log)
-        first.call(let_logs_grow)
-        found = check(path, progress=lambda *_: first.call(fill_the_log))
-        assert [each.subject for each in found] == ["log"]
-        assert "it grows" in found[0].problem
-
-    def test_that_starts_again_meanwhile_is_none(
-        self, path: str, first: Actor, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        first.get("m", "ann")
-        logs = iter([(b"1", 200_000), (b"1", 300_000), (b"2", 400_000)])
-        last = (b"2", 500_000)
-        monkeypatch.setattr(_locks, "_log_at", lambda _: next(logs, last))
-        assert check(path) == []
-
-    def test_of_a_crash_is_none(self, path: str, first: Actor) -> None:
-        first.call(fill_the_log)
-        first.kill()
-        assert check(path) == []
-
-
-def let_logs_grow(store: SQLiteStorage) -> None:
-    """Write nothing back, as where a reader is at work whenever that would be tried."""
-    assert store._database is not None
-    assert store._database.connection is not None
-    store._database.connection.execute("PRAGMA wal_autocheckpoint = 0")
-
-
-def fill_the_log(store: SQLiteStorage) -> None:
-    for number in range(20):
-        store.set("m", "ann", f"{os.urandom(2).hex()} {number}" * 1000)
 
 
 def test_a_process_is_described_in_one_line(tmp_path: Any) -> None:

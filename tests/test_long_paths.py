@@ -101,10 +101,10 @@ def test_check_finds_it(tmp_path: Path) -> None:
         store.set("m", "ann", "A1")
     path = f"{before}..."
     os.rename(before, path)
-    findings = check(path)
-    assert findings[0].subject == "file system"
-    assert findings[0].problem.startswith(f"the path is too long ({len(path)} of at most 497 bytes")
-    assert findings[0].remedy == "give a shorter one"
+    (finding,) = check(path)
+    assert finding.subject == "SQLite"
+    assert f": the path is too long ({len(path)} of at most 497 bytes" in finding.problem
+    assert finding.remedy == "give a shorter one"
 
 
 class TestBackup:

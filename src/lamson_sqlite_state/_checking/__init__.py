@@ -93,8 +93,6 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     yield from _locks.refused(path)
     held, has_no_readers = _locks.held(path, identity, lambda: progress("locks", 0, None))
     yield from held
-    if is_in_use:
-        yield from _locks.grown_log(path, lambda: progress("locks", 0, None))
     if journals or is_several_files:
         return  # opening it would do harm
     if has_no_readers:
@@ -118,10 +116,8 @@ def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
     yield from _files.of_place(path, files)
     yield from _files.with_links(path, files)
     yield from _files.misplaced(path)
-    yield from _files.beside_a_shelf(path)
     yield from _access.of_another(path, files)
     yield from _access.shut_to_the_owner(path, files)
-    yield from _access.shut_to_the_group(path, files)
     yield from _access.open_to_others(path, files)
     yield from _side_files.spoilt_versions(path, files)
     yield from _side_files.left_over(path, has_users=has_users)

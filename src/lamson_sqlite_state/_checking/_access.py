@@ -1,6 +1,5 @@
 """A check's look at who may read and write the files of a store."""
 
-import grp
 import os
 import pwd
 import stat
@@ -11,7 +10,7 @@ from typing import Final
 from ._files import Files
 from ._finding import Finding, command, shown
 
-__all__ = ["of_another", "open_to_others", "shut_to_the_group", "shut_to_the_owner"]
+__all__ = ["of_another", "open_to_others", "shut_to_the_owner"]
 
 _READ_WRITE: Final = 0o6
 _WRITE_SEARCH: Final = 0o3
@@ -140,62 +139,24 @@ def shut_to_the_owner(path: str, files: Files) -> Iterator[Finding]:
     for file, found in files.items():
         if owner.may(_READ_WRITE, found) or not stat.S_ISREG(found.st_mode):
             continue
-        if found.st_uid == owner.number:
-            subject, problem = "permissions", f"its own owner, {owner.name}, may not read and write"
-            remedy = command("chmod", "u+rw", file)
-        else:
-            subject, problem = "owner", f"{owner.name}, whose the database is, cannot use"
-            remedy = command("chown", f"{owner.number}:{files[path].st_gid}", file)
-            if found.st_mode & 0o600 != 0o600:
-                remedy += f" && {command('chmod', 'u+rw', file)}"
-        whose = "" if found.st_uid == owner.number else f" of {_user_name(found.st_uid)}"
-        name = shown(os.path.basename(file))
-        yield Finding(subject, f"{problem} {name}{whose} ({_mode(found)})", remedy, file)
+        yield Finding(
+            "owner",
+            f"{owner.name}, whose the database is, cannot use {shown(os.path.basename(file))} of "
+            f"{_user_name(found.st_uid)} ({_mode(found)})",
+            f"{command('chown', f'{owner.number}:{files[path].st_gid}', file)} && "
+            f"{command('chmod', 'u+rw', file)}",
+            file,
+        )
     directory = os.path.dirname(path)
     found = os.stat(directory)
     if not owner.may(_WRITE_SEARCH, found):
-        if found.st_uid == owner.number:
-            remedy = command("chmod", "u+rwx", directory)
-        else:
-            remedy = command("chown", str(owner.number), directory)
-            remedy += f" && {command('chmod', 'u+rwx', directory)}"
         yield Finding(
             "permissions",
             f"{owner.name}, whose the database is, cannot create files in its directory, which "
             f"is {_user_name(found.st_uid)}'s ({_mode(found)})",
-            remedy,
+            f"{command('chown', str(owner.number), directory)} && "
+            f"{command('chmod', 'u+rwx', directory)}",
             directory,
-        )
-
-
-def shut_to_the_group(path: str, files: Files) -> Iterator[Finding]:
-    """Find files that the database's group can use less, or more, than the database itself.
-
-    Args:
-        path: of the database.
-        files: of the store, as `files_of` returns them.
-    """
-    pattern = files[path]
-    for file, found in files.items():
-        if not stat.S_ISREG(found.st_mode):
-            continue
-        bits, its_bits = pattern.st_mode & 0o060, found.st_mode & 0o060
-        is_other_group = bool(bits and its_bits) and found.st_gid != pattern.st_gid
-        if bits == its_bits and not is_other_group:
-            continue
-        remedies = []
-        if is_other_group:
-            remedies.append(command("chgrp", str(pattern.st_gid), file))
-        if bits != its_bits:
-            granted = "".join(letter for bit, letter in ((0o040, "r"), (0o020, "w")) if bits & bit)
-            remedies.append(command("chmod", f"g={granted}", file))
-        yield Finding(
-            "permissions",
-            f"{shown(os.path.basename(file))} ({_mode(found)}, group {_group_name(found.st_gid)}) "
-            f"is not for the same group as the database ({_mode(pattern)}, group "
-            f"{_group_name(pattern.st_gid)})",
-            " && ".join(remedies),
-            file,
         )
 
 
@@ -208,10 +169,3 @@ def _user_name(number: int) -> str:
         return shown(pwd.getpwuid(number).pw_name)
     except KeyError:
         return f"user {number}"
-
-
-def _group_name(number: int) -> str:
-    try:
-        return shown(grp.getgrgid(number).gr_name)
-    except KeyError:
-        return str(number)

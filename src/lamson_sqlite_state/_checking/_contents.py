@@ -4,7 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from .. import _schema
 from .._queries import all_rows, rows_unless_signalled
@@ -20,17 +20,10 @@ _INTEGRITY_CHECK: Final = f"PRAGMA integrity_check({_MOST_MESSAGES})"
 # What newer versions of SQLite say of values; the check of the rows says more of them.
 _ABOUT_VALUES: Final = re.compile(r"(NULL|TEXT|NUMERIC|non-\S+) value in states\.")
 
-_COLUMNS: Final = "SELECT name, type, pk FROM pragma_table_info('states') ORDER BY cid"
+_COLUMNS: Final = "SELECT name, pk FROM pragma_table_info('states') ORDER BY pk"
 
 # Table of the primary key's columns, in whose order rows can be read page by page.
 _KEY: Final = [("sender", 1), ("module", 2)]
-
-_HARM: Final = {
-    "index": "every write has to keep it up to date",
-    "table": "it is none of this package's",
-    "trigger": "of what it changes or prevents, the workers' caches do not learn",
-    "view": "it is none of this package's",
-}
 
 
 def defects(reader: Reader, path: str) -> Iterator[Finding]:
@@ -68,7 +61,6 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
     Raises:
         StorageError: the file cannot be read.
     """
-    (version,) = reader.read(partial(_row, sql="PRAGMA user_version"))
     if reader.read(_schema.is_unmarked):
         yield Finding(
             "schema",
@@ -77,50 +69,24 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
             f"mark it: {_schema.mark(path)}",
             path,
         )
-    elif version != _schema.SCHEMA_VERSION:
+    found = reader.read(partial(all_rows, sql=_schema.OBJECTS))
+    sql = next((sql for kind, name, sql in found if (kind, name) == ("table", "states")), "")
+    encoding = reader.read(_encoding)
+    if not _schema.is_as_made(sql) or encoding != "UTF-8":
         yield Finding(
             "schema",
-            f"user_version is {version}, where this package writes {_schema.SCHEMA_VERSION}",
-            _by_sql(path, f"PRAGMA user_version = {_schema.SCHEMA_VERSION}"),
+            "the table of states is not as it was made: "
+            f"{shown(_schema.plain(sql)) or 'there is none'}, in {shown(encoding)}",
+            "restore a backup, or export the states, and import them into a new store",
             path,
         )
-    (encoding,) = reader.read(partial(_row, sql="PRAGMA encoding"))
-    if encoding != "UTF-8":
+    for trigger in [name for kind, name, _ in found if kind == "trigger"]:
+        quoted = '"' + trigger.replace('"', '""') + '"'
         yield Finding(
             "schema",
-            f"texts are kept as {shown(encoding)}, where this package writes UTF-8",
-            "export the states, and import them into a new store",
-            path,
-        )
-    found = {
-        name: (kind, sql) for kind, name, sql in reader.read(partial(all_rows, sql=_schema.OBJECTS))
-    }
-    kind, sql = found.pop("states", (None, ""))
-    if kind != "table":
-        yield Finding(
-            "schema",
-            "there is no table of states" if kind is None else f"the states are a {shown(kind)}",
-            "restore a backup, or move the file away: the next worker makes a new one",
-            path,
-        )
-    elif not _schema.is_as_made(sql):
-        columns = reader.read(partial(all_rows, sql=_COLUMNS))
-        listed = ", ".join(
-            f"{name} {kind}".strip() + (" (key)" if pk else "") for name, kind, pk in columns
-        )
-        yield Finding(
-            "schema",
-            f"the table of states is not as it was made: {shown(listed)}; "
-            f"{shown(_schema.plain(sql))}",
-            "export the states, and import them into a new store",
-            path,
-        )
-    for name, (kind, _) in found.items():
-        quoted = '"' + name.replace('"', '""') + '"'
-        yield Finding(
-            "schema",
-            f"there is a {shown(kind)} {shown(name)}: {_HARM.get(kind, 'it is not known here')}",
-            f"unless somebody needs it: {_by_sql(path, f'DROP {kind.upper()} {quoted}')}",
+            f"there is a trigger {shown(trigger)}: of what it changes or prevents, the workers' "
+            "caches do not learn",
+            f"unless somebody needs it: {command('sqlite3', path, f'DROP TRIGGER {quoted}')}",
             path,
         )
 
@@ -132,16 +98,10 @@ def has_pages_in_order(reader: Reader) -> bool:
         StorageError: the file cannot be read.
     """
     columns = reader.read(partial(all_rows, sql=_COLUMNS))
-    names = {name for name, _, _ in columns}
-    key = sorted(((name, pk) for name, _, pk in columns if pk), key=lambda column: column[1])
-    encoding = reader.read(partial(_row, sql="PRAGMA encoding"))
-    return key == _KEY and names >= {"state", "since"} and encoding == ("UTF-8",)
+    names = {name for name, _ in columns}
+    key = [(name, pk) for name, pk in columns if pk]
+    return key == _KEY and names >= {"state", "since"} and reader.read(_encoding) == "UTF-8"
 
 
-def _row(connection: sqlite3.Connection, sql: str) -> tuple[Any]:
-    row: tuple[Any] = _schema.first_row(connection, sql)
-    return row
-
-
-def _by_sql(path: str, sql: str) -> str:
-    return command("sqlite3", path, sql)
+def _encoding(connection: sqlite3.Connection) -> str:
+    return str(*_schema.first_row(connection, "PRAGMA encoding"))

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
 from .. import _filesystem, _old_shelf, _remedies
-from ..errors import NetworkFilesystem, StorageError
+from ..errors import NetworkFilesystem
 from ._finding import Finding, command, from_error, shown
 
 __all__ = [
     "Files",
-    "beside_a_shelf",
     "files_of",
     "itself_a_shelf",
     "misplaced",
@@ -100,10 +99,6 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
         _filesystem.refuse_network_filesystem(directory)
     except NetworkFilesystem as error:
         yield from_error("file system", error)
-    try:
-        _filesystem.refuse_long_path(path)
-    except StorageError as error:
-        yield from_error("file system", error)
     points = [point for point, _ in _filesystem.mounts()]
     yield from (
         Finding(
@@ -134,30 +129,6 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
             f"database once more, and {_SPARE_BYTES // 2**20} MiB)",
             f"free some space: {command('df', '-h', directory)} shows where it stands",
             directory,
-        )
-    if space.f_files and not space.f_favail:
-        yield Finding(
-            "file system",
-            "no inodes are free, so no file can be created",
-            f"delete files there: {command('df', '-i', directory)} shows where it stands",
-            directory,
-        )
-
-
-def beside_a_shelf(path: str) -> Iterator[Finding]:
-    """Find a shelf that the store has followed: nobody reads it any more, nor writes to it.
-
-    Args:
-        path: of the database.
-    """
-    shelf = _old_shelf.beside(path)
-    if shelf is not None:
-        yield Finding(
-            "shelf",
-            f"{shown(os.path.basename(shelf))} is a ShelveStorage's of the same name",
-            "if its states are not in the store yet: "
-            f"{command(*_old_shelf.take_over(path, path))}; then move it away",
-            shelf,
         )
 
 

@@ -17,7 +17,7 @@ class Finding:
     Attributes:
         subject: the kind, a word or two that stay the same from release to release: "integrity",
             "schema", "rows", "hard links", "permissions", "owner", "file system", "lock",
-            "transaction", "log", "side files", "versions", "shelf" or "SQLite".
+            "transaction", "side files", "versions", "shelf" or "SQLite".
         problem: what is wrong, with numbers, names and processes.
         remedy: what to do about it; commands are quoted for a shell.
         path: the file it is about, absolute.

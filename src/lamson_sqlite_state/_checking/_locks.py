@@ -20,12 +20,11 @@ from .. import _filesystem, _fork, _sharing
 from .._clock import Clock
 from .._filesystem import Identity
 from .._lock_set import holding
-from .._opening import WAL_LIMIT_BYTES
 from ._finding import Finding, from_error
 from ._patience import looks
 from ._processes import HeldLock, described, held_locks, is_stopped, way_out
 
-__all__ = ["grown_log", "held", "refused"]
+__all__ = ["held", "refused"]
 
 # What a process does that keeps even readers out.
 _WHOLE_DATABASE: Final = "locked the whole database"
@@ -35,17 +34,12 @@ _WRITE_LOCK: Final = "held the write lock"
 _LOOKING_SECONDS: Final = 1.0
 _NAP_SECONDS: Final = 0.002
 
-# Length and start of locks in a -shm (https://www.sqlite.org/walformat.html section 2.3): of who
-# writes, and of those who read.
+# Length and start of the writer's lock in a -shm
+# (https://www.sqlite.org/walformat.html section 2.3).
 _WRITER: Final = (1, 120)
-_READERS: Final = (5, 123)
 
 # Of the bytes that who shuts everybody out locks in a database: PENDING_BYTE and what follows it.
 _DATABASE_LOCKS: Final = (512, 0x40000000)
-
-# A log starts again when it has been written back, which commits do from 4 or 16 MiB on; so one
-# that has grown to many times that is hindered.
-_LARGE_LOG_BYTES: Final = 16 * WAL_LIMIT_BYTES
 
 Stamp: TypeAlias = tuple[int, ...] | None
 Holders: TypeAlias = frozenset[tuple[int, Stamp]]
@@ -114,45 +108,6 @@ def refused(path: str) -> Iterator[Finding]:
             os.close(descriptor)
 
 
-def grown_log(path: str, progress: Callable[[], None]) -> Iterator[Finding]:
-    """Find a log that has become large, as readers keep it from being written back.
-
-    Args:
-        path: of the database, which is in use.
-        progress: is called now and then.
-    """
-    log, shm = f"{path}-wal", f"{path}-shm"
-    before = after = _log_at(log)
-    if before is None or after is None or before[1] <= _LARGE_LOG_BYTES:
-        return
-    readers = _readers(shm, held_locks())
-    for _ in looks(_LOOKING_SECONDS, _NAP_SECONDS):
-        progress()
-        readers &= _readers(shm, held_locks())
-        after = _log_at(log)
-        if after is None or after[0] != before[0]:
-            return  # it has started again
-    size = (
-        f"the log is {after[1] / 2**20:.0f} MiB large, where {WAL_LIMIT_BYTES >> 20} MiB are usual"
-    )
-    for process in sorted(readers):
-        yield Finding(
-            "log",
-            f"{size}: it cannot start again, as {described(process)} keeps a reading transaction "
-            "open",
-            way_out(process),
-            log,
-        )
-    if not readers and after[1] > before[1]:
-        yield Finding(
-            "log",
-            f"{size}, and it grows: at any moment somebody is reading, if not for long",
-            "end programs beside the workers that read all the time, or restart the workers one "
-            "by one",
-            log,
-        )
-
-
 def _lasting(
     path: str, questions: Mapping[str, Question], progress: Callable[[], None]
 ) -> dict[str, Holders]:
@@ -206,25 +161,17 @@ def _is_refused(lock: str) -> bool:
 
 
 def _writers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
-    return _holders_in(shm, _WRITER, locks)
-
-
-def _readers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
-    return _holders_in(shm, _READERS, locks)
-
-
-def _holders_in(shm: str, place: tuple[int, int], locks: Sequence[HeldLock]) -> set[int]:
     identity = _filesystem.identity(shm)
     if identity is None:
         return set()
     found = {
         each.process
         for each in locks
-        if not each.is_flock and each.covers(*place) and each.is_on(identity)
+        if not each.is_flock and each.covers(*_WRITER) and each.is_on(identity)
     }
     if not found:
         with contextlib.suppress(OSError):
-            holder = holding(_fork.opening, _sharing.lock_holder, shm, identity, place)
+            holder = holding(_fork.opening, _sharing.lock_holder, shm, identity, _WRITER)
             found = set() if holder is None else {holder}
     return found - {os.getpid()}
 
@@ -246,12 +193,3 @@ def _last_write(path: str) -> str:
     except OSError:
         return ""
     return f"; the last write was {max(0, seconds):.0f} s ago"
-
-
-def _log_at(log: str) -> tuple[bytes, int] | None:
-    """Return what changes when a log starts again, and its size in bytes."""
-    try:
-        with open(log, "rb") as file:
-            return file.read(32)[12:24], os.fstat(file.fileno()).st_size
-    except OSError:
-        return None

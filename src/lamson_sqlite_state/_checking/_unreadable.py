@@ -79,9 +79,12 @@ class _Tally:
 _KEY: Final = "whose key no call can have written"
 _STATE: Final = "whose state is no text"
 _EMPTY: Final = "whose state is empty, so that no function answers to it"
-_SINCE: Final = "whose since is no time that has been"
-_TOO_OLD: Final = (
-    "whose since is from before 2009, when Lamson came (a clock stood wrong: prune passes over it)"
+_SINCE: Final = (
+    "whose since is from before 2009, when Lamson came, or is to come, or no time (a clock stood "
+    "wrong: prune passes over it)"
+)
+_IS_NO_TIME: Final = (
+    f"typeof(since) <> 'integer' OR since NOT BETWEEN {OLDEST_MS} AND {{latest_ms}}"
 )
 
 
@@ -120,7 +123,7 @@ def unreadable(
 def _page(
     connection: sqlite3.Connection, after: Place | None
 ) -> tuple[int, Place | None, list[tuple[str, Place, str]]]:
-    latest_ms = time.time_ns() // 1_000_000 + _FUTURE_MS
+    latest_ms = _latest_ms()
     found: list[tuple[str, Place, str]] = []
     sql = _FIRST_PAGE
     parameters: list[object] = [_PAGE_ROWS]
@@ -147,6 +150,10 @@ def _page(
         if not is_plain:
             found.extend(_judged(row, latest_ms))
     return len(rows), _place(rows[-1]) if rows else after, found
+
+
+def _latest_ms() -> int:
+    return time.time_ns() // 1_000_000 + _FUTURE_MS
 
 
 def _kinds(row: Row) -> tuple[str, ...]:
@@ -177,10 +184,8 @@ def _judged(row: Row, latest_ms: int) -> Iterator[tuple[str, Place, str]]:
         yield _STATE, place, f"it is no UTF-8: {state!r:.80}"
     if kinds[3] != "integer":
         yield _SINCE, place, f"it is of the kind {kinds[3]}"
-    elif not isinstance(since, int) or not 0 <= since <= latest_ms:
+    elif not OLDEST_MS <= since <= latest_ms:
         yield _SINCE, place, f"it is {since}"
-    elif since < OLDEST_MS:
-        yield _TOO_OLD, place, f"it is {since}"
 
 
 def _is_utf8(value: Value) -> bool:
@@ -196,19 +201,18 @@ def _finding(defect: str, tally: _Tally, path: str, prefix: tuple[str, ...]) -> 
         for place, what in tally.examples
     )
     rows = "1 row" if tally.count == 1 else f"{tally.count:,} rows"
-    which = "" if tally.count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
-    where = f"WHERE {' OR '.join(_is_at(place) for place, _ in tally.examples)}"
-    if defect == _TOO_OLD:
-        which = ""
-        where = f"WHERE typeof(since) = 'integer' AND since BETWEEN 0 AND {OLDEST_MS - 1}"
-    if defect in (_SINCE, _TOO_OLD):
-        done, deed = "count from now on", "UPDATE states SET since = strftime('%s') * 1000"
+    if defect == _SINCE:
+        done = "count from now on"
+        where = _IS_NO_TIME.format(latest_ms=_latest_ms())
+        deed = f"UPDATE states SET since = strftime('%s') * 1000 WHERE {where}"
     else:
-        done, deed = "forget them", "DELETE FROM states"
+        which = "" if tally.count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
+        done = f"forget them{which}"
+        deed = f"DELETE FROM states WHERE {' OR '.join(_is_at(each) for each, _ in tally.examples)}"
     return Finding(
         "rows",
         f"{rows} {defect}: {shown(examples)}",
-        f"{done}{which}: {command(*prefix, 'sqlite3', path, f'{deed} {where}')}",
+        f"{done}: {command(*prefix, 'sqlite3', path, deed)}",
         path,
     )
 
