@@ -14,7 +14,7 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError, UnsafeFork
 from lamson_sqlite_state._checking import Finding, _contents, check
-from lamson_sqlite_state._wal_reset import has_wal_reset_race
+from lamson_sqlite_state._counting import has_wal_reset_race
 
 from .actors import Actor
 from .checking import NEEDS_LINUX, NEEDS_ROOT, make_store, only, states_of_files

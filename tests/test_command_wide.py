@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from lamson_sqlite_state import SQLiteStorage, _counting, _rows
 from lamson_sqlite_state._command._tables import shortened
 from lamson_sqlite_state._excerpts import LONGEST_BYTES
+from lamson_sqlite_state._row import shown_key, shown_state
 from lamson_sqlite_state.maintenance import (
     CountExcerpt,
     Excerpt,
@@ -125,7 +126,12 @@ class TestExcerpts:
                 store.set(key, "ann@example.com", "S")
                 store.set(key, "bob@example.com", "odd\x9b")
             counts = count_states(store)
-            assert count_excerpts(store) == tuple(map(CountExcerpt.of, counts))
+            assert count_excerpts(store) == tuple(
+                CountExcerpt(
+                    Excerpt(shown_key(each.module)), Excerpt(shown_state(each.state)), *each[2:]
+                )
+                for each in counts
+            )
             selection = Selection(state="S")
             assert sum(each.pairs for each in count_excerpts(store, selection)) == len(ODD_KEYS)
             found = summary_excerpts(store)

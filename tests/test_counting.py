@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, _batches, _counting, _rows
-from lamson_sqlite_state._wal_reset import has_wal_reset_race
+from lamson_sqlite_state._counting import has_wal_reset_race
 from lamson_sqlite_state.maintenance import (
     ExistingStorage,
     Only,

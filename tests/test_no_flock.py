@@ -10,7 +10,7 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state._checking import check
-from lamson_sqlite_state._exit_status import UNUSABLE
+from lamson_sqlite_state._command._session import UNUSABLE
 
 from .checking import make_store, only
 from .commands import run_in_process

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from . import _creating, _filesystem, _placing, _remedies, _rows
 from ._callbacks import raising_through
 from ._copy_file import connect, opened_copy, refuse_damaged
-from ._existing import ExistingStorage
 from ._rows import Progress
 from ._schema import first_row
 from ._sharing import Connection
@@ -17,6 +16,7 @@ from ._sqlite_errors import translated_errors
 from ._states import States
 from ._store import Store
 from .errors import NotAStateFile, StorageError
+from .storage import ExistingStorage
 
 __all__ = ["Backup", "backup", "is_of_store"]
 

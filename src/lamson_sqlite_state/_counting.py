@@ -12,12 +12,11 @@ from ._filesystem import SIDE_FILES
 from ._open_file import LOOK_SECONDS
 from ._opening import WAL_LIMIT_BYTES
 from ._queries import fetch
-from ._row import key_of_column, row_of, shown_key, shown_state
+from ._row import key_of_column, row_of
 from ._rows import Columns, Progress, Where
 from ._selection import EVERY_ROW, Selection
 from ._states import CHECKPOINT_PAGES, States
 from ._store import Store
-from ._wal_reset import has_wal_reset_race
 
 __all__ = [
     "CountExcerpt",
@@ -27,7 +26,7 @@ __all__ = [
     "Summary",
     "count_excerpts",
     "count_states",
-    "file_sizes",
+    "has_wal_reset_race",
     "summary",
     "summary_excerpts",
 ]
@@ -52,6 +51,9 @@ _READ: Final = "SELECT {names}, pairs, oldest, newest FROM temp.{table}"
 _WHOLE: Final = Columns("module, state", ("module", "state"))
 _TABLES: Final = {_WHOLE: "state_counts", COUNTED: "excerpt_counts"}
 
+# The versions of SQLite with the WAL-reset race: each range up to the one that was corrected.
+_RACING: Final = (((3, 7, 0), (3, 44, 6)), ((3, 45, 0), (3, 50, 7)), ((3, 51, 0), (3, 51, 3)))
+
 
 class StateCount(NamedTuple):
     """The pairs of one module that are in one state.
@@ -72,27 +74,13 @@ class StateCount(NamedTuple):
 
 
 class CountExcerpt(NamedTuple):
-    """A `StateCount` for a screen.
-
-    Attributes:
-        module: theirs.
-        state: theirs.
-        pairs: how many.
-        oldest_ms: as there.
-        newest_ms: as there.
-    """
+    """A `StateCount` for a screen: of a long module or state, only its ends."""
 
     module: Excerpt
     state: Excerpt
     pairs: int
     oldest_ms: int
     newest_ms: int
-
-    @classmethod
-    def of(cls, count: StateCount) -> "CountExcerpt":
-        """Return that of rows that were read whole."""
-        module, state = Excerpt(shown_key(count.module)), Excerpt(shown_state(count.state))
-        return cls(module, state, *count[2:])
 
 
 Count = TypeVar("Count", StateCount, CountExcerpt)
@@ -199,7 +187,7 @@ def _summary(store: Store, states: tuple[Count, ...]) -> Summary[Count]:
         pairs=sum(each.pairs for each in states),
         senders=senders,
         oldest_ms=min((each.oldest_ms for each in states), default=None),
-        files=file_sizes(store.path),
+        files=_files(store.path),
         sqlite_version=sqlite3.sqlite_version,
         has_wal_reset_race=has_wal_reset_race(),
         limits=_limits(store),
@@ -261,8 +249,7 @@ def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return type(key[0]) is bytes, *key
 
 
-def file_sizes(path: str) -> Files:
-    """Return the sizes of a database and of all that stands beside it and belongs to it."""
+def _files(path: str) -> Files:
     sizes: dict[str, int] = {}
     for suffix in ("", *SIDE_FILES):
         with contextlib.suppress(OSError):
@@ -292,3 +279,16 @@ def _limits(store: Store) -> Limits:
         checkpoint_pages=CHECKPOINT_PAGES,
         log_bytes=WAL_LIMIT_BYTES,
     )
+
+
+def has_wal_reset_race(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Whether a version of SQLite can corrupt a database that it checkpoints in two processes.
+
+    A commit and a checkpoint at one instant can do that (https://www.sqlite.org/wal.html#walresetbug).
+    This package cannot cause it, because all its commits and checkpoints take turns under the file
+    lock. Other programs that write to the store can.
+
+    Args:
+        version: its three numbers; by default those of the SQLite that Python uses here.
+    """
+    return any(first <= tuple(version[:3]) < corrected for first, corrected in _RACING)

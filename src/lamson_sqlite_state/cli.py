@@ -12,10 +12,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-
-from ._exit_status import INTERRUPTED, PIPE_CLOSED, USAGE
+from typing import Final
 
 __all__ = ["main"]
+
+# Exit statuses, beside those of `_command._session`, which needs Click.
+_USAGE: Final = 2
+_INTERRUPTED: Final = 130  # as a shell reports a SIGINT
+_PIPE_CLOSED: Final = 141  # as a shell reports a SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,13 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if not _have_streams():
         _say("standard output is closed: give it a file, or /dev/null")
-        return USAGE
+        return _USAGE
     try:
         with _ended_with_care():
             return _run(arguments)
     except KeyboardInterrupt:
         _say("interrupted: what was done is done, and a second run does the rest")
-        return INTERRUPTED
+        return _INTERRUPTED
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -43,17 +47,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         if missing not in ("click", "rich"):
             raise
         _say(f"{missing} is missing: pip install 'lamson-sqlite-state[cli]'")
-        return USAGE
+        return _USAGE
     try:
         status = run(arguments)
         sys.stdout.flush()
     except (PipeClosed, BrokenPipeError):
         _drop_output()  # whoever read it has seen enough
-        return PIPE_CLOSED
+        return _PIPE_CLOSED
     except OSError as error:
         _drop_output()
         _say(f"standard output: {error.strerror or error}")
-        return USAGE
+        return _USAGE
     return status
 
 

@@ -36,7 +36,6 @@ from ._counting import (
     summary_excerpts,
 )
 from ._excerpts import EXCERPTS, Excerpt, RowExcerpt, excerpt_of
-from ._existing import ExistingStorage
 from ._heap import heap
 from ._keys import checked_state, row_key
 from ._restore import Restored, restore
@@ -45,7 +44,7 @@ from ._rows import Progress
 from ._selection import EVERY_ROW, Only, Selection
 from ._states import States
 from .errors import NoStore
-from .storage import SQLiteStorage
+from .storage import ExistingStorage, SQLiteStorage
 
 __all__ = [
     "EVERY_ROW",

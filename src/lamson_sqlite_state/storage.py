@@ -7,7 +7,7 @@ from ._states import States
 from ._store import Store
 from .interface import ROUTE_FIRST_STATE
 
-__all__ = ["SQLiteStorage"]
+__all__ = ["ExistingStorage", "SQLiteStorage"]
 
 
 class SQLiteStorage(Store):
@@ -159,3 +159,16 @@ class SQLiteStorage(Store):
                 lambda since: (new, since, *key, old),
             )
         return bool(changed)
+
+
+class ExistingStorage(SQLiteStorage):
+    """As `SQLiteStorage`, of a file that must be there: for tools, where a path may be mistyped.
+
+    Where it is missing or empty, or no store, every call raises `NoStore` or `NotAStateFile`, and
+    no file or directory is created (but for those that stand beside a store that is there). Unlike
+    a ``get`` of a router's, one of a tool should not store START: see `maintenance.find`.
+
+    Args: as `SQLiteStorage`. ``file_mode`` does not matter where every file is there.
+    """
+
+    _must_exist = True

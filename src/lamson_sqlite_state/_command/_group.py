@@ -8,13 +8,12 @@ import click
 from click.shell_completion import add_completion_class
 
 from .. import __version__
-from .._exit_status import DONE, UNUSABLE, USAGE
 from ..errors import Code, NotAShelf, StorageError
 from ..transfer import BadRow
 from . import _looking, _mending, _moving, _watching
 from ._arguments import Seconds
 from ._printing import one_line
-from ._session import Interrupted, Session
+from ._session import DONE, UNUSABLE, USAGE, Interrupted, Session
 from ._shells import Bash, Fish, Zsh
 
 __all__ = ["lamson_state", "run"]

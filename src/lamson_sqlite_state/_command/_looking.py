@@ -9,7 +9,6 @@ import click
 from rich.text import Text
 
 from .. import maintenance
-from .._exit_status import DONE, NOTHING
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
 from ..maintenance import (
@@ -27,7 +26,7 @@ from ._printing import (
     counts_as_objects,
     one_line,
 )
-from ._session import Session, passing_ends_on, with_session
+from ._session import DONE, NOTHING, Session, passing_ends_on, with_session
 from ._tables import amount, counts_table, local_time
 
 __all__ = ["check", "datasette_metadata", "get", "list_rows", "summary"]

@@ -5,13 +5,12 @@ from typing import Any, Final
 import click
 
 from .. import maintenance
-from .._exit_status import DONE, NOTHING
 from .._row import shown_key, shown_state
 from ..maintenance import Excerpt, Only
 from ._arguments import KEY, NEW_STATE, ONLY_KEY, STATE, chosen, filters
 from ._completing import modules, states
 from ._printing import Printer, counts_as_objects
-from ._session import Session, with_session
+from ._session import DONE, NOTHING, Session, with_session
 from ._tables import counts_table, shortened
 
 # Of a sender that is named in a sentence, which is to be read on 80 columns.

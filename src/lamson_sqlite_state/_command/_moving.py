@@ -11,13 +11,12 @@ import click
 
 from .. import _creating, _placing, maintenance, transfer
 from .._backup import is_of_store
-from .._exit_status import DONE, NOTHING
 from .._json_lines import printable_json
 from ..errors import StorageError
 from ..transfer import Format, Imported, OnConflict
 from ._arguments import chosen, filters
 from ._printing import Printer
-from ._session import Session, with_session
+from ._session import DONE, NOTHING, Session, with_session
 from ._tables import amount
 
 __all__ = ["backup", "export", "import_rows", "import_shelve", "restore"]

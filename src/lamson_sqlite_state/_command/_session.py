@@ -1,4 +1,4 @@
-"""What all commands need: the store that is meant, and where the results go."""
+"""What all commands need: the store that is meant, where the results go, and how they end."""
 
 import functools
 import os
@@ -13,9 +13,31 @@ from ..maintenance import ExistingStorage
 from ..storage import SQLiteStorage
 from ._printing import Printer
 
-__all__ = ["Interrupted", "PipeClosed", "Session", "passing_ends_on", "with_session"]
+__all__ = [
+    "DONE",
+    "NOTHING",
+    "UNUSABLE",
+    "USAGE",
+    "Interrupted",
+    "PipeClosed",
+    "Session",
+    "passing_ends_on",
+    "with_session",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+DONE: Final = 0
+"""The exit status where all went well. The help documents each status."""
+
+NOTHING: Final = 1
+"""Nothing matched, or there was a finding."""
+
+USAGE: Final = 2
+"""The command, or a file that was given to it, is not as it should be."""
+
+UNUSABLE: Final = 3
+"""The store could not be used."""
 
 _JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 

@@ -10,14 +10,13 @@ from rich.live import Live
 from rich.text import Text
 
 from .. import maintenance
-from .._exit_status import DONE
 from .._json_lines import as_object
 from .._row import shown_key, shown_state
 from ..maintenance import Observation
 from ..storage import SQLiteStorage
 from ._arguments import Seconds
 from ._printing import Printer, counts_as_objects, one_line
-from ._session import Session, with_session
+from ._session import DONE, Session, with_session
 from ._tables import counts_table, local_time, rows_table
 
 __all__ = ["watch"]
