@@ -20,8 +20,8 @@ README = (ROOT / "README.md").read_text()
 
 # From the top. A file imports only those below it.
 STAIRCASE = """
-    __main__ cli _command/ transfer maintenance _backup _placing _restore _copy_file _counting
-    _checking/ _selection
+    __main__ cli _command/ transfer maintenance _backup _placing _restore _counting
+    _checking/ _copy_file _selection
     __init__ storage _batches _excerpts _rows _store _states _database _open_file _old_shelf
     _opening _rescue _sharing _cache _coherence _write_lock _sqlite_errors _schema _shelf/
     _json_lines _csv_table _bad_row _row _fork _lock_set _descriptors _remedies _filesystem

@@ -67,7 +67,8 @@ def backup(
     """
     target = os.path.abspath(os.fsdecode(destination))
     unfinished_name = _creating.unfinished_name(target)
-    _filesystem.refuse_long_path(target, database=max(unfinished_name, target, key=_length))
+    longest = max(unfinished_name, target, key=lambda name: len(os.fsencode(name)))
+    _filesystem.refuse_long_path(target, database=longest)
     _refuse_in_use(store.path, target)
     _placing.refuse(target, overwrite=overwrite)  # before the store is opened
     # A store of its own: the caller's may be used by a signal handler in the middle of this.
@@ -103,10 +104,6 @@ def is_of_store(path: str, store: str) -> bool:
     family = {store + suffix for suffix in names}
     found = _filesystem.identity(path)
     return os.path.realpath(path) in family or found == _filesystem.identity(store) is not None
-
-
-def _length(path: str) -> int:
-    return len(os.fsencode(path))
 
 
 def _refuse_in_use(store: str, target: str) -> None:

@@ -269,12 +269,11 @@ def _count_chunk(states: States, columns: Columns, where: Where) -> list[Any]:
 
 
 def _limits(store: Store) -> Limits:
-    arguments = store.__getstate__()
     return Limits(
-        timeout_seconds=float(str(arguments["timeout"])),
-        synchronous=str(arguments["synchronous"]),
-        file_mode=f"{arguments['file_mode']:o}",
-        cache_pairs=int(str(arguments["cache_size"])),
+        timeout_seconds=float(store.timeout),
+        synchronous=store._synchronous,
+        file_mode=f"{store._file_mode:o}",
+        cache_pairs=store._cache_size,
         look_ms=round(LOOK_SECONDS * 1000),
         checkpoint_pages=CHECKPOINT_PAGES,
         log_bytes=WAL_LIMIT_BYTES,

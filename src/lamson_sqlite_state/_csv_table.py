@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, TypeAlias
 
 from ._bad_row import LATEST_MS, REQUIRED_FIELDS, bad_row
 from ._keys import checked_state, column_value
@@ -106,28 +106,20 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
             if len(found) == _BLOCK_ROWS:
                 yield found
                 found = []
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, TypeError, csv.Error, OSError) as error:
         if found:
             yield found
+        if isinstance(error, OSError):  # of the file
+            raise
         raise bad_row(max(1, reader.line_num), error, name) from error
-    except OSError:  # of the file
-        if found:
-            yield found
-        raise
     finally:
         text.detach()
     if found:
         yield found
 
 
-class _Columns(NamedTuple):
-    """Where in a line each column stands, and how many there are in all."""
-
-    sender: int
-    module: int
-    state: int
-    since: int | None
-    width: int
+_Columns: TypeAlias = tuple[int, int, int, int | None, int]
+"""Where in a line sender, module, state and since stand, and how many columns there are in all."""
 
 
 def _columns(names: list[str]) -> _Columns:
@@ -135,9 +127,7 @@ def _columns(names: list[str]) -> _Columns:
         if name not in names:
             raise ValueError(f"the first line has to name the columns, but has no {name!r}")
     since = names.index("since") if "since" in names else None
-    return _Columns(
-        names.index("sender"), names.index("module"), names.index("state"), since, len(names)
-    )
+    return names.index("sender"), names.index("module"), names.index("state"), since, len(names)
 
 
 def _csv_row(cells: list[str], columns: _Columns, now_ms: int) -> RawRow:

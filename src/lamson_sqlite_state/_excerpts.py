@@ -100,10 +100,10 @@ def excerpt_of(raw: tuple[Any, ...], path: str) -> RowExcerpt:
     row_of(("", "", state, since), path)
     of_sender, of_module, of_state = zip(ends[::2], ends[1::2], strict=True)
     return RowExcerpt(
-        module=_excerpt(module, *of_module) or Excerpt(shown_key(key_of_column(module, path))),
-        sender=_excerpt(sender, *of_sender) or Excerpt(shown_key(key_of_column(sender, path))),
-        state=_excerpt(state, *of_state) or Excerpt(shown_state(state)),
-        since=since,
+        _of_key(module, *of_module, path),
+        _of_key(sender, *of_sender, path),
+        _of_state(state, *of_state),
+        since,
     )
 
 
@@ -114,16 +114,20 @@ def counted_of(raw: tuple[Any, ...], path: str) -> tuple[Excerpt, Excerpt]:
         NotAStateFile: as `excerpt_of`.
     """
     module, state, module_end, module_size, state_end, state_size = raw
-    return (
-        _excerpt(module, module_end, module_size)
-        or Excerpt(shown_key(key_of_column(module, path))),
-        _excerpt(state, state_end, state_size) or Excerpt(shown_state(state)),
-    )
+    return _of_key(module, module_end, module_size, path), _of_state(state, state_end, state_size)
 
 
-def _excerpt(begin: str | bytes, end: bytes, size_bytes: int) -> Excerpt | None:
+def _of_key(value: str | bytes, end: bytes, size_bytes: int, path: str) -> Excerpt:
     if not end:
-        return None
+        return Excerpt(shown_key(key_of_column(value, path)))
+    return _cut(value, end, size_bytes)
+
+
+def _of_state(value: str, end: bytes, size_bytes: int) -> Excerpt:
+    return _cut(value, end, size_bytes) if end else Excerpt(shown_state(value))
+
+
+def _cut(begin: str | bytes, end: bytes, size_bytes: int) -> Excerpt:
     begin_bytes = begin.encode() if isinstance(begin, str) else begin
     whole = end.lstrip(_CONTINUATIONS)  # of a letter that the excerpt begins within
     left_out = size_bytes - len(begin_bytes) - len(whole)

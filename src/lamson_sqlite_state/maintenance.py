@@ -17,7 +17,7 @@ already. Every function can raise a `StorageError`, as every call of a store.
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
@@ -305,37 +305,26 @@ def _ordered(
         limit = min(limit, sys.maxsize)  # more is no number for SQLite
     direction = " DESC" if is_reversed else ""
     most = f"LIMIT {-1 if limit is None else limit}"
-    if order == "sender" and not is_reversed:
-        found = _in_key_order(store, selection, columns, f"{_rows.IN_ORDER} {most}", progress)
-        return itertools.islice(found, limit)
+    in_key_order = order == "sender" and not is_reversed
     by = ", ".join(f"{column}{direction}" for column in _ORDERS[order])
-    return _sorted(store, selection, columns, f"ORDER BY {by} {most}", progress)
+    suffix = f"{_rows.IN_ORDER if in_key_order else f'ORDER BY {by}'} {most}"
+    pages = _told(_rows.pages(store, selection.where, suffix, columns), progress)
+    if in_key_order:
+        return itertools.islice(itertools.chain.from_iterable(pages), limit)
+    return _sorted(pages, columns, suffix)
 
 
-def _in_key_order(
-    store: SQLiteStorage,
-    selection: Selection,
-    columns: _rows.Columns,
-    suffix: str,
-    progress: Progress,
-) -> Iterator[Any]:
-    for looked_at, found in _rows.pages(store, selection.where, suffix, columns):
+def _told(pages: Iterable[tuple[int, list[Any]]], progress: Progress) -> Iterator[list[Any]]:
+    for looked_at, found in pages:
         progress(looked_at, None)
-        yield from found
+        yield found
 
 
-def _sorted(
-    store: SQLiteStorage,
-    selection: Selection,
-    columns: _rows.Columns,
-    suffix: str,
-    progress: Progress,
-) -> Iterator[Any]:
+def _sorted(pages: Iterable[list[Any]], columns: _rows.Columns, suffix: str) -> Iterator[Any]:
     with heap() as database:
         database.execute(f"CREATE TABLE rows ({', '.join(columns.names)})")
         database.execute("BEGIN")
         places = ", ".join("?" * len(columns.names))
-        for looked_at, found in _rows.pages(store, selection.where, suffix, columns):
+        for found in pages:
             database.executemany(f"INSERT INTO rows VALUES ({places})", found)
-            progress(looked_at, None)
         yield from database.execute(f"SELECT * FROM rows {suffix}")

@@ -143,7 +143,9 @@ def _about_contents(
         if defects:
             return  # what else is wrong follows from it
         yield from _contents.oddities(reader, path)
-        if _contents.has_pages_in_order(reader):
+        odd_table = list(_contents.odd_table(reader, path))
+        yield from odd_table
+        if not odd_table:
             yield from _unreadable.unreadable(
                 reader, path, _under_lock(path), lambda done, total: progress("rows", done, total)
             )

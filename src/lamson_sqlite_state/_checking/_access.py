@@ -1,10 +1,10 @@
 """A check's look at who may read and write the files of a store."""
 
+import contextlib
 import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from ._files import Files
@@ -14,39 +14,6 @@ __all__ = ["of_another", "open_to_others", "shut_to_the_owner"]
 
 _READ_WRITE: Final = 0o6
 _WRITE_SEARCH: Final = 0o3
-
-
-@dataclass(frozen=True, slots=True)
-class _User:
-    """Who a file belongs to.
-
-    Attributes:
-        number: the user's id.
-        groups: the ids of all groups that the user is in.
-    """
-
-    number: int
-    groups: frozenset[int]
-
-    @classmethod
-    def owner_of(cls, found: os.stat_result) -> "_User":
-        try:
-            user = pwd.getpwuid(found.st_uid)
-        except KeyError:  # of another container, perhaps
-            return cls(found.st_uid, frozenset({found.st_gid}))
-        return cls(found.st_uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))
-
-    @property
-    def name(self) -> str:
-        """As people know the user."""
-        return _user_name(self.number)
-
-    def may(self, mode: int, found: os.stat_result) -> bool:
-        """Whether the user may read (4), write (2) and search (1) a file, as its mode says."""
-        if not self.number:
-            return True
-        shift = 6 if found.st_uid == self.number else 3 if found.st_gid in self.groups else 0
-        return found.st_mode >> shift & mode == mode
 
 
 def open_to_others(path: str, files: Files) -> Iterator[Finding]:
@@ -135,29 +102,40 @@ def shut_to_the_owner(path: str, files: Files) -> Iterator[Finding]:
         path: of the database.
         files: of the store, as `files_of` returns them.
     """
-    owner = _User.owner_of(files[path])
+    owner, name = files[path].st_uid, _user_name(files[path].st_uid)
     for file, found in files.items():
-        if owner.may(_READ_WRITE, found) or not stat.S_ISREG(found.st_mode):
+        if _may_owner(files[path], _READ_WRITE, found) or not stat.S_ISREG(found.st_mode):
             continue
         yield Finding(
             "owner",
-            f"{owner.name}, whose the database is, cannot use {shown(os.path.basename(file))} of "
+            f"{name}, whose the database is, cannot use {shown(os.path.basename(file))} of "
             f"{_user_name(found.st_uid)} ({_mode(found)})",
-            f"{command('chown', f'{owner.number}:{files[path].st_gid}', file)} && "
+            f"{command('chown', f'{owner}:{files[path].st_gid}', file)} && "
             f"{command('chmod', 'u+rw', file)}",
             file,
         )
     directory = os.path.dirname(path)
     found = os.stat(directory)
-    if not owner.may(_WRITE_SEARCH, found):
+    if not _may_owner(files[path], _WRITE_SEARCH, found):
         yield Finding(
             "permissions",
-            f"{owner.name}, whose the database is, cannot create files in its directory, which "
+            f"{name}, whose the database is, cannot create files in its directory, which "
             f"is {_user_name(found.st_uid)}'s ({_mode(found)})",
-            f"{command('chown', str(owner.number), directory)} && "
-            f"{command('chmod', 'u+rwx', directory)}",
+            f"{command('chown', str(owner), directory)} && {command('chmod', 'u+rwx', directory)}",
             directory,
         )
+
+
+def _may_owner(database: os.stat_result, mode: int, found: os.stat_result) -> bool:
+    """Whether a database's owner may read (4), write (2) and search (1) a file, by its mode."""
+    owner, groups = database.st_uid, [database.st_gid]
+    if not owner:
+        return True
+    with contextlib.suppress(KeyError):  # of another container, perhaps
+        user = pwd.getpwuid(owner)
+        groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    shift = 6 if found.st_uid == owner else 3 if found.st_gid in groups else 0
+    return found.st_mode >> shift & mode == mode
 
 
 def _mode(found: os.stat_result) -> str:

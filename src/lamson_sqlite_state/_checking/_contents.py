@@ -1,7 +1,6 @@
 """A check's look into the database: whether SQLite finds it whole, and whether it is as made."""
 
 import re
-import sqlite3
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -11,7 +10,7 @@ from .._queries import all_rows, rows_unless_signalled
 from ._finding import Finding, command, shown
 from ._onlooker import Reader
 
-__all__ = ["defects", "has_pages_in_order", "oddities"]
+__all__ = ["defects", "odd_table", "oddities"]
 
 _MOST_MESSAGES: Final = 10
 
@@ -19,11 +18,6 @@ _INTEGRITY_CHECK: Final = f"PRAGMA integrity_check({_MOST_MESSAGES})"
 
 # What newer versions of SQLite say of values; the check of the rows says more of them.
 _ABOUT_VALUES: Final = re.compile(r"(NULL|TEXT|NUMERIC|non-\S+) value in states\.")
-
-_COLUMNS: Final = "SELECT name, pk FROM pragma_table_info('states') ORDER BY pk"
-
-# Table of the primary key's columns, in whose order rows can be read page by page.
-_KEY: Final = [("sender", 1), ("module", 2)]
 
 
 def defects(reader: Reader, path: str) -> Iterator[Finding]:
@@ -52,7 +46,7 @@ def defects(reader: Reader, path: str) -> Iterator[Finding]:
 
 
 def oddities(reader: Reader, path: str) -> Iterator[Finding]:
-    """Find what is otherwise in the database than this package has made it.
+    """Find that a database is not marked as a store, or that others have put triggers into it.
 
     Args:
         reader: of the store.
@@ -69,18 +63,8 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
             f"mark it: {_schema.mark(path)}",
             path,
         )
-    found = reader.read(partial(all_rows, sql=_schema.OBJECTS))
-    sql = next((sql for kind, name, sql in found if (kind, name) == ("table", "states")), "")
-    encoding = reader.read(_encoding)
-    if not _schema.is_as_made(sql) or encoding != "UTF-8":
-        yield Finding(
-            "schema",
-            "the table of states is not as it was made: "
-            f"{shown(_schema.plain(sql)) or 'there is none'}, in {shown(encoding)}",
-            "restore a backup, or export the states, and import them into a new store",
-            path,
-        )
-    for trigger in [name for kind, name, _ in found if kind == "trigger"]:
+    objects = reader.read(partial(all_rows, sql=_schema.OBJECTS))
+    for trigger in [name for kind, name, _ in objects if kind == "trigger"]:
         quoted = '"' + trigger.replace('"', '""') + '"'
         yield Finding(
             "schema",
@@ -91,17 +75,26 @@ def oddities(reader: Reader, path: str) -> Iterator[Finding]:
         )
 
 
-def has_pages_in_order(reader: Reader) -> bool:
-    """Whether the rows can be read page by page in the order of their key, as UTF-8.
+def odd_table(reader: Reader, path: str) -> Iterator[Finding]:
+    """Find that the table of states is otherwise than this package has made it.
+
+    Its rows cannot be read page by page then: they may be in another order, or have other columns.
+
+    Args:
+        reader: of the store.
+        path: of the database.
 
     Raises:
         StorageError: the file cannot be read.
     """
-    columns = reader.read(partial(all_rows, sql=_COLUMNS))
-    names = {name for name, _ in columns}
-    key = [(name, pk) for name, pk in columns if pk]
-    return key == _KEY and names >= {"state", "since"} and reader.read(_encoding) == "UTF-8"
-
-
-def _encoding(connection: sqlite3.Connection) -> str:
-    return str(*_schema.first_row(connection, "PRAGMA encoding"))
+    objects = reader.read(partial(all_rows, sql=_schema.OBJECTS))
+    sql = next((sql for kind, name, sql in objects if (kind, name) == ("table", "states")), "")
+    (encoding,) = reader.read(partial(_schema.first_row, sql="PRAGMA encoding"))
+    if not _schema.is_as_made(sql) or encoding != "UTF-8":
+        yield Finding(
+            "schema",
+            "the table of states is not as it was made: "
+            f"{shown(_schema.plain(sql)) or 'there is none'}, in {shown(encoding)}",
+            "restore a backup, or export the states, and import them into a new store",
+            path,
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from .._command_line import command
 from ..errors import StorageError
 
-__all__ = ["Finding", "command", "from_error", "shown"]
+__all__ = ["Finding", "age", "command", "from_error", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,14 @@ class Finding:
     problem: str
     remedy: str
     path: str
+
+
+def age(seconds: float) -> str:
+    """Return a time in seconds as people say it, in the largest unit of which there are two."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
 
 
 def shown(text: str) -> str:

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final, TypeAlias, TypeVar
-from urllib.parse import quote
 
 from .. import _filesystem, _fork, _old_shelf, _schema, _sharing
+from .._copy_file import connect
 from .._database import Database
 from .._filesystem import Identity
 from .._lock_set import holding
@@ -94,18 +94,7 @@ class Copy:
 
     def read(self, work: "Work[T]") -> T:
         """Do as `Onlooker.read`."""
-        with (
-            closing(
-                sqlite3.Connection(
-                    f"file:{quote(os.fsencode(self._path))}?mode=ro",
-                    uri=True,
-                    timeout=_TIMEOUT_SECONDS,
-                    isolation_level=None,
-                    check_same_thread=False,
-                )
-            ) as connection,
-            translated_errors(self._path),
-        ):
+        with translated_errors(self._path), closing(connect(self._path, "mode=ro")) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             if not _schema.is_unmarked(connection):  # which is a finding, among others
                 _schema.is_sound(connection, self._path)

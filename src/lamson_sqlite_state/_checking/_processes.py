@@ -9,7 +9,7 @@ from typing import Final
 
 from .. import _sharing
 from .._filesystem import Identity
-from ._finding import shown
+from ._finding import age, shown
 
 __all__ = ["HeldLock", "described", "held_locks", "is_stopped", "sharers_of_flock", "way_out"]
 
@@ -183,10 +183,7 @@ def _age(process: int) -> str:
         seconds = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return ""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"started {seconds / length:.0f} {unit} ago"
-    return f"started {max(0, seconds):.0f} s ago"
+    return f"started {age(seconds)} ago"
 
 
 def _command_line(process: int) -> str:

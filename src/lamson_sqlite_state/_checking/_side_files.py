@@ -16,7 +16,7 @@ from .._sharing import DEADMAN_SWITCH, SHARED_LOCKS
 from .._sqlite_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
 from ..errors import StorageError, UnsafeFork
 from ._files import Files
-from ._finding import Finding, command, shown
+from ._finding import Finding, age, command, shown
 from ._patience import looks
 from ._processes import described, held_locks
 
@@ -104,8 +104,8 @@ def hot_journal(path: str) -> Iterator[Finding]:
     if any(header):
         yield Finding(
             "side files",
-            f"{shown(os.path.basename(journal))}, {_age(age_seconds)}, would be written into the "
-            "database by the next program that opens it; a store has no such journal",
+            f"{shown(os.path.basename(journal))}, {age(age_seconds)} old, would be written into "
+            "the database by the next program that opens it; a store has no such journal",
             "if it came here with a copy, or belongs to another file: "
             f"{command('mv', journal, f'{journal}.aside')}; if a program that wrote to this very "
             f"file has crashed: {command('sqlite3', path, 'PRAGMA quick_check')} brings it in",
@@ -133,7 +133,7 @@ def left_over(path: str, *, has_users: bool) -> Iterator[Finding]:
             continue
         yield Finding(
             "side files",
-            f"{shown(os.path.basename(file))}, {_age(age_seconds)}, was left over by a process "
+            f"{shown(os.path.basename(file))}, {age(age_seconds)} old, was left over by a process "
             "that was killed",
             command("rm", "-r" if stat.S_ISDIR(found.st_mode) else "-f", file),
             file,
@@ -190,10 +190,3 @@ def _users(path: str, identity: Identity) -> list[int]:
             )
         }
     )
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} old"
-    return f"{max(0, seconds):.0f} s old"

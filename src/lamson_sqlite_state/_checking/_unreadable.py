@@ -6,8 +6,8 @@ is kept open, so that no log grows by it, and no more than one page is in memory
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -58,23 +58,8 @@ Place: TypeAlias = tuple[str, Value, str, Value]
 """Kind and value of a sender, kind and value of a module."""
 
 
-@dataclass
-class _Tally:
-    """The rows with one defect.
-
-    Attributes:
-        count: how many there are.
-        examples: the first of them: where they are, and what is wrong there.
-    """
-
-    count: int = 0
-    examples: list[tuple[Place, str]] = field(default_factory=list)
-
-    def add(self, place: Place, what: str) -> None:
-        self.count += 1
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append((place, what))
-
+Example: TypeAlias = tuple[Place, str]
+"""Where a row is, and what is wrong there."""
 
 _KEY: Final = "whose key no call can have written"
 _STATE: Final = "whose state is no text"
@@ -104,20 +89,23 @@ def unreadable(
         StorageError: the file cannot be read.
     """
     (total,) = reader.read(lambda connection: _schema.first_row(connection, _COUNT))
-    tallies: dict[str, _Tally] = {}
+    counts: Counter[str] = Counter()
+    examples: dict[str, list[Example]] = {}
     place: Place | None = None
     done = 0
     while True:
         progress(done, total)
-        count, place, found = reader.read(partial(_page, after=place))
+        read, place, found = reader.read(partial(_page, after=place))
         for defect, where, what in found:
-            tallies.setdefault(defect, _Tally()).add(where, what)
-        done += count
-        if count < _PAGE_ROWS:
+            counts[defect] += 1
+            if counts[defect] <= _EXAMPLES:
+                examples.setdefault(defect, []).append((where, what))
+        done += read
+        if read < _PAGE_ROWS:
             break
     progress(done, max(done, total))
-    for defect, tally in tallies.items():
-        yield _finding(defect, tally, path, prefix)
+    for defect, count in counts.items():
+        yield _finding(defect, count, examples[defect], path, prefix)
 
 
 def _page(
@@ -195,23 +183,25 @@ def _is_utf8(value: Value) -> bool:
         return False
 
 
-def _finding(defect: str, tally: _Tally, path: str, prefix: tuple[str, ...]) -> Finding:
-    examples = "; ".join(
+def _finding(
+    defect: str, count: int, examples: list[Example], path: str, prefix: tuple[str, ...]
+) -> Finding:
+    listed = "; ".join(
         f"module {_printed(*place[2:])}, sender {_printed(*place[:2])}" + f" ({what})" * bool(what)
-        for place, what in tally.examples
+        for place, what in examples
     )
-    rows = "1 row" if tally.count == 1 else f"{tally.count:,} rows"
+    rows = "1 row" if count == 1 else f"{count:,} rows"
     if defect == _SINCE:
         done = "count from now on"
         where = _IS_NO_TIME.format(latest_ms=_latest_ms())
         deed = f"UPDATE states SET since = strftime('%s') * 1000 WHERE {where}"
     else:
-        which = "" if tally.count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
+        which = "" if count <= _EXAMPLES else f" for the first {_EXAMPLES} of them"
         done = f"forget them{which}"
-        deed = f"DELETE FROM states WHERE {' OR '.join(_is_at(each) for each, _ in tally.examples)}"
+        deed = f"DELETE FROM states WHERE {' OR '.join(_is_at(each) for each, _ in examples)}"
     return Finding(
         "rows",
-        f"{rows} {defect}: {shown(examples)}",
+        f"{rows} {defect}: {shown(listed)}",
         f"{done}: {command(*prefix, 'sqlite3', path, deed)}",
         path,
     )
