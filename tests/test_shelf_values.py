@@ -3,6 +3,9 @@
 import os
 import pickle
 import struct
+import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -166,6 +169,11 @@ class Malicious:
         return os.mkdir, (self.path,)
 
 
+def colliding(at: int) -> bytes:
+    """Return the pickle of one of many numbers that have the same hash."""
+    return b"\x8a\x0b" + (at * sys.hash_info.modulus).to_bytes(11, "little")
+
+
 class TestNothingIsExecuted:
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     def test_a_pickle_that_would_call_something_is_refused_and_calls_nothing(
@@ -199,6 +207,37 @@ class TestNothingIsExecuted:
             state(b"c\x1b[31m" + b"x" * 1000 + b"\nsystem\n.")
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 120
+
+    @pytest.mark.parametrize(
+        "pickled",
+        [
+            b"}" + b")" + b"\x85" * 1_000_000 + b"K\1s.",
+            b"})\x94" + b"".join(b"h%c\x86\x94" % at for at in range(60)) + b"K\1s.",
+            b"}(" + b"".join(colliding(at) + b"N" for at in range(60_000)) + b"u.",
+        ],
+        ids=["a-deep-tuple", "a-tuple-of-2**60", "colliding-numbers"],
+    )
+    def test_a_key_that_takes_long_to_hash_is_not_hashed(self, pickled: bytes) -> None:
+        """Nothing is called, but Python's unpickler takes minutes, or overflows the C stack."""
+        with pytest.raises(Unreadable, match=r"not a text|more than a text"):
+            state(pickled)
+
+    @pytest.mark.parametrize("behind", [b"r\xff\xff\xff\x7f.", b"p4294967295\n."])
+    def test_a_huge_number_to_remember_a_text_by_takes_no_memory(self, behind: bytes) -> None:
+        """Python's unpickler in C makes room for all numbers below."""
+        tracemalloc.start()
+        try:
+            assert state(b"X\1\0\0\0a" + behind) == "a"
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+    @pytest.mark.parametrize("text", [b"S''\n", b"V\n", b"X\0\0\0\0"])
+    def test_many_texts_are_refused_soon(self, text: bytes) -> None:
+        before = time.process_time()
+        with pytest.raises(Unreadable, match="more than a text"):
+            state(text * (1_000_000 // len(text)) + b".")
+        assert time.process_time() - before < 1
 
     @given(st.binary(max_size=40) | st.binary(max_size=40).map(lambda some: b"\x80\4" + some))
     def test_no_bytes_are_more_than_a_text_or_a_refusal(self, pickled: bytes) -> None:
