@@ -70,6 +70,25 @@ class TestImportShelve:
             assert import_shelve(store, tmp_path / "shelf").written == 1
             assert [row.state for row in rows(store)] == ["NEW"]
 
+    def test_of_a_key_written_by_two_processes_the_last_line_counts(
+        self, path: str, tmp_path: Path
+    ) -> None:
+        """Each process keeps an index of its own in memory, and appends lines to the file."""
+        count = 30_000
+        values = [pickle.dumps("OLD")] * count + [pickle.dumps("NEW")] * count
+        (tmp_path / "shelf.dat").write_bytes(b"".join(values))
+        size = len(values[0])
+        with open(tmp_path / "shelf.dir", "w") as index:
+            index.writelines(
+                f""""['m', 's{at % count}']", ({size * at}, {size})\n""" for at in range(2 * count)
+            )
+            index.write("damaged\n")
+        with SQLiteStorage(path) as store:
+            done = import_shelve(store, tmp_path / "shelf")
+            assert (done.rows, done.written, done.kept) == (2 * count, count, count)
+            assert done.refused_count == 1
+            assert {row.state for row in rows(store)} == {"NEW"}
+
     def test_progress_counts_what_is_read_and_what_is_written(
         self, path: str, tmp_path: Path
     ) -> None:

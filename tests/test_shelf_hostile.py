@@ -260,14 +260,3 @@ class TestHostileDumb:
         assert refused == Refused(
             "x" * 60 + "...", "its key has 1048577 bytes, more than the 1048576 that are read"
         )
-
-    def test_an_index_in_which_all_stands_twice_is_damaged(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Each would have to be remembered; no shelf that Python itself could read is so long."""
-        monkeypatch.setattr("lamson_sqlite_state._shelf._dumb._MOST_REPEATED", 10)
-        (tmp_path / "dumb.dat").touch()
-        lines = [f"'{i}', (0, 0)\n" for i in range(100)]
-        (tmp_path / "dumb.dir").write_text("".join(lines * 2))
-        with pytest.raises(NotAShelf, match="there twice"):
-            read(tmp_path / "dumb")

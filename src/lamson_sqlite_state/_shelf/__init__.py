@@ -66,8 +66,9 @@ class Shelf:
         """Yield all that is in the shelf, each time from the beginning.
 
         A pair of module and sender may come twice, where the shelf holds both ``['mod', 'sender']``
-        and ``[b'mod', 'sender']``: to shelve these are two keys. `Pairs` tells which one counts.
-        What is no state of a pair comes as `Refused`, and what follows it is read.
+        and ``[b'mod', 'sender']``: to shelve these are two keys. A key of dbm.dumb may come twice
+        as well. `Pairs` tells which one counts. What is no state of a pair comes as `Refused`, and
+        what follows it is read.
 
         Raises:
             NotAShelf: the file is damaged; what came before is right.

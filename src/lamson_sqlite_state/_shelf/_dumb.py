@@ -23,15 +23,13 @@ _KEY: Final = re.compile(STRING)
 
 _LONGEST_LINE_BYTES: Final = 4 * LONGEST_BYTES + 64  # each byte of the key may be an escape
 _CHUNK_BYTES: Final = 1 << 16
-_MOST_REPEATED: Final = 200_000
-_MOST_SEEN_BYTES: Final = 1 << 24
 
 
 class Dumb:
     """The records of a pair of files, in the order of the index.
 
-    A key may stand in the index twice, where two processes wrote to the shelf: the last line
-    holds, as it does for dbm.dumb.
+    A key may stand in the index twice, where two processes wrote to the shelf. It is read twice:
+    the last line holds, as it does for dbm.dumb.
 
     Args:
         index: the ``.dir`` file, or the ``.bak`` one; closed with the reader.
@@ -50,37 +48,12 @@ class Dumb:
         """Read from the beginning; see `Reader`."""
         # Values do not overlap, except where processes wrote at once; a bound all the same.
         self._unread = 16 * (self._values.size + _CHUNK_BYTES)
-        repeated = self._maybe_repeated()
-        last: dict[bytes, bytes] = {}
-        for line in self._lines():
-            key = _key_part(line)
-            if hash(key) in repeated:
-                last[key] = line
-            else:
-                yield self._record(line)
-        for line in last.values():
-            yield self._record(line)
+        return map(self._record, self._lines())
 
     def close(self) -> None:
         """Close the files."""
         self._index.close()
         self._values.close()
-
-    def _maybe_repeated(self) -> set[int]:
-        # The hashes of all keys that stand there twice, and of a few that do not: a bit for
-        # each hash modulo some number tells, in 2 bytes a key.
-        seen = bytearray(min(2 * self.count + 64, _MOST_SEEN_BYTES))
-        bits = 8 * len(seen)
-        repeated = set()
-        for line in self._lines():
-            hashed = hash(_key_part(line))
-            byte, bit = divmod(hashed % bits, 8)
-            if seen[byte] >> bit & 1:
-                repeated.add(hashed)
-                if len(repeated) > max(_MOST_REPEATED, self.count // 4):
-                    raise damaged("most keys of its index are there twice", self._index.path)
-            seen[byte] |= 1 << bit
-        return repeated
 
     def _lines(self) -> Iterator[bytes]:
         rest = b""
@@ -113,10 +86,6 @@ class Dumb:
         if self._unread < 0:
             raise damaged("its values overlap", self._values.path)
         return key, self._values.read(offset, length)
-
-
-def _key_part(line: bytes) -> bytes:
-    return line.rpartition(b", (")[0] or line
 
 
 def _key(literal: bytes) -> bytes | None:
