@@ -182,7 +182,7 @@ class TestHostileBerkeley:
     @pytest.mark.parametrize(
         ("item", "kind", "told"),
         [
-            (0, 2, "a kind that keys do not have"),
+            (0, 2, "of no known kind"),
             (1, 9, "of no known kind"),
             (1, 3, "does not lie on its page"),
         ],

@@ -8,7 +8,7 @@ counts), `_record`, `_source`.
 
 import os
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from functools import cached_property
 from typing import Final, Self
 
 from ._find import open_shelf
@@ -53,14 +53,14 @@ class Shelf:
         self.kind: Final = self._reader.kind
         self.files: Final = self._reader.files
 
-    @property
+    @cached_property
     def count(self) -> int | None:
         """About how many times iterating will yield, for a progress bar; None if unknown.
 
         Raises:
             NotAShelf: the file is damaged.
         """
-        return self._reader.count
+        return self._reader.count()
 
     def __iter__(self) -> Iterator[Entry | Refused]:
         """Yield all that is in the shelf, each time from the beginning.
@@ -101,10 +101,5 @@ class Shelf:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..errors import NotAShelf
-from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
-from ._source import Source, damaged
+from ._record import LONGEST_BYTES, UNREAD_KEY, Reader, Record, Refused, printable, too_long
+from ._source import Source, byte_order, is_page_size
 
-__all__ = ["Berkeley", "is_berkeley"]
+__all__ = ["Berkeley"]
 
-_HASH_MAGIC: Final = 0x061561
-_OTHER_MAGICS: Final = {0x053162: "B-tree", 0x042253: "queue", 0x074582: "heap"}
+_HASH: Final = "hash"
+_MAGICS: Final = {0x061561: _HASH, 0x053162: "B-tree", 0x042253: "queue", 0x074582: "heap"}
 _VERSIONS: Final = (8, 9, 10)
 _META_BYTES: Final = 512
 
 # Magic, version, page size, encryption, page type, flags, last page, and the number of records.
+_MAGIC_AT: Final = 12
 _META: Final = "12x3I3B5xI52xI"
 _META_TYPE: Final = 8
 _CHECKSUMS: Final = 1
@@ -29,7 +30,7 @@ _CHECKSUMS: Final = 1
 # Previous page, next page, number of items, where they begin (on overflow pages, how many bytes
 # there are), page type; the page's own number stands before.
 _PAGE: Final = "8x3I2HxB"
-_INVALID, _HASH_UNSORTED, _OVERFLOW, _HASH = 0, 2, 7, 13
+_HASH_UNSORTED_PAGE, _OVERFLOW_PAGE, _HASH_PAGE = 2, 7, 13
 _PAGE_HEAD_BYTES: Final = 26
 _CHECKED_PAGE_HEAD_BYTES: Final = 32
 
@@ -37,66 +38,53 @@ _ON_PAGE, _DUPLICATES, _OFF_PAGE, _OFF_PAGE_DUPLICATES = 1, 2, 3, 4
 _OFF_PAGE_ITEM: Final = "4x2I"  # the first page of its chain, and its length in bytes
 
 
-def _byte_order(start: bytes) -> str | None:
-    for order in "<>":
-        if len(start) >= 16:
-            magic = struct.unpack_from(order + "I", start, 12)[0]
-            if magic == _HASH_MAGIC or magic in _OTHER_MAGICS:
-                return order
-    return None
-
-
-def is_berkeley(start: bytes) -> bool:
-    """Whether a file with this start says that Berkeley DB wrote it."""
-    return _byte_order(start) is not None
-
-
-class Berkeley:
+class Berkeley(Reader):
     """The records of one hash table, in the order of its pages.
 
     Every page is read at most once, so no file can keep the reader busy for longer than its
     size justifies.
 
-    Args:
-        source: the file; closed with the reader.
-
     Raises:
         NotAShelf: it is of another kind or version, encrypted, or damaged.
     """
 
-    kind: Final = "Berkeley DB hash"
+    kind = "Berkeley DB hash"
 
     def __init__(self, source: Source) -> None:
-        self.files = (source.path,)
+        super().__init__(source)
         self._source = source
         start = source.start(_META_BYTES)
-        order = _byte_order(start)
+        order = byte_order(start, _MAGIC_AT, _MAGICS)
         if order is None or len(start) < _META_BYTES:
-            raise damaged("it ends within its first page", source.path)
+            raise source.damaged("it ends within its first page")
         fields = struct.unpack_from(order + _META, start)
-        magic, version, self._page_bytes, encrypted, kind, flags, last_page, records = fields
-        self._refuse_other_kinds(magic, version, encrypted)
-        if (
-            kind != _META_TYPE
-            or not 512 <= self._page_bytes <= 65536
-            or self._page_bytes & (self._page_bytes - 1)
-        ):
-            raise damaged("its first page contradicts itself", source.path)
+        magic, version, self._page_bytes, encrypted, kind, flags, last_page, self._says = fields
+        self._refuse_other_kinds(_MAGICS[magic], version, encrypted)
+        if kind != _META_TYPE or not is_page_size(self._page_bytes, 512):
+            raise source.damaged("its first page contradicts itself")
         self._pages = last_page + 1
         if not source.holds(0, self._pages * self._page_bytes):
-            raise damaged("it is shorter than it says", source.path)
+            raise source.damaged("it is shorter than it says")
         self._page_head = struct.Struct(order + _PAGE)
         self._off_page_item = struct.Struct(order + _OFF_PAGE_ITEM)
         self._order = order
         self._items_start = _CHECKED_PAGE_HEAD_BYTES if flags & _CHECKSUMS else _PAGE_HEAD_BYTES
-        # Each record has two offsets of two bytes, and two items of at least one.
-        self.count: Final = records if records <= source.size // 6 else None
 
-    def _refuse_other_kinds(self, magic: int, version: int, encrypted: int) -> None:
+    @staticmethod
+    def wrote(start: bytes) -> bool:
+        """Whether a file with this start says that Berkeley DB wrote it."""
+        return byte_order(start, _MAGIC_AT, _MAGICS) is not None
+
+    def count(self) -> int | None:
+        """Return what the first page says; see `Reader`."""
+        # Each record has two offsets of two bytes, and two items of at least one.
+        return self._says if self._says <= self._source.size // 6 else None
+
+    def _refuse_other_kinds(self, access_method: str, version: int, encrypted: int) -> None:
         path = self._source.path
-        if magic in _OTHER_MAGICS:
+        if access_method != _HASH:
             raise NotAShelf(
-                f"this is a Berkeley DB {_OTHER_MAGICS[magic]}, which shelve does not write",
+                f"this is a Berkeley DB {access_method}, which shelve does not write",
                 "give another path",
                 path,
             )
@@ -119,15 +107,11 @@ class Berkeley:
         for number in range(1, self._pages):
             page = self._source.read(number * self._page_bytes, self._page_bytes)
             own, _, _, items, _, kind = self._page_head.unpack_from(page)
-            if kind not in (_HASH, _HASH_UNSORTED):
+            if kind not in (_HASH_PAGE, _HASH_UNSORTED_PAGE):
                 continue
             if own != number or items % 2 or self._items_start + 2 * items > self._page_bytes:
-                raise damaged(f"page {number} contradicts itself", self._source.path)
+                raise self._source.damaged(f"page {number} contradicts itself")
             yield from self._pairs(page, items)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
 
     def _pairs(self, page: bytes, items: int) -> Iterator[Record]:
         # The items lie from the end of the page downwards, so each ends where the one before
@@ -137,7 +121,7 @@ class Berkeley:
         lowest = self._items_start + 2 * items
         for start, end in zip(starts, ends, strict=False):
             if not lowest <= start < end:
-                raise damaged("an item does not lie on its page", self._source.path)
+                raise self._source.damaged("an item does not lie on its page")
         for index in range(0, items, 2):
             key = page[starts[index] : ends[index]]
             value = page[starts[index + 1] : ends[index + 1]]
@@ -148,49 +132,42 @@ class Berkeley:
 
     def _record(self, key: bytes, value: bytes) -> Record:
         key_bytes, value_bytes = self._length(key), self._length(value)
-        if key_bytes is not None and key_bytes > LONGEST_BYTES:
-            return Refused("(a key)", too_long("key", key_bytes))
-        key_read = self._item(key)
-        if key_read is None:
-            raise damaged("a key is of a kind that keys do not have", self._source.path)
-        if value_bytes is not None and value_bytes > LONGEST_BYTES:
-            return Refused(printable(key_read), too_long("value", value_bytes))
-        value_read = self._item(value)
-        if value_read is not None:
-            return key_read, value_read
+        shown = self._item(key) if key_bytes <= LONGEST_BYTES else UNREAD_KEY
+        if max(key_bytes, value_bytes) > LONGEST_BYTES:
+            return too_long(shown, key_bytes, value_bytes)
         if value[0] in (_DUPLICATES, _OFF_PAGE_DUPLICATES):
-            return Refused(printable(key_read), "it has several values, and a shelf has one")
-        raise damaged("a value is of no known kind", self._source.path)
+            return Refused(printable(shown), "it has several values, and a shelf has one")
+        return shown, self._item(value)
 
-    def _length(self, item: bytes) -> int | None:
+    def _length(self, item: bytes) -> int:
         if item[0] != _OFF_PAGE:
-            return None
+            return len(item) - 1
         if len(item) != self._off_page_item.size:
-            raise damaged("an item does not lie on its page", self._source.path)
+            raise self._source.damaged("an item does not lie on its page")
         length: int = self._off_page_item.unpack(item)[1]
         return length
 
-    def _item(self, item: bytes) -> bytes | None:
+    def _item(self, item: bytes) -> bytes:
         if item[0] == _ON_PAGE:
             return item[1:]
         if item[0] == _OFF_PAGE:
             return self._chain(*self._off_page_item.unpack(item))
-        return None
+        raise self._source.damaged("an item is of no known kind")
 
     def _chain(self, number: int, length: int) -> bytes:
         parts = []
         while length > 0:
             self._overflow_pages_left -= 1
             if not 0 < number < self._pages or self._overflow_pages_left < 0:
-                raise damaged("a chain of pages is broken", self._source.path)
+                raise self._source.damaged("a chain of pages is broken")
             page = self._source.read(number * self._page_bytes, self._page_bytes)
             own, _, following, _, here, kind = self._page_head.unpack_from(page)
             if (
                 own != number
-                or kind != _OVERFLOW
+                or kind != _OVERFLOW_PAGE
                 or not 0 < here <= min(length, self._page_bytes - self._items_start)
             ):
-                raise damaged("a chain of pages is broken", self._source.path)
+                raise self._source.damaged("a chain of pages is broken")
             parts.append(page[self._items_start : self._items_start + here])
             length -= here
             number = following

@@ -3,7 +3,7 @@
 A header tells where each bucket's first page is. A page begins with a row of two-byte numbers:
 how many follow, then two for each pair, then how much is free and where. The pairs lie from the
 page's end downwards. The second number of a pair is where its value begins, or one of the first
-four, which say that the first leads to another page, or that the pair is too big for one.
+four, which say that the first leads to an overflow page, or that the pair is too big for one page.
 """
 
 import struct
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..errors import NotAShelf
-from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
-from ._source import Source, damaged
+from ._record import LONGEST_BYTES, Reader, Record, too_long
+from ._source import Source, is_page_size
 
-__all__ = ["Berkeley185", "is_berkeley_185"]
+__all__ = ["Berkeley185"]
 
 _MAGIC: Final = b"\0\6\x15\x61"
 _VERSION: Final = 2
@@ -31,39 +31,48 @@ that the value goes on, the last that it ends."""
 class _Page(NamedTuple):
     content: bytes
     numbers: tuple[int, ...]  # of the pairs, and of the free space
-
-    @property
-    def following(self) -> int:
-        return self.numbers[-4]
-
-
-def is_berkeley_185(start: bytes) -> bool:
-    """Whether a file with this start says that Berkeley DB 1.85 wrote it."""
-    return start.startswith(_MAGIC)
+    numbers_end: int
+    start: int  # of the first key
+    flag: int  # which part of a big pair is here; elsewhere where the first value begins
 
 
-class Berkeley185:
+class _Parts:
+    """A key or value from several pages; no more is kept than will be read."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._kept = bytearray()
+
+    def add(self, part: bytes) -> None:
+        self.length += len(part)
+        if self.length <= LONGEST_BYTES:
+            self._kept += part
+
+    def joined(self) -> bytes:
+        return bytes(self._kept)
+
+
+class Berkeley185(Reader):
     """The records of one hash table, in the order of its buckets.
 
     No more pages are read than the file has, so no file can keep the reader busy for longer
     than its size justifies.
 
-    Args:
-        source: the file; closed with the reader.
-
     Raises:
         NotAShelf: it is of another version, or damaged.
     """
 
-    kind: Final = "Berkeley DB 1.85 hash"
+    kind = "Berkeley DB 1.85 hash"
 
     def __init__(self, source: Source) -> None:
-        self.files = (source.path,)
+        super().__init__(source)
         self._source = source
         if source.size < _HEADER.size:
-            raise damaged("it ends within its header", source.path)
+            raise source.damaged("it ends within its header")
         fields = _HEADER.unpack(source.start(_HEADER.size))
-        version, order, self._page_bytes, last, records, header_pages, *spares = fields
+        version, order, self._page_bytes, self._last_bucket, *rest = fields
+        self._says, self._header_pages, *spares = rest
+        self._pages_before: list[int] = [self._header_pages + each for each in (0, *spares)]
         if version != _VERSION:
             raise NotAShelf(
                 f"this hash table of Berkeley DB 1 has version {version}, and only {_VERSION} is "
@@ -71,102 +80,114 @@ class Berkeley185:
                 "give another path",
                 source.path,
             )
-        self._pages = -(-source.size // self._page_bytes) if self._page_bytes > 0 else 0
+        self._pages = -(-source.size // max(1, self._page_bytes))
         if (
             order not in _ORDERS
-            or not 64 <= self._page_bytes <= 65536
-            or self._page_bytes & (self._page_bytes - 1)
-            or not 0 <= last < 2 * self._pages
-            or header_pages < 1
+            or not is_page_size(self._page_bytes, 64)
+            or not 0 <= self._last_bucket < 2 * self._pages
+            or self._header_pages < 1
         ):
-            raise damaged("its header contradicts itself", source.path)
+            raise source.damaged("its header contradicts itself")
         self._order = _ORDERS[order]
-        self._last_bucket = last
-        self._header_pages: int = header_pages
-        self._spares: tuple[int, ...] = (0, *spares)
         self._end = min(self._page_bytes, 65535)  # as far as two bytes can point
-        self._says = records
-        self.count: Final = records if 0 <= records <= source.size // 4 else None
+
+    @staticmethod
+    def wrote(start: bytes) -> bool:
+        """Whether a file with this start says that Berkeley DB 1.85 wrote it."""
+        return start.startswith(_MAGIC)
+
+    def count(self) -> int | None:
+        """Return what the header says; see `Reader`. Each record has two numbers of two bytes."""
+        return self._says if 0 <= self._says <= self._source.size // 4 else None
 
     def records(self) -> Iterator[Record]:
         """Read from the beginning; see `Reader`."""
         self._pages_left = self._pages
         read = 0
         for bucket in range(self._last_bucket + 1):
-            page = self._page(self._page_of_bucket(bucket))
-            while page is not None and len(page.numbers) > 2:
-                if page.numbers[1] in (_PART_OF_KEY, _END_OF_KEY, _KEY_AND_VALUE):
-                    record, page = self._big_pair(page)
-                    read += 1
-                    yield record
-                else:
-                    for record in self._pairs(page):
-                        read += 1
-                        yield record
-                    ends = page.numbers[-3] != _NEXT_PAGE
-                    page = None if ends else self._overflow_page(page)
-
+            for record in self._bucket(bucket):
+                read += 1
+                yield record
         if read < self._says:  # as a page behind the end may be empty, or cut off
-            raise damaged(f"{self._says} records are said to be in it, {read} are", self.files[0])
+            raise self._source.damaged(f"{self._says} records are said to be in it, {read} are")
 
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
+    def _bucket(self, bucket: int) -> Iterator[Record]:
+        page = self._page(self._page_of_bucket(bucket))
+        while page is not None and len(page.numbers) > 2:
+            if page.flag in (_PART_OF_KEY, _END_OF_KEY, _KEY_AND_VALUE):
+                record, page = self._big_pair(page)
+                yield record
+            else:
+                yield from self._pairs(page)
+                page = self._overflow_page(page) if page.numbers[-3] == _NEXT_PAGE else None
 
-    def _damaged(self) -> NotAShelf:
-        return damaged("a page contradicts itself", self._source.path)
+    def _contradiction(self) -> NotAShelf:
+        return self._source.damaged("a page contradicts itself")
 
     def _pairs(self, page: _Page) -> Iterator[Record]:
         end = self._end
         pairs = page.numbers[: -4 if page.numbers[-3] == _NEXT_PAGE else -2]
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            if not 2 + 2 * len(page.numbers) <= value <= key <= end:
-                raise self._damaged()
+            if not page.numbers_end <= value <= key <= end:
+                raise self._contradiction()
             yield page.content[key:end], page.content[value:key]
             end = value
 
     def _big_pair(self, page: _Page) -> tuple[Record, _Page | None]:
+        """Return a pair that is too big for one page, and the page of the next pair."""
         key, value = _Parts(), _Parts()
-        key.add(self._rest(page))
-        while page.numbers[1] == _PART_OF_KEY:
-            page = self._rest_of(page)
-            key.add(self._rest(page))
-        goes_on = page.numbers[1] == _END_OF_KEY
-        if page.numbers[1] == _KEY_AND_VALUE:
-            start, free = page.numbers[-3], page.numbers[-2]
-            if not 2 + 2 * len(page.numbers) <= start <= page.numbers[0]:
-                raise self._damaged()
-            value.add(page.content[start : page.numbers[0]])
-            goes_on = free == 0  # the writer leaves a byte where the value ends here
-        elif not goes_on:
-            raise self._damaged()
-        while goes_on:
-            page = self._rest_of(page)
-            value.add(self._rest(page))
-            if page.numbers[1] not in (_END_OF_KEY, _KEY_AND_VALUE):
-                raise self._damaged()
-            goes_on = page.numbers[1] == _END_OF_KEY
-        is_last = len(page.numbers) == 4
-        return _record(key, value), None if is_last else self._overflow_page(page)
+        page = self._big_key(page, key)
+        page = self._big_value(page, value)
+        following = self._overflow_page(page) if len(page.numbers) > 4 else None
+        if max(key.length, value.length) > LONGEST_BYTES:
+            return too_long(key.joined(), key.length, value.length), following
+        return (key.joined(), value.joined()), following
 
-    def _rest_of(self, page: _Page) -> _Page:
+    def _big_key(self, page: _Page, key: _Parts) -> _Page:
+        """Read a key that begins on a page; return the page on which the key ends."""
+        key.add(self._part(page))
+        while page.flag == _PART_OF_KEY:
+            page = self._following(page)
+            key.add(self._part(page))
+        return page
+
+    def _big_value(self, page: _Page, value: _Parts) -> _Page:
+        """Read the value of a key that ends on a page; return the page on which the value ends."""
+        if page.flag == _KEY_AND_VALUE:
+            start, free = page.numbers[-3:-1]
+            if not page.numbers_end <= start <= page.start:
+                raise self._contradiction()
+            value.add(page.content[start : page.start])
+            if free:  # the writer leaves a byte where the value ends here
+                return page
+        elif page.flag != _END_OF_KEY:
+            raise self._contradiction()
+        while True:
+            page = self._following(page)
+            value.add(self._part(page))
+            if page.flag == _KEY_AND_VALUE:
+                return page
+            if page.flag != _END_OF_KEY:
+                raise self._contradiction()
+
+    def _part(self, page: _Page) -> bytes:
+        if len(page.numbers) < 4 or page.start < page.numbers_end:
+            raise self._contradiction()
+        return page.content[page.start : self._end]
+
+    def _following(self, page: _Page) -> _Page:
         following = self._overflow_page(page) if len(page.numbers) > 4 else None
         if following is None:
-            raise damaged("a chain of pages is broken", self._source.path)
+            raise self._source.damaged("a chain of pages is broken")
         return following
 
-    def _rest(self, page: _Page) -> bytes:
-        if len(page.numbers) < 4 or page.numbers[0] < 2 + 2 * len(page.numbers):
-            raise self._damaged()
-        return page.content[page.numbers[0] : self._end]
-
     def _page_of_bucket(self, bucket: int) -> int:
-        return bucket + self._header_pages + self._spares[bucket.bit_length()]
+        return bucket + self._pages_before[bucket.bit_length()]
 
     def _overflow_page(self, page: _Page) -> _Page | None:
         # The upper bits say how many buckets there were, to a power of 2, when the page was
         # taken from behind them.
-        doublings, number = page.following >> 11, page.following & 0x7FF
+        doublings, number = page.numbers[-4] >> 11, page.numbers[-4] & 0x7FF
         return self._page(self._page_of_bucket((1 << doublings) - 1) + number)
 
     def _page(self, number: int) -> _Page | None:
@@ -176,33 +197,10 @@ class Berkeley185:
             return None
         self._pages_left -= 1
         if number < self._header_pages or self._pages_left < 0:
-            raise damaged("a chain of pages is broken", self._source.path)
+            raise self._source.damaged("a chain of pages is broken")
         content = self._source.read(offset, self._end)
         (count,) = struct.unpack_from(self._order + "H", content)
         if count % 2 or 2 * count + 6 > self._page_bytes:
-            raise self._damaged()
-        return _Page(content, struct.unpack_from(f"{self._order}{count + 2}H", content, 2))
-
-
-class _Parts:
-    """A key or value from several pages; no more is kept than will be read."""
-
-    def __init__(self) -> None:
-        self.length = 0
-        self._kept: list[bytes] = []
-
-    def add(self, part: bytes) -> None:
-        self.length += len(part)
-        if self.length <= LONGEST_BYTES:
-            self._kept.append(part)
-
-    def joined(self) -> bytes:
-        return b"".join(self._kept)
-
-
-def _record(key: _Parts, value: _Parts) -> Record:
-    if key.length > LONGEST_BYTES:
-        return Refused(printable(key.joined()), too_long("key", key.length))
-    if value.length > LONGEST_BYTES:
-        return Refused(printable(key.joined()), too_long("value", value.length))
-    return key.joined(), value.joined()
+            raise self._contradiction()
+        numbers = struct.unpack_from(f"{self._order}{count + 2}H", content, 2)
+        return _Page(content, numbers, 2 * count + 6, *numbers[:2])

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from ._patterns import STRING
-from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
-from ._source import Source, damaged
+from ._record import LONGEST_BYTES, Reader, Record, Refused, printable, too_long
+from ._source import Source
 
 __all__ = ["Dumb"]
 
@@ -25,7 +25,7 @@ _LONGEST_LINE_BYTES: Final = 4 * LONGEST_BYTES + 64  # each byte of the key may 
 _CHUNK_BYTES: Final = 1 << 16
 
 
-class Dumb:
+class Dumb(Reader):
     """The records of a pair of files, in the order of the index.
 
     A key may stand in the index twice, where two processes wrote to the shelf. It is read twice:
@@ -36,24 +36,23 @@ class Dumb:
         values: the ``.dat`` file; closed with the reader.
     """
 
-    kind: Final = "dbm.dumb"
+    kind = "dbm.dumb"
 
     def __init__(self, index: Source, values: Source) -> None:
-        self.files = (index.path, values.path)
+        super().__init__(index, values)
         self._index = index
         self._values = values
-        self.count: Final = sum(1 for _ in self._lines())
+        self._count = sum(1 for _ in self._lines())
+
+    def count(self) -> int:
+        """Return how many lines the index has; see `Reader`."""
+        return self._count
 
     def records(self) -> Iterator[Record]:
         """Read from the beginning; see `Reader`."""
         # Values do not overlap, except where processes wrote at once; a bound all the same.
         self._unread = 16 * (self._values.size + _CHUNK_BYTES)
         return map(self._record, self._lines())
-
-    def close(self) -> None:
-        """Close the files."""
-        self._index.close()
-        self._values.close()
 
     def _lines(self) -> Iterator[bytes]:
         rest = b""
@@ -62,7 +61,7 @@ class Dumb:
             first, *others = self._index.read(offset, length).split(b"\n")
             rest += first
             if len(rest) > _LONGEST_LINE_BYTES:
-                raise damaged("a line of its index has no end", self._index.path)
+                raise self._index.damaged("a line of its index has no end")
             if others:
                 yield rest
                 yield from others[:-1]
@@ -76,15 +75,13 @@ class Dumb:
         if found is None or key is None:
             return Refused(printable(line), "its line of the index is damaged")
         offset, length = int(found[2]), int(found[3])
-        if len(key) > LONGEST_BYTES:
-            return Refused(printable(key), too_long("key", len(key)))
-        if length > LONGEST_BYTES:
-            return Refused(printable(key), too_long("value", length))
+        if max(len(key), length) > LONGEST_BYTES:
+            return too_long(key, len(key), length)
         if not self._values.holds(offset, length):
             return Refused(printable(key), f"its value lies outside of {self._values.path}")
         self._unread -= length
         if self._unread < 0:
-            raise damaged("its values overlap", self._values.path)
+            raise self._values.damaged("its values overlap")
         return key, self._values.read(offset, length)
 
 

@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from typing import Final
 
 from ..errors import NotAShelf
-from ._berkeley import Berkeley, is_berkeley
-from ._berkeley185 import Berkeley185, is_berkeley_185
+from ._berkeley import Berkeley
+from ._berkeley185 import Berkeley185
 from ._dumb import Dumb
-from ._gdbm import Gdbm, is_gdbm
+from ._gdbm import Gdbm
 from ._record import Reader
 from ._source import Source, reading_error
-from ._sqlite import Sqlite, is_sqlite
+from ._sqlite import Sqlite
 
 __all__ = ["open_shelf"]
 
+_READERS: Final[tuple[type[Gdbm | Berkeley | Berkeley185], ...]] = (Gdbm, Berkeley, Berkeley185)
 _INDEX_ENDS: Final = (".dir", ".bak")
 _START_BYTES: Final = 512
 
@@ -96,31 +98,23 @@ def _exists(path: str) -> bool:
 
 
 def _open(path: str) -> Reader:
-    base, end = os.path.splitext(path)
-    source = Source(path)
-    try:
-        start = source.start(_START_BYTES)
-        if is_gdbm(start):
-            return Gdbm(source, "dbm.ndbm" if end == ".pag" else "dbm.gnu")
-        if is_berkeley(start):
-            return Berkeley(source)
-        if is_berkeley_185(start):
-            return Berkeley185(source)
-        if is_sqlite(start):
-            source.close()
-            return Sqlite(path)
-        if end in _INDEX_ENDS and (not start or start[:1] in b"'\""):
-            return _open_dumb(source, base + ".dat")
-        raise NotAShelf("no dbm that is known here wrote this file", "give another path", path)
-    except BaseException:
+    with ExitStack() as opened:
+        source = opened.enter_context(closing(Source(path)))
+        reader = _reader(source, source.start(_START_BYTES), opened)
+        opened.pop_all()  # they are closed with the reader
+    return reader
+
+
+def _reader(source: Source, start: bytes, opened: ExitStack) -> Reader:
+    for reader in _READERS:
+        if reader.wrote(start):
+            return reader(source)
+    if Sqlite.wrote(start):
         source.close()
-        raise
-
-
-def _open_dumb(index: Source, values_path: str) -> Reader:
-    values = Source(values_path)
-    try:
-        return Dumb(index, values)
-    except BaseException:
-        values.close()
-        raise
+        return Sqlite(source.path)
+    base, end = os.path.splitext(source.path)
+    if end in _INDEX_ENDS and (not start or start[:1] in b"'\""):
+        return Dumb(source, opened.enter_context(closing(Source(base + ".dat"))))
+    raise NotAShelf(
+        "no dbm that is known here wrote this file", "give another path", source.path
+    )

@@ -7,13 +7,12 @@ these are the structures of gdbm 1.23, as its builds for 64 and 32 bits write th
 
 import struct
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Final, NamedTuple
 
-from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
-from ._source import Source, damaged
+from ._record import LONGEST_BYTES, Reader, Record, too_long
+from ._source import Source, byte_order
 
-__all__ = ["Gdbm", "is_gdbm"]
+__all__ = ["Gdbm"]
 
 
 class _Form(NamedTuple):
@@ -52,44 +51,34 @@ _EMPTY: Final = -1  # the hash value of an element that holds nothing
 _POINTERS_AT_ONCE: Final = 8192
 
 
-def _byte_order(start: bytes) -> str | None:
-    for order in "<>":
-        if len(start) >= 4 and struct.unpack_from(order + "I", start)[0] in _FORMS:
-            return order
-    return None
-
-
-def is_gdbm(start: bytes) -> bool:
-    """Whether a file with this start says that GNU dbm wrote it."""
-    return _byte_order(start) is not None
-
-
-class Gdbm:
+class Gdbm(Reader):
     """The records of one file of GNU dbm, in the order of their hash values.
 
     Every bucket and every byte is read at most once, so no file can keep the reader busy for
     longer than its size justifies.
 
-    Args:
-        source: the file; closed with the reader.
-        kind: what to call it; ``dbm.ndbm`` where its compatibility layer wrote it.
-
     Raises:
         NotAShelf: its header is damaged.
     """
 
-    def __init__(self, source: Source, kind: str = "dbm.gnu") -> None:
-        self.kind = kind
-        self.files = (source.path,)
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        # The compatibility layer of GNU dbm adds that ending.
+        self.kind = "dbm.ndbm" if source.path.endswith(".pag") else "dbm.gnu"
         self._source = source
         start = source.start(_HEADER_BYTES)
-        order = _byte_order(start)
+        order = byte_order(start, 0, _FORMS)
         if order is None or len(start) < _HEADER_BYTES:
-            raise damaged("it ends within its header", source.path)
+            raise source.damaged("it ends within its header")
         for form in _FORMS[struct.unpack_from(order + "I", start)[0]]:
             if self._fits(start, order, form):
                 return
-        raise damaged("its header contradicts itself", source.path)
+        raise source.damaged("its header contradicts itself")
+
+    @staticmethod
+    def wrote(start: bytes) -> bool:
+        """Whether a file with this start says that GNU dbm wrote it."""
+        return byte_order(start, 0, _FORMS) is not None
 
     def _fits(self, start: bytes, order: str, form: _Form) -> bool:
         header = struct.unpack_from(order + form.header, start)
@@ -105,13 +94,8 @@ class Gdbm:
             and elements == (self._bucket_bytes - self._bucket_head.size) // self._element.size > 0
         )
 
-    @cached_property
     def count(self) -> int:
-        """How many records the buckets say they hold; reads the buckets, not the records.
-
-        Raises:
-            NotAShelf: the directory is damaged.
-        """
+        """Return how many records the buckets say they hold; see `Reader`."""
         counts = (self._bucket_head.unpack_from(bucket)[1] for bucket in self._buckets())
         return sum(min(max(0, count), self._elements) for count in counts)
 
@@ -121,31 +105,24 @@ class Gdbm:
         elements_end = self._bucket_head.size + self._elements * self._element.size
         for bucket in self._buckets():
             elements = memoryview(bucket)[self._bucket_head.size : elements_end]
-            for hashed, key_start, offset, key_bytes, value_bytes in self._element.iter_unpack(
-                elements
-            ):
-                if hashed == _EMPTY:
+            for element in self._element.iter_unpack(elements):
+                if element[0] == _EMPTY:
                     continue
+                key_bytes, value_bytes = element[-2:]
                 if key_bytes < 0 or value_bytes < 0:
-                    raise damaged("a length is negative", self._source.path)
+                    raise self._source.damaged("a length is negative")
                 unread -= key_bytes + value_bytes
                 if unread < 0:
-                    raise damaged("its records overlap", self._source.path)
-                yield self._record(key_start, offset, key_bytes, value_bytes)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
+                    raise self._source.damaged("its records overlap")
+                yield self._record(*element[1:])
 
     def _record(self, key_start: bytes, offset: int, key_bytes: int, value_bytes: int) -> Record:
-        if key_bytes > LONGEST_BYTES or value_bytes > LONGEST_BYTES:
-            shown = printable(self._source.read(offset, min(key_bytes, 1024)))
-            if key_bytes > LONGEST_BYTES:
-                return Refused(shown, too_long("key", key_bytes))
-            return Refused(shown, too_long("value", value_bytes))
+        if max(key_bytes, value_bytes) > LONGEST_BYTES:
+            shown = self._source.read(offset, min(key_bytes, 1024))
+            return too_long(shown, key_bytes, value_bytes)
         both = self._source.read(offset, key_bytes + value_bytes)
         if not both.startswith(key_start[:key_bytes]):
-            raise damaged("a pointer leads to another key than it says", self._source.path)
+            raise self._source.damaged("a pointer leads to another key than it says")
         return both[:key_bytes], both[key_bytes:]
 
     def _buckets(self) -> Iterator[bytes]:
@@ -159,11 +136,11 @@ class Gdbm:
                 continue
             unread -= self._bucket_bytes
             if unread < 0:
-                raise damaged("its buckets overlap", self._source.path)
+                raise self._source.damaged("its buckets overlap")
             bucket = self._source.read(pointer, self._bucket_bytes)
             bits = self._bucket_head.unpack_from(bucket)[0]
             if not 0 <= bits <= self._bits:
-                raise damaged("a bucket does not fit its directory", self._source.path)
+                raise self._source.damaged("a bucket does not fit its directory")
             yield bucket
             index = (1 << (self._bits - bits)) - 1
 

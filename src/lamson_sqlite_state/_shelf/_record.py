@@ -1,10 +1,14 @@
 """What a shelf is read as: entries, and what is refused, with the reason."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+from ._source import Source
 
 __all__ = [
     "LONGEST_BYTES",
+    "UNREAD_KEY",
     "Entry",
     "Reader",
     "Record",
@@ -17,6 +21,9 @@ __all__ = [
 LONGEST_BYTES: Final = 1 << 20
 """Longer keys and values are not read at all: a state is a function's name, a key holds two
 names, and a damaged length must not become an allocation."""
+
+UNREAD_KEY: Final = b"(a key)"
+"""What to show of a key that was not read."""
 
 _SHOWN_CHARACTERS: Final = 60
 
@@ -57,21 +64,32 @@ class Unreadable(Exception):
     """One key or value is not what a shelf of states holds; the message is the reason."""
 
 
-class Reader(Protocol):
-    """A file of one dbm's format."""
+class Reader(ABC):
+    """The records of one shelf, in a dbm's format.
 
-    @property
-    def kind(self) -> str:
-        """Which format it is."""
+    Args:
+        sources: its files; closed with the reader.
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The paths of the files that are read."""
+    Attributes:
+        kind: which format it is.
+        files: the paths of the files that are read.
+    """
 
-    @property
+    kind: str
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+        self.files = tuple(source.path for source in sources)
+
+    @abstractmethod
     def count(self) -> int | None:
-        """About how many records there are; None where that is not cheap to tell."""
+        """About how many records there are; None where the file cannot hold as many as it says.
 
+        Raises:
+            NotAShelf: the file is damaged.
+        """
+
+    @abstractmethod
     def records(self) -> Iterator[Record]:
         """Read from the beginning.
 
@@ -80,7 +98,9 @@ class Reader(Protocol):
         """
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files. A second time, do nothing."""
+        for source in self._sources:
+            source.close()
 
 
 def printable(raw: bytes) -> str:
@@ -94,6 +114,14 @@ def printable(raw: bytes) -> str:
     return shown + "..." if cut else shown
 
 
-def too_long(what: str, length: int) -> str:
-    """Return the reason for refusing a key or value of more than `LONGEST_BYTES`."""
-    return f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"
+def too_long(key: bytes, key_bytes: int, value_bytes: int) -> Refused:
+    """Refuse a record whose key or value has more than `LONGEST_BYTES`.
+
+    Args:
+        key: what to show of the key.
+        key_bytes: how long the key is.
+        value_bytes: how long the value is.
+    """
+    what, length = ("key", key_bytes) if key_bytes > LONGEST_BYTES else ("value", value_bytes)
+    reason = f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"
+    return Refused(printable(key), reason)

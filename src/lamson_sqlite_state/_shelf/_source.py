@@ -3,11 +3,13 @@
 import errno
 import os
 import stat
+import struct
+from collections.abc import Container
 from typing import Final
 
 from ..errors import NotAShelf, Obstacle, StorageError, from_os_error
 
-__all__ = ["Source", "damaged", "reading_error"]
+__all__ = ["Source", "byte_order", "damaged", "is_page_size", "reading_error"]
 
 _NOT_READABLE: Final = Obstacle(
     "permission-denied", "give this user permission to read it and to enter its directories"
@@ -36,6 +38,19 @@ def damaged(why: str, path: str) -> NotAShelf:
         path,
         code="damaged",
     )
+
+
+def byte_order(start: bytes, at: int, magics: Container[int]) -> str | None:
+    """Return the byte order in which one of the magic numbers stands at an offset, if any does."""
+    for order in "<>":
+        if len(start) >= at + 4 and struct.unpack_from(order + "I", start, at)[0] in magics:
+            return order
+    return None
+
+
+def is_page_size(size: int, smallest: int) -> bool:
+    """Whether a Berkeley DB may have pages of this size: a power of 2, of at most 64 KiB."""
+    return smallest <= size <= 65536 and size & (size - 1) == 0
 
 
 class Source:
@@ -69,6 +84,10 @@ class Source:
         if descriptor >= 0:
             os.close(descriptor)
 
+    def damaged(self, why: str) -> NotAShelf:
+        """Return what to raise where the file contradicts itself."""
+        return damaged(why, self.path)
+
     def holds(self, offset: int, length: int) -> bool:
         """Whether ``length`` bytes from ``offset`` lie in the file."""
         return min(offset, length) >= 0 and offset + length <= self.size
@@ -86,7 +105,7 @@ class Source:
             ValueError: the source is closed.
         """
         if not self.holds(offset, length):
-            raise damaged("something in it points outside of it", self.path)
+            raise self.damaged("something in it points outside of it")
         if self._descriptor < 0:
             raise ValueError("the shelf is closed")
         try:
@@ -94,5 +113,5 @@ class Source:
         except OSError as error:
             raise reading_error(error, self.path) from error
         if len(read) != length:
-            raise damaged("it has become shorter while it was read", self.path)
+            raise self.damaged("it has become shorter while it was read")
         return read

@@ -5,15 +5,15 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Final
 from urllib.parse import quote
 
 from ..errors import NotAShelf, StorageError
-from ._record import LONGEST_BYTES, Record, Refused, printable, too_long
+from ._record import LONGEST_BYTES, UNREAD_KEY, Reader, Record, Refused, printable, too_long
 from ._source import Source, damaged, reading_error
 
-__all__ = ["Sqlite", "is_sqlite"]
+__all__ = ["Sqlite"]
 
 _START: Final = b"SQLite format 3\0"
 
@@ -38,12 +38,7 @@ _STEPS_AT_ONCE: Final = 10_000
 _STEPS_A_BYTE: Final = 4  # a row takes some 20 steps, and no fewer bytes than that
 
 
-def is_sqlite(start: bytes) -> bool:
-    """Whether a file with this start says that SQLite wrote it."""
-    return start.startswith(_START)
-
-
-class Sqlite:
+class Sqlite(Reader):
     """The records of a table ``Dict``, in the order of their rows.
 
     SQLite creates side files even for those who only read, so the file is opened as one that
@@ -58,26 +53,32 @@ class Sqlite:
         StorageError: it, or its log, may not be read or copied, or is being written to.
     """
 
-    kind: Final = "dbm.sqlite3"
+    kind = "dbm.sqlite3"
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._path = path
-        self._size = 0
-        self._connection: sqlite3.Connection | None = None
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-        try:
-            self.files = (path, *(path + end for end in _SIDE_FILES if _is_filled(path + end)))
-            self._size = sum(map(os.path.getsize, self.files))
-            self._open(path, "mode=ro&immutable=1")
-            if len(self.files) > 1 and self._may_be_a_shelf():
-                self._open(self._copy(), "mode=rw")
-            self.count = self._counted()
-        except OSError as error:
-            self.close()
-            raise reading_error(error, path) from error
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as self._opened:
+            try:
+                self.files = (path, *(path + end for end in _SIDE_FILES if _is_filled(path + end)))
+                self._size = sum(map(os.path.getsize, self.files))
+                self._open(path, "mode=ro&immutable=1")
+                if len(self.files) > 1 and self._may_be_a_shelf():
+                    self._connection.close()
+                    self._open(self._copy(), "mode=rw")
+                self._count = self._counted()
+            except OSError as error:
+                raise reading_error(error, path) from error
+            self._opened = self._opened.pop_all()
+
+    @staticmethod
+    def wrote(start: bytes) -> bool:
+        """Whether a file with this start says that SQLite wrote it."""
+        return start.startswith(_START)
+
+    def count(self) -> int:
+        """Return how many rows the table has; see `Reader`."""
+        return self._count
 
     def records(self) -> Iterator[Record]:
         """Read from the beginning; see `Reader`."""
@@ -86,32 +87,22 @@ class Sqlite:
                 if key is not None and value is not None:
                     yield key, value
                 elif key_bytes is None or value_bytes is None:
-                    yield Refused(printable(key or b"(a key)"), "it is not kept as bytes")
-                elif key is None:
-                    yield Refused("(a key)", too_long("key", key_bytes))
+                    yield Refused(printable(key or UNREAD_KEY), "it is not kept as bytes")
                 else:
-                    yield Refused(printable(key), too_long("value", value_bytes))
+                    yield too_long(key or UNREAD_KEY, key_bytes, value_bytes)
 
     def close(self) -> None:
-        """Close the file, and remove the copies."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._directory is not None:
-            self._directory.cleanup()
-            self._directory = None
+        """Close the file, and remove the copies. A second time, do nothing."""
+        self._opened.close()
 
     def _open(self, path: str, how: str) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}"
         try:
             # Whichever thread iterates: one after the other may use it.
             self._connection = sqlite3.Connection(
-                f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
+                uri, uri=True, isolation_level=None, check_same_thread=False
             )
+            self._opened.enter_context(closing(self._connection))
             # Columns that compute themselves must not call what is not harmless.
             self._connection.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
@@ -145,8 +136,6 @@ class Sqlite:
     def _translated(self) -> Iterator[sqlite3.Connection]:
         # A damaged tree may contain itself, and looks endless: what takes more steps than the
         # file has room for rows is stopped.
-        if self._connection is None:
-            raise ValueError("the shelf is closed")
         steps_left = _STEPS_A_BYTE * self._size + 10 * _STEPS_AT_ONCE
 
         def spend() -> bool:
@@ -154,9 +143,11 @@ class Sqlite:
             steps_left -= _STEPS_AT_ONCE
             return steps_left < 0
 
-        self._connection.set_progress_handler(spend, _STEPS_AT_ONCE)
         try:
+            self._connection.set_progress_handler(spend, _STEPS_AT_ONCE)
             yield self._connection
+        except sqlite3.ProgrammingError as error:
+            raise ValueError("the shelf is closed") from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise damaged(str(error), self._path) from error
 
@@ -167,8 +158,8 @@ class Sqlite:
         failure = None
         copy = ""
         try:
-            self._directory = tempfile.TemporaryDirectory(prefix="shelf-")
-            copy = os.path.join(self._directory.name, "shelf")
+            directory = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="shelf-"))
+            copy = os.path.join(directory, "shelf")
             for path in self.files:
                 shutil.copyfile(path, copy + path.removeprefix(self._path))
         except OSError as error:
