@@ -1,9 +1,9 @@
 """Reads hash tables of Berkeley DB 4.1 to 6: dbm.ndbm on Debian, and bsddb of Python 2.
 
-The file is pages of one size. Page 0 describes the table; pages of the hash types hold pairs of
-items; what is too big for them lies on chains of overflow pages. All hash pages are read
-in the order of the file, whichever bucket they belong to: so no chain of buckets can be broken
-or run in circles.
+The file is pages of one size. Page 0 describes the table. Pages of the hash types hold the items
+of records, a key and a value in turn; a big item lies on a chain of overflow pages. All hash
+pages are read in the order of the file, whichever bucket they belong to: so no chain of buckets
+can be broken or run in circles.
 """
 
 import struct
@@ -59,7 +59,9 @@ class Berkeley(Reader):
             raise source.damaged("it ends within its first page")
         fields = struct.unpack_from(order + _META, start)
         magic, version, self._page_bytes, encrypted, kind, flags, last_page, self._says = fields
-        self._refuse_other_kinds(_MAGICS[magic], version, encrypted)
+        other = _other_kind(_MAGICS[magic], version, encrypted)
+        if other is not None:
+            raise NotAShelf(*other, source.path)
         if kind != _META_TYPE or not is_page_size(self._page_bytes, 512):
             raise source.damaged("its first page contradicts itself")
         self._pages = last_page + 1
@@ -80,27 +82,6 @@ class Berkeley(Reader):
         # Each record has two offsets of two bytes, and two items of at least one.
         return self._says if self._says <= self._source.size // 6 else None
 
-    def _refuse_other_kinds(self, access_method: str, version: int, encrypted: int) -> None:
-        path = self._source.path
-        if access_method != _HASH:
-            raise NotAShelf(
-                f"this is a Berkeley DB {access_method}, which shelve does not write",
-                "give another path",
-                path,
-            )
-        if version not in _VERSIONS:
-            raise NotAShelf(
-                f"this hash table of Berkeley DB has version {version}, and only 8 to 10 are read",
-                "upgrade a copy of it (db_upgrade FILE)",
-                path,
-            )
-        if encrypted:
-            raise NotAShelf(
-                "this is encrypted",
-                "dump it with its password (db_dump -P), and load it again (db_load)",
-                path,
-            )
-
     def records(self) -> Iterator[Record]:
         """Read from the beginning; see `Reader`."""
         self._overflow_pages_left = self._pages
@@ -111,9 +92,9 @@ class Berkeley(Reader):
                 continue
             if own != number or items % 2 or self._items_start + 2 * items > self._page_bytes:
                 raise self._source.damaged(f"page {number} contradicts itself")
-            yield from self._pairs(page, items)
+            yield from self._page_records(page, items)
 
-    def _pairs(self, page: bytes, items: int) -> Iterator[Record]:
+    def _page_records(self, page: bytes, items: int) -> Iterator[Record]:
         # The items lie from the end of the page downwards, so each ends where the one before
         # it begins.
         starts = struct.unpack_from(f"{self._order}{items}H", page, self._items_start)
@@ -172,3 +153,17 @@ class Berkeley(Reader):
             length -= here
             number = following
         return b"".join(parts)
+
+
+def _other_kind(access_method: str, version: int, encrypted: int) -> tuple[str, str] | None:
+    """Return why a table of Berkeley DB cannot be read, and the remedy; None where it can."""
+    what = f"this is a Berkeley DB {access_method}"
+    if access_method != _HASH:
+        return f"{what}, which shelve does not write", "give another path"
+    if version not in _VERSIONS:
+        remedy = "upgrade a copy of it (db_upgrade FILE)"
+        return f"{what} of version {version}, and only 8 to 10 are read", remedy
+    if encrypted:
+        remedy = "dump it with its password (db_dump -P), and load it again (db_load)"
+        return f"{what} that is encrypted", remedy
+    return None

@@ -1,9 +1,9 @@
 """Reads hash tables of Berkeley DB 1.85: dbm.ndbm on BSD and macOS.
 
 A header tells where each bucket's first page is. A page begins with a row of two-byte numbers:
-how many follow, then two for each pair, then how much is free and where. The pairs lie from the
-page's end downwards. The second number of a pair is where its value begins, or one of the first
-four, which say that the first leads to an overflow page, or that the pair is too big for one page.
+how many follow, then two for each record, then how much is free and where. The records lie from
+the page's end downwards. The second number of a record is where its value begins, or one of the
+four below: then the first number leads to an overflow page, or the record is too big for one page.
 """
 
 import struct
@@ -24,16 +24,16 @@ _HEADER: Final = struct.Struct(">4x3i24xi12x2i4x32i")
 _ORDERS: Final = {1234: "<", 4321: ">"}
 
 _NEXT_PAGE, _PART_OF_KEY, _END_OF_KEY, _KEY_AND_VALUE = 0, 1, 2, 3
-"""In the place of a value's offset. On the later pages of a pair that is too big, the third means
+"""In the place of a value's offset. On the later pages of a record that is too big, the third means
 that the value goes on, the last that it ends."""
 
 
 class _Page(NamedTuple):
     content: bytes
-    numbers: tuple[int, ...]  # of the pairs, and of the free space
+    numbers: tuple[int, ...]  # of the records, and of the free space
     numbers_end: int
     start: int  # of the first key
-    flag: int  # which part of a big pair is here; elsewhere where the first value begins
+    flag: int  # which part of a big record is here; elsewhere where the first value begins
 
 
 class _Parts:
@@ -115,26 +115,26 @@ class Berkeley185(Reader):
         page = self._page(self._page_of_bucket(bucket))
         while page is not None and len(page.numbers) > 2:
             if page.flag in (_PART_OF_KEY, _END_OF_KEY, _KEY_AND_VALUE):
-                record, page = self._big_pair(page)
+                record, page = self._big_record(page)
                 yield record
             else:
-                yield from self._pairs(page)
+                yield from self._small_records(page)
                 page = self._overflow_page(page) if page.numbers[-3] == _NEXT_PAGE else None
 
     def _contradiction(self) -> NotAShelf:
         return self._source.damaged("a page contradicts itself")
 
-    def _pairs(self, page: _Page) -> Iterator[Record]:
+    def _small_records(self, page: _Page) -> Iterator[Record]:
         end = self._end
-        pairs = page.numbers[: -4 if page.numbers[-3] == _NEXT_PAGE else -2]
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        starts = page.numbers[: -4 if page.numbers[-3] == _NEXT_PAGE else -2]
+        for key, value in zip(starts[::2], starts[1::2], strict=True):
             if not page.numbers_end <= value <= key <= end:
                 raise self._contradiction()
             yield page.content[key:end], page.content[value:key]
             end = value
 
-    def _big_pair(self, page: _Page) -> tuple[Record, _Page | None]:
-        """Return a pair that is too big for one page, and the page of the next pair."""
+    def _big_record(self, page: _Page) -> tuple[Record, _Page | None]:
+        """Return a record that is too big for one page, and the page of the next one."""
         key, value = _Parts(), _Parts()
         page = self._big_key(page, key)
         page = self._big_value(page, value)

@@ -34,28 +34,20 @@ def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
     """
     readers: list[Reader] = []
     failures: list[NotAShelf] = []
-    try:
+    with ExitStack() as opened:
         for place in _places(path):
             try:
-                if is_taken(place):
-                    raise NotAShelf(
-                        "this process has it open, as a store perhaps",
-                        "give the path of a shelf",
-                        place,
-                    )
-                readers.append(_open(place))
+                readers.append(opened.enter_context(closing(_open(place, is_taken))))
             except NotAShelf as failure:
                 failures.append(failure)
-        if len(readers) > 1:
-            names = ", ".join(reader.files[0] for reader in readers)
-            raise NotAShelf("several shelves have this name", f"give one of {names}", path)
-        if readers:
-            return readers.pop()
-        if failures:
-            raise failures[0]
-    finally:
-        for reader in readers:
-            reader.close()
+        if len(readers) == 1:
+            opened.pop_all()
+            return readers[0]
+    if readers:
+        names = ", ".join(reader.files[0] for reader in readers)
+        raise NotAShelf("several shelves have this name", f"give one of {names}", path)
+    if failures:
+        raise failures[0]
     raise NotAShelf(
         "there is no such file, nor one with .db, .pag or .dir behind the name",
         "give the path that ShelveStorage was given",
@@ -97,7 +89,11 @@ def _exists(path: str) -> bool:
     return True
 
 
-def _open(path: str) -> Reader:
+def _open(path: str, is_taken: Callable[[str], bool]) -> Reader:
+    if is_taken(path):
+        raise NotAShelf(
+            "this process has it open, as a store perhaps", "give the path of a shelf", path
+        )
     with ExitStack() as opened:
         source = opened.enter_context(closing(Source(path)))
         reader = _reader(source, source.start(_START_BYTES), opened)
@@ -115,6 +111,4 @@ def _reader(source: Source, start: bytes, opened: ExitStack) -> Reader:
     base, end = os.path.splitext(source.path)
     if end in _INDEX_ENDS and (not start or start[:1] in b"'\""):
         return Dumb(source, opened.enter_context(closing(Source(base + ".dat"))))
-    raise NotAShelf(
-        "no dbm that is known here wrote this file", "give another path", source.path
-    )
+    raise NotAShelf("no dbm that is known here wrote this file", "give another path", source.path)
