@@ -41,7 +41,7 @@ test-all: $(VENV)/.has-test-all  ## those, the long ones, and the tests of the s
 
 # Without the tests that interrupt every line by signals: coverage's own lock is not made for it.
 coverage: $(VENV)/.has-test-all  ## run all tests and demand 95 % branch coverage of the package
-	$(PYTEST) $(ALL) --ignore=tests/test_signals.py --ignore=tests/test_interrupted_locks.py \
+	$(PYTEST) $(ALL) --ignore=tests/sqlite/test_signals.py --ignore=tests/sqlite/process/test_interrupted_locks.py \
 		-k 'not signal_handlers' \
 		--cov --cov-report=term-missing --cov-fail-under=95 $(ARGS)
 
@@ -50,6 +50,7 @@ lint: $(VENV)/.has-lint  ## ruff, ruff format, mypy --strict and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy --strict --config-file tests/typed/pyproject.toml --cache-dir .mypy_cache/typed tests/typed
 	$(PYRIGHT) --project tests/typed
 	$(PYRIGHT) --verifytypes lamson_sqlite_state --ignoreexternal

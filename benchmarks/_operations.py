@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from salmon.routing import MemoryStorage
 
-from lamson_sqlite_state import _schema
+from lamson_sqlite_state.sqlite.engine import schema
 
 from ._effort import Effort
 from ._files import (
@@ -119,7 +119,7 @@ def get_uncached(ground: Ground, effort: Effort, *, cache_size: int = 16) -> Ite
 
             def work() -> None:
                 for key in keys:
-                    connection.execute(_schema.SELECT_STATE, key).fetchone()[0]
+                    connection.execute(schema.SELECT_STATE, key).fetchone()[0]
 
             return timed(work, len(keys))
 
@@ -272,6 +272,6 @@ def _upserts(connection: sqlite3.Connection, pairs: list[Pair], state: str) -> f
     def work() -> None:
         for module, sender in pairs:
             since = time.time_ns() // 1_000_000
-            connection.execute(_schema.SET, (sender, module, state, since))
+            connection.execute(schema.SET, (sender, module, state, since))
 
     return timed(work, len(pairs))

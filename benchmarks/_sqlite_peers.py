@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from filelock import FileLock
 
-from lamson_sqlite_state import SQLiteStorage, _schema
+from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state.sqlite.engine import schema
 
 from ._files import Pair, bare_connection, open_store
 from ._peer import START, SYNCHRONOUS, TIMEOUT_SECONDS, Durability, Peer, Settings
@@ -36,7 +37,7 @@ class Ours(Peer):
         with closing(bare_connection(self._store.path, "NORMAL")) as connection:
             connection.execute("BEGIN")
             for module, sender in pairs:
-                connection.execute(_schema.SET, (sender, module, state, 0))
+                connection.execute(schema.SET, (sender, module, state, 0))
             connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -66,18 +67,18 @@ class BareSqlite(Peer):
         execute = connection.execute
 
         def read(module: str, sender: str) -> str:
-            row = execute(_schema.SELECT_STATE, (sender, module)).fetchone()
+            row = execute(schema.SELECT_STATE, (sender, module)).fetchone()
             return str(row[0]) if row else START
 
         def meet(module: str, sender: str) -> str:
-            row = execute(_schema.SELECT_STATE, (sender, module)).fetchone()
+            row = execute(schema.SELECT_STATE, (sender, module)).fetchone()
             if row:
                 return str(row[0])
-            execute(_schema.INSERT_START, (sender, module, time.time_ns() // 1_000_000))
+            execute(schema.INSERT_START, (sender, module, time.time_ns() // 1_000_000))
             return read(module, sender)
 
         def write(module: str, sender: str, state: str) -> None:
-            execute(_schema.SET, (sender, module, state, time.time_ns() // 1_000_000))
+            execute(schema.SET, (sender, module, state, time.time_ns() // 1_000_000))
 
         self.get, self.meet, self.set = read, meet, write
 

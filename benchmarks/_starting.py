@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from lamson_sqlite_state import SQLiteStorage, _schema
+from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state.sqlite.engine import schema
 
 from ._effort import Effort
 from ._files import kept_open, pair_of
@@ -33,7 +34,7 @@ def opening(ground: Ground, _effort: Effort, *, is_kept_open: bool) -> Iterator[
 
     def bare() -> Callable[[], None]:
         connection = sqlite3.connect(ground.bare)
-        connection.execute(_schema.SELECT_STATE, (sender, module)).fetchone()[0]
+        connection.execute(schema.SELECT_STATE, (sender, module)).fetchone()[0]
         return connection.close
 
     def batch_of(opened: Callable[[], Callable[[], None]]) -> Batch:

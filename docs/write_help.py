@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from lamson_sqlite_state._command._group import lamson_state
+from lamson_sqlite_state.cli._group import lamson_state
 
 __all__ = ["help_texts", "page_with_help"]
 

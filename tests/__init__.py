@@ -3,4 +3,6 @@
 import pytest
 
 # Helpers whose asserts are to explain themselves as those in the test modules do.
-pytest.register_assert_rewrite("tests.contract", "tests.contract_extras", "tests.contract_sharing")
+pytest.register_assert_rewrite(
+    "tests.helpers.contract", "tests.helpers.contract_extras", "tests.helpers.contract_sharing"
+)

@@ -13,11 +13,10 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.maintenance import ExistingStorage
+from tests.helpers.actors import Actor
+from tests.helpers.bulk import fill, senders
 
-from .actors import Actor
-from .bulk import fill, senders
-
-pytest_plugins = ["pytester", "tests.shared_run"]
+pytest_plugins = ["pytester", "tests.helpers.shared_run"]
 
 
 # `make test` tries random inputs for a while, `make test-all` for long. No deadlines: how long an

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from .children import forked, in_child, in_children
+from tests.helpers.children import forked, in_child, in_children
 
 
 def test_what_the_function_returns_in_the_child_comes_back() -> None:

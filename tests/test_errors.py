@@ -25,11 +25,10 @@ from lamson_sqlite_state import (
     maintenance,
     transfer,
 )
-from lamson_sqlite_state._shelf import Shelf
 from lamson_sqlite_state.errors import Code
-
-from .children import in_child
-from .shelf_files import write_dumb
+from lamson_sqlite_state.shelf import Shelf
+from tests.helpers.children import in_child
+from tests.helpers.shelf_files import write_dumb
 
 SOURCE = Path(lamson_sqlite_state.__file__).parent
 

@@ -1,4 +1,4 @@
-"""The package is a staircase, and what the README says of it is so."""
+"""What the README says of the package is so, and what the package says of itself."""
 
 import ast
 import inspect
@@ -18,63 +18,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(lamson_sqlite_state.__file__).parent
 README = (ROOT / "README.md").read_text()
 
-# From the top. A file imports only those below it.
-STAIRCASE = """
-    __main__ cli _command/ transfer maintenance _backup _placing _restore _counting
-    _checking/ _copy_file _selection
-    __init__ storage _batches _excerpts _rows _store _states _database _open_file _old_shelf
-    _opening _rescue _sharing _cache _coherence _write_lock _sqlite_errors _schema _shelf/
-    _json_lines _csv_table _bad_row _row _fork _lock_set _descriptors _remedies _filesystem
-    _creating _heap _literals _keys interface _callbacks _queries _clock _command_line errors
-""".split()
-
-# And each in a folder only those below it there.
-FOLDERS = {
-    "_command": """
-        __init__ _group _watching _moving _mending _looking _arguments _completing _shells
-        _session _printing _tables
-    """.split(),
-    "_checking": """
-        __init__ _side_files _locks _processes _unreadable _contents _access _files _onlooker
-        _finding _patience
-    """.split(),
-    "_shelf": """
-        __init__ _find _sqlite _gdbm _dumb _berkeley _berkeley185 _source _key _pickled _pairs
-        _record _patterns
-    """.split(),
-}
-
-
-def imports_of(path: Path, level: int) -> set[str]:
-    """Return which names a file imports from so many folders above it (1: its own)."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == level:
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {name.partition(".")[0] for name in names if name != "__version__"}
-    return found
-
-
-def test_each_file_imports_only_those_below_it() -> None:
-    files = [path.stem for path in PACKAGE.glob("*.py")]
-    assert sorted(STAIRCASE) == sorted([*files, *(f"{folder}/" for folder in FOLDERS)])
-    steps = [step.rstrip("/") for step in STAIRCASE]
-    for number, step in enumerate(STAIRCASE):
-        is_folder = step.endswith("/")
-        paths = (PACKAGE / step).glob("*.py") if is_folder else [PACKAGE / f"{step}.py"]
-        for path in paths:
-            assert imports_of(path, 2 if is_folder else 1) <= set(steps[number + 1 :]), path
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_each_file_in_a_folder_imports_only_those_below_it(folder: str) -> None:
-    steps = FOLDERS[folder]
-    assert sorted(steps) == sorted(path.stem for path in (PACKAGE / folder).glob("*.py"))
-    for number, step in enumerate(steps):
-        path = PACKAGE / folder / f"{step}.py"
-        assert imports_of(path, 1) <= set(steps[number + 1 :]), path
-        assert not imports_of(path, 3), path
-
 
 def test_stress_folders_import_only_those_below_them() -> None:
     text = (ROOT / "stress" / "README.md").read_text()
@@ -91,7 +34,7 @@ def test_only_filelock_is_needed_beside_the_standard_library() -> None:
     needed = {
         module
         for path in PACKAGE.rglob("*.py")
-        if path.parent.name != "_command"
+        if path.parent.name != "cli"
         for module in foreign.findall(path.read_text())
     }
     assert needed - sys.stdlib_module_names == {"filelock"}
@@ -111,16 +54,19 @@ def test_no_placeholder_is_numbered() -> None:
 
 def test_only_the_commands_need_click_and_rich() -> None:
     foreign = re.compile(r"^(?:from|import) (?!\.)(\w+)", re.MULTILINE)
-    paths = (PACKAGE / "_command").glob("*.py")
+    paths = (PACKAGE / "cli").glob("*.py")
     needed = {module for path in paths for module in foreign.findall(path.read_text())}
     assert needed - sys.stdlib_module_names == {"click", "rich"}
 
 
-def test_readme_names_every_file_of_the_package() -> None:
-    named = re.findall(r"^\| `(\w+(?:\.py|/))` \|", README, re.MULTILINE)
-    assert [name.removesuffix(".py") for name in named] == [
-        step for step in STAIRCASE if step != "__init__"
-    ]
+def test_readme_names_every_folder_of_the_package() -> None:
+    folders = {each.parent.name for each in PACKAGE.rglob("__init__.py")} - {PACKAGE.name}
+    assert set(re.findall(r"^ {6,8}(\w+)/ ", README, re.MULTILINE)) == folders
+
+
+def test_each_folder_says_what_it_promises() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
 @pytest.mark.parametrize(

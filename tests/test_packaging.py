@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import lamson_sqlite_state
-
-from .commands import PROGRAM, Ended, run_in_process
+from tests.helpers.commands import PROGRAM, Ended, run_in_process
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(lamson_sqlite_state.__file__).parent

@@ -18,7 +18,7 @@ from .errors import (
     UnsafeFork,
 )
 from .interface import ROUTE_FIRST_STATE, StateStorage
-from .storage import SQLiteStorage
+from .sqlite.storage import SQLiteStorage
 
 __all__ = [
     "ROUTE_FIRST_STATE",

@@ -19,7 +19,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from lamson_sqlite_state import SQLiteStorage, _opening, _store
+from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state.sqlite.engine import handle, open_checks
 
 from .histories import START, Call, History, Mishap, replay
 
@@ -187,7 +188,7 @@ def _back_up(path: str) -> None:
 
 def _allow_synchronous_off() -> None:
     """Have stores take a level that nobody shall have: SQLite's OFF, at which it never syncs."""
-    internals: Any = _store, _opening
+    internals: Any = handle, open_checks
     internals[0]._SYNCHRONOUS_MODES = ("OFF",)
     internals[1]._SYNCHRONOUS_LEVELS = {"OFF": 0}
 

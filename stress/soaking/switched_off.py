@@ -12,18 +12,15 @@ from functools import partial
 from typing import Any, Final
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage, StorageError
-from lamson_sqlite_state import _cache as cache
-from lamson_sqlite_state import _coherence as coherence
-from lamson_sqlite_state import _database as database
-from lamson_sqlite_state import _filesystem as filesystem
-from lamson_sqlite_state import _fork as fork
-from lamson_sqlite_state import _open_file as open_file
-from lamson_sqlite_state import _opening as opening
-from lamson_sqlite_state import _schema as schema
-from lamson_sqlite_state import _sqlite_errors as sqlite_errors
-from lamson_sqlite_state import _states as states
-from lamson_sqlite_state import _store as store
-from lamson_sqlite_state import _write_lock as write_lock
+from lamson_sqlite_state.sqlite.coherence import cache
+from lamson_sqlite_state.sqlite.coherence import counters as coherence
+from lamson_sqlite_state.sqlite.engine import database, schema
+from lamson_sqlite_state.sqlite.engine import driver_errors as sqlite_errors
+from lamson_sqlite_state.sqlite.engine import handle as store
+from lamson_sqlite_state.sqlite.engine import open_checks as opening
+from lamson_sqlite_state.sqlite.engine import open_database as open_file
+from lamson_sqlite_state.sqlite.engine import table as states
+from lamson_sqlite_state.sqlite.process import filesystem, fork, write_lock
 
 __all__ = [
     "cache_ignores_versions",

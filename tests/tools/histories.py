@@ -4,8 +4,7 @@ import random
 from collections.abc import Sequence
 
 from judges.history import DOUBTFUL, START, Kind, Operation
-
-from .reference_checker import result_of
+from tests.tools.reference_checker import result_of
 
 __all__ = ["mutated", "simulated"]
 

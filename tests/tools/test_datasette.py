@@ -25,11 +25,10 @@ from urllib.parse import quote
 import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
-
-from ..actors import Actor
-from ..children import forked
-from ..commands import PROGRAM
-from ..state_files import make_backup, rows, states
+from tests.helpers.actors import Actor
+from tests.helpers.children import forked
+from tests.helpers.commands import PROGRAM
+from tests.helpers.state_files import make_backup, rows, states
 
 ROOT: Final = Path(__file__).parent.parent.parent
 README: Final = (ROOT / "README.md").read_text()

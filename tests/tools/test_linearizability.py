@@ -26,10 +26,9 @@ from judges.history import (
 from judges.linearizability import check
 from judges.second_opinion import look_again
 from lamson_sqlite_state import SQLiteStorage
-
-from .broken_storages import BROKEN
-from .histories import mutated, simulated
-from .reference_checker import is_linearizable_by_trying
+from tests.tools.broken_storages import BROKEN
+from tests.tools.histories import mutated, simulated
+from tests.tools.reference_checker import is_linearizable_by_trying
 
 
 def op(

@@ -24,8 +24,7 @@ from reporting.verdict import verdict_on
 from reporting.wording import GLOSSARY
 from soaking import checks
 from soaking.campaign import Campaign, Round
-
-from .synthetic_runs import campaign, run_of, verdict
+from tests.tools.synthetic_runs import campaign, run_of, verdict
 
 SURVEY = Survey(
     1,

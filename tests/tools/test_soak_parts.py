@@ -20,13 +20,12 @@ from lamson_sqlite_state import SQLiteStorage
 from soaking import audit, checks
 from soaking.campaign import _combinations
 from soaking.statistics import merged, percentile_us
+from tests.helpers.children import in_child
 from workers.caller import Pairs
 from workers.crew import Crew, adopt_orphans, lock_holder
 from workers.log import Log, events_in
 from workers.setting import GRANDCHILDREN, Board, Setting
 from workers.stage import Stage
-
-from ..children import in_child
 
 
 def setting(directory: Path, seconds: float = 5.0) -> Setting:

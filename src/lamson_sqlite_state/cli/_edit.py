@@ -1,0 +1,148 @@
+"""``set``, ``set-all``, ``forget``, ``rename-state`` and ``prune``: commands that change states."""
+
+from typing import Any, Final
+
+import click
+
+from .. import maintenance
+from ..keys.rows import shown_key, shown_state
+from ..maintenance import Excerpt, Only
+from ._arguments import KEY, NEW_STATE, ONLY_KEY, STATE, chosen, filters
+from ._completion import modules, states
+from ._printing import Printer, counts_as_objects
+from ._session import DONE, NOTHING, Session, with_session
+from ._tables import counts_table, shortened
+
+# Of a sender that is named in a sentence, which is to be read on 80 columns.
+_SENTENCE_CELLS: Final = 60
+
+
+@click.command("set", short_help="Give one pair a state.")
+@click.argument("module", type=KEY, shell_complete=modules)
+@click.argument("sender", type=KEY)
+@click.argument("state", type=NEW_STATE, shell_complete=states)
+@with_session
+def set_state(
+    session: Session, printer: Printer, module: object, sender: object, state: str
+) -> int:
+    """Give one pair a state.
+
+    To have the next mail of a sender begin anew, use forget.
+    """
+    with session.store() as store:
+        before = maintenance.find(store, module, sender)
+        store.set(module, sender, state)
+    old = None if before is None else before.state
+    was = "had no state" if old is None else f"was in {shown_state(old)}"
+    who = shortened(Excerpt(shown_key(sender)), _SENTENCE_CELLS)
+    printer.result(
+        {"changed": int(old != state)},
+        f"{who} {was}, and is in {shown_state(state)}.",
+    )
+    return DONE
+
+
+@click.command("set-all", short_help="Give all pairs of a sender a state.")
+@click.argument("sender", type=KEY)
+@click.argument("state", type=NEW_STATE, shell_complete=states)
+@with_session
+def set_all(session: Session, printer: Printer, sender: object, state: str) -> int:
+    """Give every pair that a sender has, in any module, a state."""
+    with session.store() as store:
+        changed = store.set_all(sender, state)
+    return _done(printer, "matched", changed, f"Pairs in {shown_state(state)} now: {changed:,}.")
+
+
+@click.command("forget", short_help="Have a sender start anew.")
+@click.argument("sender", type=KEY)
+@click.option("--module", type=ONLY_KEY, shell_complete=modules, help="In this module only.")
+@with_session
+def forget(session: Session, printer: Printer, sender: object, module: Only | None) -> int:
+    """Remove the states of a sender, so that his next mail starts at START."""
+    with session.store() as store:
+        removed = maintenance.forget(store, sender, module)
+    return _done(printer, "removed", removed, f"Removed: {removed:,}.")
+
+
+@click.command("rename-state", short_help="Rename a state, as its handler was.")
+@click.argument("module", type=KEY, shell_complete=modules)
+@click.argument("old", type=STATE, shell_complete=states)
+@click.argument("new", type=NEW_STATE)
+@with_session
+def rename_state(session: Session, printer: Printer, module: object, old: str, new: str) -> int:
+    """Give every pair of a module that is in state OLD the state NEW.
+
+    For a handler that was renamed. Since when a pair is in its state stays as it is. Restart the
+    workers with the new code first, or the old code may set OLD again.
+    """
+    with session.store() as store, printer.progress("renaming") as progress:
+        changed = maintenance.rename_state(store, module, old, new, progress=progress)
+    return _done(
+        printer, "renamed", changed, f"From {shown_state(old)} to {shown_state(new)}: {changed:,}."
+    )
+
+
+@click.command("prune", short_help="Remove pairs by their state and age.")
+@filters
+@click.option(
+    "--before-2009",
+    is_flag=True,
+    help="With --older-than: also those whose time a clock that stood wrong has set.",
+)
+@click.option("--yes", is_flag=True, help="Do it. Without this, only what would be done is shown.")
+@with_session
+def prune(
+    session: Session, printer: Printer, *, before_2009: bool, yes: bool, **options: object
+) -> int:
+    """Remove pairs by their state and age: --state START --older-than 90d.
+
+    They are in START from then on. At least one condition must be given. Removed is what they
+    hold of at that moment, in batches, so that no worker waits for long.
+
+    A time from before 2009, when Lamson came, tells no age: a clock that stood at 1970 may have set
+    it a minute ago. Such pairs are passed over.
+    """
+    if all(value is None for value in options.values()):
+        raise click.UsageError("which pairs? Give a condition, such as --older-than 90d")
+    selection = chosen(**options)  # type: ignore[arg-type]
+    with session.store() as store:
+        with printer.progress("counting") as progress:
+            passed_over = 0
+            if selection.entered_before_ms is not None and not before_2009:
+                others = maintenance.count_excerpts(store, selection.with_false_ages, progress)
+                passed_over = sum(each.pairs for each in others)
+                selection = selection.with_true_ages
+            count = maintenance.count_states if printer.is_json else maintenance.count_excerpts
+            counts: Any = count(store, selection, progress)
+        matched = sum(each.pairs for each in counts)
+        removed = 0
+        if yes and matched:
+            with printer.progress("removing") as progress:
+                removed = maintenance.prune(
+                    store, selection, before_2009=before_2009, progress=progress
+                )
+    if passed_over:
+        printer.note(
+            f"passed over {passed_over:,} whose time is from before 2009, as no true age: "
+            "lamson-state check tells more, --before-2009 takes them too"
+        )
+    if printer.is_table and matched and not yes:
+        printer.console.print(counts_table(counts, printer.console))
+    fields = {"matched": matched, "removed": removed}
+    if printer.is_json:
+        printer.json({**fields, "passed_over": passed_over, "states": counts_as_objects(counts)})
+    elif not matched:
+        printer.note("nothing matched")
+    elif yes:
+        printer.result(fields, f"Removed: {removed:,}.")
+    else:
+        printer.result(fields, f"These {matched:,} would be removed. Give --yes to do it.")
+    return DONE if matched else NOTHING
+
+
+def _done(printer: Printer, name: str, number: int, sentence: str) -> int:
+    if not number and not printer.is_json:
+        printer.note("nothing matched")
+        return NOTHING
+    printer.result({name: number}, sentence)
+    return DONE if number else NOTHING

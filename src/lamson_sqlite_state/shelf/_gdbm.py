@@ -1,0 +1,151 @@
+"""Reads what GNU dbm wrote, on whatever machine.
+
+A header names a directory of pointers to buckets; a bucket names where its keys lie, each with
+its value behind it. The manual at https://www.gnu.org.ua/software/gdbm/ says nothing of the file:
+these are the structures of gdbm 1.23, as its builds for 64 and 32 bits write them.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ._file import Source, byte_order
+from ._record import LONGEST_BYTES, Reader, Record, too_long
+
+
+class _Form(NamedTuple):
+    """How a machine laid out its numbers: file offsets of 4 or 8 bytes, padded or not."""
+
+    offset: str
+    bucket_head_bytes: int  # before the elements: a count, six free areas, bits, count
+
+    @property
+    def header(self) -> str:
+        # magic, block size, directory, its bytes, its bits, bucket's bytes, elements, end
+        return f"2i{self.offset}4i{self.offset}"
+
+    @property
+    def element(self) -> str:
+        # hash, start of the key, where the key lies, its bytes, its value's bytes
+        return f"i4s{self.offset}2i"
+
+
+_NARROW: Final = _Form("i", 4 + 6 * 8 + 8)
+_WIDE: Final = _Form("q", 8 + 6 * 16 + 8)
+_WIDE_UNPADDED: Final = _Form("q", 4 + 6 * 12 + 8)  # 32-bit machines with large files
+
+# The oldest number was used for offsets of both widths; which, its header tells. The last two
+# have eight more numbers behind the header (numsync), which reading needs not.
+_FORMS: Final = {
+    0x13579ACE: (_WIDE, _WIDE_UNPADDED, _NARROW),
+    0x13579ACD: (_NARROW,),
+    0x13579ACF: (_WIDE, _WIDE_UNPADDED),
+    0x13579AD0: (_NARROW,),
+    0x13579AD1: (_WIDE, _WIDE_UNPADDED),
+}
+
+_HEADER_BYTES: Final = 40
+_EMPTY: Final = -1  # the hash value of an element that holds nothing
+_POINTERS_AT_ONCE: Final = 8192
+
+
+class Gdbm(Reader):
+    """The records of one file of GNU dbm, in the order of their hash values.
+
+    Every bucket and every byte is read at most once, so no file can keep the reader busy for
+    longer than its size justifies.
+
+    Raises:
+        NotAShelf: its header is damaged.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        # The compatibility layer of GNU dbm adds that ending.
+        self.kind = "dbm.ndbm" if source.path.endswith(".pag") else "dbm.gnu"
+        self._source = source
+        start = source.start(_HEADER_BYTES)
+        order = byte_order(start, 0, _FORMS)
+        if order is None or len(start) < _HEADER_BYTES:
+            raise source.damaged("it ends within its header")
+        for form in _FORMS[struct.unpack_from(order + "I", start)[0]]:
+            if self._fits(start, order, form):
+                return
+        raise source.damaged("its header contradicts itself")
+
+    @staticmethod
+    def wrote(start: bytes) -> bool:
+        """Whether a file with this start says that GNU dbm wrote it."""
+        return byte_order(start, 0, _FORMS) is not None
+
+    def _fits(self, start: bytes, order: str, form: _Form) -> bool:
+        header = struct.unpack_from(order + form.header, start)
+        _, _, self._directory, directory_bytes, self._bits, self._bucket_bytes, elements, _ = header
+        self._pointer = struct.Struct(order + form.offset)
+        self._bucket_head = struct.Struct(f"{order}{form.bucket_head_bytes - 8}x2i")
+        self._element = struct.Struct(order + form.element)
+        self._elements = elements
+        return (
+            0 <= self._bits < 31
+            and directory_bytes == self._pointer.size << self._bits
+            and self._source.holds(self._directory, directory_bytes)
+            and elements == (self._bucket_bytes - self._bucket_head.size) // self._element.size > 0
+        )
+
+    def count(self) -> int:
+        """Return how many records the buckets say they hold; see `Reader`."""
+        counts = (self._bucket_head.unpack_from(bucket)[1] for bucket in self._buckets())
+        return sum(min(max(0, count), self._elements) for count in counts)
+
+    def records(self) -> Iterator[Record]:
+        """Read from the beginning; see `Reader`."""
+        unread = self._source.size
+        elements_end = self._bucket_head.size + self._elements * self._element.size
+        for bucket in self._buckets():
+            elements = memoryview(bucket)[self._bucket_head.size : elements_end]
+            for element in self._element.iter_unpack(elements):
+                if element[0] == _EMPTY:
+                    continue
+                key_bytes, value_bytes = element[-2:]
+                if key_bytes < 0 or value_bytes < 0:
+                    raise self._source.damaged("a length is negative")
+                unread -= key_bytes + value_bytes
+                if unread < 0:
+                    raise self._source.damaged("its records overlap")
+                yield self._record(*element[1:])
+
+    def _record(self, key_start: bytes, offset: int, key_bytes: int, value_bytes: int) -> Record:
+        if max(key_bytes, value_bytes) > LONGEST_BYTES:
+            shown = self._source.read(offset, min(key_bytes, 1024))
+            return too_long(shown, key_bytes, value_bytes)
+        both = self._source.read(offset, key_bytes + value_bytes)
+        if not both.startswith(key_start[:key_bytes]):
+            raise self._source.damaged("a pointer leads to another key than it says")
+        return both[:key_bytes], both[key_bytes:]
+
+    def _buckets(self) -> Iterator[bytes]:
+        # A bucket that tells its keys apart by fewer bits than the directory has stands in it
+        # several times in a row.
+        unread = self._source.size
+        index = 0
+        for pointer in self._pointers():
+            if index > 0:
+                index -= 1
+                continue
+            unread -= self._bucket_bytes
+            if unread < 0:
+                raise self._source.damaged("its buckets overlap")
+            bucket = self._source.read(pointer, self._bucket_bytes)
+            bits = self._bucket_head.unpack_from(bucket)[0]
+            if not 0 <= bits <= self._bits:
+                raise self._source.damaged("a bucket does not fit its directory")
+            yield bucket
+            index = (1 << (self._bits - bits)) - 1
+
+    def _pointers(self) -> Iterator[int]:
+        width = self._pointer.size
+        end = self._directory + (width << self._bits)
+        for offset in range(self._directory, end, width * _POINTERS_AT_ONCE):
+            length = min(width * _POINTERS_AT_ONCE, end - offset)
+            for (pointer,) in self._pointer.iter_unpack(self._source.read(offset, length)):
+                yield pointer

@@ -1,0 +1,96 @@
+r"""What a shelf's key says: ``repr([module, sender])``, in the forms that three programs wrote.
+
+============================  ==================================================================
+``['mod', 'sender']``         Lamson, and any storage that makes keys as ``MemoryStorage`` does
+``[b'mod', 'sender']``        Salmon's ``ShelveStorage``, which encodes the module to ASCII first
+``['mod', u'caf\xe9']``,      Lamson on Python 2, which escaped all that is not ASCII; what has
+``['mod', 'caf\xc3\xa9']``    no ``u`` before it is bytes, whose text is taken to be UTF-8
+============================  ==================================================================
+"""
+
+import ast
+import re
+from typing import Final
+
+from ._literals import BYTES, STRING
+from ._record import Unreadable
+
+# Nearly every key: ASCII, without a quote or a backslash.
+_PLAIN: Final = re.compile(
+    rb"\[[bu]?'([ -&(-\[\]-~]*+)', u?'([ -&(-\[\]-~]*+)'\]",
+)
+
+_NUMBER: Final = r"\d++(?:\.\d++)?+(?:e[+-]?\d++)?+"
+_WHOLE: Final = re.compile(
+    rf"\[(?:b{BYTES}|u?{STRING}|-?{_NUMBER}(?:(?:[+-]{_NUMBER})?j)?|None|True|False|[(), ])*+\]"
+)
+_STRING: Final = re.compile(STRING)
+_MOST_BETWEEN_STRINGS: Final = 1000  # characters: enough for any number, too few for a bomb
+_HIGH_ESCAPE: Final = re.compile(r"\\(?:x([89a-f][0-9a-f])|.)")
+
+
+def pair(raw: bytes) -> tuple[object, object]:
+    r"""Return the module and the sender of a key.
+
+    ``b'mod'`` is the module ``'mod'``, as Salmon means it; where it is no ASCII, and as
+    a sender, it remains bytes.
+
+    An escape from ``\x80`` to ``\xff`` that stands for a printable character shows that Python 2
+    wrote the key, as does a ``u`` before a quote: Python 3 escapes no printable character. Each
+    sequence of UTF-8 outside of ASCII begins with such an escape. All strings of such a key that
+    have no ``u`` are decoded as UTF-8.
+
+    Raises:
+        Unreadable: it is not a list of two keys, or a string of Python 2 is not UTF-8.
+    """
+    plain = _PLAIN.fullmatch(raw)
+    if plain is not None:
+        return plain[1].decode("ascii"), plain[2].decode("ascii")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable("its key is not UTF-8") from error
+    between = _STRING.sub("", text)
+    if not _WHOLE.fullmatch(text) or len(between) > _MOST_BETWEEN_STRINGS:
+        raise Unreadable("its key is not a list of a module and a sender")
+    try:
+        tree = ast.parse(text, mode="eval")
+        if _is_python_2(text, tree):
+            _decode_strings(tree)
+        module, sender = ast.literal_eval(tree)
+        if "j" in between and repr([module, sender]) != text:
+            raise ValueError("the repr of a complex number may be read as another (-0j)")
+    except UnicodeError as error:
+        raise Unreadable("its key holds bytes of Python 2 that are not UTF-8") from error
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise Unreadable("its key is not a list of a module and a sender") from error
+    if isinstance(module, bytes) and module.isascii():
+        module = module.decode("ascii")
+    return module, sender
+
+
+def _strings(tree: ast.Expression) -> list[ast.Constant]:
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def _is_python_2(text: str, tree: ast.Expression) -> bool:
+    if not text.isascii():  # Python 2's repr is ASCII
+        return False
+    for node in _strings(tree):
+        if node.kind == "u":
+            return True
+        literal = text[node.col_offset : node.end_col_offset]
+        for escape in _HIGH_ESCAPE.finditer(literal):
+            if escape[1] and chr(int(escape[1], 16)).isprintable():
+                return True
+    return False
+
+
+def _decode_strings(tree: ast.Expression) -> None:
+    for node in _strings(tree):
+        if node.kind != "u":
+            node.value = str(node.value).encode("latin-1").decode()

@@ -1,0 +1,119 @@
+"""Reads the one thing a shelf of states holds in its values, a pickled text, and executes nothing.
+
+Python's own unpickler calls whatever a pickle names. To refuse names is not enough: of numbers,
+tuples and dicts alone, 1 MiB of pickle makes a hash that takes days, or overflows the C stack. So
+the unpickler here knows the operations that protocols 0 to 5 need for one text, and no other.
+https://docs.python.org/3/library/pickletools.html describes them.
+"""
+
+import ast
+import io
+import pickle
+import pickletools
+import re
+import struct
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+from ._literals import BYTES
+from ._record import Unreadable, printable
+
+_PYTHON_2_LITERAL: Final = re.compile(BYTES.encode())
+
+# Texts, and what says nothing about the value. Python's own reading of a FRAME lets it be longer
+# than the pickle, and that of a STRING warns of escapes that Python 2 did not write.
+_OPERATIONS: Final = (
+    *(pickle.PROTO, pickle.STOP, pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE),
+    *(pickle.UNICODE, pickle.SHORT_BINUNICODE, pickle.BINUNICODE, pickle.BINUNICODE8),
+    *(pickle.SHORT_BINSTRING, pickle.BINSTRING),
+)
+
+_OPERATIONS_LOOKED_AT: Final = 1000
+_NOT_WHOLE: Final = "its value is cut short or no pickle"
+_NOT_UTF_8: Final = "its value is a text that is not UTF-8, or holds lone surrogates"
+_MORE: Final = "its value is a pickle of more than a text"
+_KINDS: Final = frozenset(
+    ["None", "bool", "int", "float", "bytes", "bytearray", "dict", "list", "tuple", "set"]
+)
+
+
+# The one in C has no table of operations, and makes room for as many texts as LONG_BINPUT says.
+class _TextUnpickler(pickle._Unpickler):
+    stack: list[str]
+
+    def __init__(self, pickled: bytes) -> None:
+        self._file = io.BytesIO(pickled)
+        self._bytes = len(pickled)
+        super().__init__(self._file, encoding="utf-8")
+
+    def _load_frame(self) -> None:
+        length = int.from_bytes(self._file.read(8), "little")
+        if length > self._bytes - self._file.tell():
+            raise EOFError
+
+    def _load_string(self) -> None:
+        if self.stack:  # half a million of them would take Python's parser long
+            raise ValueError
+        line = self._file.readline().removesuffix(b"\n")
+        if not _PYTHON_2_LITERAL.fullmatch(line):
+            raise pickle.UnpicklingError
+        literal: bytes = ast.literal_eval(f"b{line.decode()}")
+        self.stack.append(literal.decode())
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **{code: pickle._Unpickler.dispatch[code] for (code,) in _OPERATIONS},
+        pickle.FRAME[0]: _load_frame,
+        pickle.STRING[0]: _load_string,
+    }
+
+
+def state(pickled: bytes) -> str:
+    """Return the text that a value holds.
+
+    What follows the pickle's end is ignored, as ``pickle.loads`` ignores it.
+
+    Raises:
+        Unreadable: it holds anything else, is cut short, or cannot be kept as UTF-8.
+    """
+    unpickler = _TextUnpickler(pickled)
+    try:
+        text: str = unpickler.load()
+        text.encode()
+    except UnicodeError as error:
+        raise Unreadable(_NOT_UTF_8) from error
+    except (EOFError, IndexError, struct.error, pickle.UnpicklingError) as error:
+        raise Unreadable(_NOT_WHOLE) from error
+    except (KeyError, ValueError) as error:  # another operation, a newer protocol
+        raise Unreadable(_what_else(pickled)) from error
+    if unpickler.stack:
+        raise Unreadable(_MORE)
+    return text
+
+
+def _what_else(pickled: bytes) -> str:
+    # Only names operations and their arguments, as pickletools does in its listings. The last
+    # operation says of what type the value is.
+    kind, texts = "", list[str]()
+    try:
+        for opcode, argument, _ in islice(pickletools.genops(pickled), _OPERATIONS_LOOKED_AT):
+            if opcode.name == "PROTO" and (argument or 0) > pickle.HIGHEST_PROTOCOL:
+                return f"its value is a pickle of protocol {argument}"
+            if opcode.name in ("GLOBAL", "INST"):
+                return _class_of(str(argument).replace(" ", "."))
+            if opcode.name == "STACK_GLOBAL" and len(texts) >= 2:
+                return _class_of(".".join(texts[-2:]))
+            if isinstance(argument, str):
+                texts.append(argument)
+            if opcode.stack_after and opcode.name != "MEMOIZE":
+                kind = opcode.stack_after[-1].name.removesuffix("_or_bool")
+    except Exception:  # noqa: BLE001 - whatever bytes that are no pickle make of pickletools
+        return _NOT_WHOLE
+    if opcode.name != "STOP" or kind not in _KINDS:
+        return _MORE
+    return f"its value is a pickled {kind}, not a text"
+
+
+def _class_of(name: str) -> str:
+    shown = printable(name.encode(errors="backslashreplace"))
+    return f"its value is a pickle that names {shown}, not a text"

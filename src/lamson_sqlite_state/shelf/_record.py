@@ -1,0 +1,115 @@
+"""What a shelf is read as: entries, and what is refused, with the reason."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from ._file import Source
+
+LONGEST_BYTES: Final = 1 << 20
+"""Longer keys and values are not read at all: a state is a function's name, a key holds two
+names, and a damaged length must not become an allocation."""
+
+UNREAD_KEY: Final = b"(a key)"
+"""What to show of a key that was not read."""
+
+_SHOWN_CHARACTERS: Final = 60
+
+
+class Entry(NamedTuple):
+    """One state of the shelf, its keys as ``SQLiteStorage.set`` takes them.
+
+    Attributes:
+        module: the module.
+        sender: the sender.
+        state: the state of the pair.
+        is_salmons: whether its key is in the form that Salmon's ``ShelveStorage`` writes.
+    """
+
+    module: object
+    sender: object
+    state: str
+    is_salmons: bool = False
+
+
+class Refused(NamedTuple):
+    """What was in the shelf, but is no state; nothing of it was executed.
+
+    Attributes:
+        key: the key as it stands in the file, without control characters, cut short.
+        reason: one clause for a person, such as ``its value is a pickled dict, not a text``.
+    """
+
+    key: str
+    reason: str
+
+
+Record: TypeAlias = tuple[bytes, bytes] | Refused
+"""A key and a value as they stand in the file, or why they could not be read."""
+
+
+class Unreadable(Exception):
+    """One key or value is not what a shelf of states holds; the message is the reason."""
+
+
+class Reader(ABC):
+    """The records of one shelf, in a dbm's format.
+
+    Args:
+        sources: its files; closed with the reader.
+
+    Attributes:
+        kind: which format it is.
+        files: the paths of the files that are read.
+    """
+
+    kind: str
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+        self.files = tuple(source.path for source in sources)
+
+    @abstractmethod
+    def count(self) -> int | None:
+        """About how many records there are; None where the file cannot hold as many as it says.
+
+        Raises:
+            NotAShelf: the file is damaged.
+        """
+
+    @abstractmethod
+    def records(self) -> Iterator[Record]:
+        """Read from the beginning.
+
+        Raises:
+            NotAShelf: the file is damaged.
+        """
+
+    def close(self) -> None:
+        """Close the files. A second time, do nothing."""
+        for source in self._sources:
+            source.close()
+
+
+def printable(raw: bytes) -> str:
+    """Return what a terminal may show of ``raw``: one short line without control characters."""
+    text = raw[: 4 * _SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
+    cut = len(text) > _SHOWN_CHARACTERS or len(raw) > 4 * _SHOWN_CHARACTERS
+    shown = "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in text[:_SHOWN_CHARACTERS]
+    )
+    return shown + "..." if cut else shown
+
+
+def too_long(key: bytes, key_bytes: int, value_bytes: int) -> Refused:
+    """Refuse a record whose key or value has more than `LONGEST_BYTES`.
+
+    Args:
+        key: what to show of the key.
+        key_bytes: how long the key is.
+        value_bytes: how long the value is.
+    """
+    what, length = ("key", key_bytes) if key_bytes > LONGEST_BYTES else ("value", value_bytes)
+    reason = f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"
+    return Refused(printable(key), reason)

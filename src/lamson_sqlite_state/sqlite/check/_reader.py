@@ -1,0 +1,131 @@
+"""A store that is only looked at: read by whoever asks, and left as it was found."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Final, TypeAlias, TypeVar
+
+from ... import sqlite_uri
+from ..engine import connections, old_shelf, schema
+from ..engine.connections import SHARED_LOCKS, Connection
+from ..engine.database import Database
+from ..engine.driver_errors import OPENING_SECONDS, NotNow, translated_errors
+from ..engine.handle import Store
+from ..engine.table import States
+from ..process import filesystem, fork
+from ..process.filesystem import Identity
+from ..process.lock_set import holding
+
+T = TypeVar("T")
+
+Work: TypeAlias = Callable[[sqlite3.Connection], T]
+
+_TIMEOUT_SECONDS: Final = 1.0
+
+_MAGIC: Final = b"SQLite format 3\0"
+
+# Where a database's header says whether it is written through a log: 2, or 1 where it is not.
+_WRITE_VERSION: Final = 18
+
+
+class Onlooker(Store):
+    """A store from which nothing is read but what is asked for, and to which nothing is written.
+
+    Args:
+        path: an existing file.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, timeout=_TIMEOUT_SECONDS, cache_size=0)
+
+    def read(self, work: "Work[T]") -> T:
+        """Return what ``work`` returns for a connection to the file that has the name now.
+
+        Args:
+            work: leaves no statement half read. It may be called again.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        return self._call(lambda states: states.database.read(work))
+
+    def _resolved(self) -> States:
+        database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
+        self._database, self._states = database, States(database, self._synchronous)
+        return self._states
+
+
+class _LookedAt(Database):
+    """The file of an onlooker: neither created nor mended, and its log is not written back."""
+
+    def _new_connection(self, identity: Identity) -> Connection:
+        # The last connection to close deletes the log, and writes it back before; but not one
+        # that may only read. Where others use the database they do it, else nobody is to: what
+        # a crash has left stays as it is. Without a log there is nothing to keep, and a
+        # connection that may only read would leave one.
+        is_left_over = (
+            os.path.lexists(f"{self.path}-wal")
+            and connections.side_files_here(identity) is None
+            and connections.lock_holder(self.path, identity, SHARED_LOCKS) is None
+        )
+        return Connection.to(self.path, is_read_only=is_left_over)
+
+    def _mend_under_lock(self) -> None:
+        if filesystem.identity(self.path) is None:
+            raise old_shelf.no_store("no such file", self.path)
+        raise NotNow("the store is being made, mended or replaced", OPENING_SECONDS)
+
+
+class Copy:
+    """A store that nobody has opened since it was copied, so that it has no log yet.
+
+    Opening it as a store would switch it to its log. So it is read without, and only ever for
+    one question at a time.
+
+    Args:
+        path: an existing file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def _connection(self) -> sqlite3.Connection:
+        return sqlite_uri.connect(
+            self._path,
+            "mode=ro",
+            factory=sqlite3.Connection,
+            timeout_seconds=_TIMEOUT_SECONDS,
+        )
+
+    def read(self, work: "Work[T]") -> T:
+        """Do as `Onlooker.read`."""
+        with translated_errors(self._path), closing(self._connection()) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            if not schema.is_unmarked(connection):  # which is a finding, among others
+                schema.is_sound(connection, self._path)
+            return work(connection)
+
+
+Reader: TypeAlias = Onlooker | Copy
+"""What a store can be read through."""
+
+
+def is_database(path: str, identity: Identity) -> bool:
+    """Whether a file begins as a database does, is empty, or cannot be asked."""
+    header = _header_of(path, identity)
+    return not header or header.startswith(_MAGIC)
+
+
+def is_switched(path: str, identity: Identity) -> bool:
+    """Whether a database is written through a log, as each store is from its first use on."""
+    header = _header_of(path, identity)
+    return header is None or header[_WRITE_VERSION : _WRITE_VERSION + 1] != b"\x01"
+
+
+def _header_of(path: str, identity: Identity) -> bytes | None:
+    with contextlib.suppress(OSError):
+        # No thread opens the database meanwhile, nor forks.
+        return holding(fork.opening, connections.header_of, path, identity)
+    return None

@@ -1,0 +1,121 @@
+"""The states that a process keeps in memory, and when one of them may be used.
+
+Which version belongs to a state, and why it is right as long as the counter has that version,
+stands in `counters`.
+"""
+
+from array import array
+from collections import deque
+from typing import Final, TypeAlias
+
+from ..process.clock import Clock
+from .counters import COUNTERS
+
+# Addresses have at most 320 characters (RFC 5321), nearly all of them ASCII. Nobody shall fill the
+# memory by sending longer ones as his name, or letters that take four bytes each.
+_LONGEST: Final = 400
+
+# What a cache goes by that is to keep nothing.
+_ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
+
+Key: TypeAlias = tuple[str | bytes, str | bytes]
+"""``(sender, module)`` as they stand in their columns."""
+
+Entry: TypeAlias = tuple[str, int, int]
+"""``(state, stripe, version)``: valid while the stripe's counter has that version."""
+
+
+class Cache:
+    """The states that one store read or set last, each with the version it belongs to.
+
+    `find` needs no lock, neither with the GIL nor in a free-threaded build: it takes
+    references to objects that are never changed (the entry, the mapping) or whose single
+    operations are atomic (the dictionary), and what it has found is judged by the counter
+    alone, which it reads last. So it does not matter what other threads put in or
+    throw away meanwhile: an entry is right or is not used. A counter is one aligned word, which is
+    loaded and stored as a whole, by whichever process. The clock it reads first: a look that
+    had to empty the cache has done so before it made it valid for longer. All that changes the
+    cache is called with the store's RLock held.
+
+    A signal handler may come between any two lines. So the dictionary is emptied by taking another
+    one, and whoever is about to keep something names the one he had before he asked the
+    database: what he read before it was emptied goes nowhere.
+
+    Args:
+        size: at most so many entries. The oldest goes first.
+    """
+
+    __slots__ = ("_order", "_size", "current", "valid_from", "valid_until")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._order: deque[Key] = deque()
+        self.current: tuple[dict[Key, Entry], memoryview] = ({}, _ODD_COUNTERS)
+        """The entries, and the counters that they are valid by."""
+        self.valid_from = 0.0
+        """When the files were looked at, by `Clock.monotonic`. A clock that says less was set back
+        since, by a test that had set it ahead: then nobody knows how old the look is."""
+        self.valid_until = 0.0
+        """When the files are to be looked at again."""
+
+    def is_fresh(self) -> bool:
+        """Whether the last look at the files was a moment ago, so that none is due yet."""
+        return self.valid_from <= Clock.monotonic() < self.valid_until
+
+    def find(self, key: Key) -> str | None:
+        """Return the state of a pair as the database holds it at this moment, or None."""
+        if type(key[0]) is type(key[1]) is str and self.is_fresh():
+            entries, counters = self.current
+            entry = entries.get(key)
+            if entry is not None:
+                state, stripe, version = entry
+                if counters[stripe] == version:
+                    return state
+        return None
+
+    def keep(
+        self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
+    ) -> None:
+        """Put a state in, unless it is uncommonly long or not of ASCII.
+
+        Args:
+            entries: those of `current` when the version was read, or before.
+            key: the pair.
+            state: what the database held at some moment after the version was read.
+            stripe: of its sender.
+            version: what the counter was; an odd one is not kept.
+        """
+        if version & 1 or entries is not self.current[0]:
+            return
+        sender, module = key
+        if type(sender) is not str or type(module) is not str or not sender.isascii():
+            return
+        if len(sender) + len(module) + len(state) > _LONGEST:
+            return
+        # No signal handler can run until the key of a new entry stands in the queue, so that
+        # every entry will have its turn to go.
+        is_new = key not in entries
+        entries[key] = (state, stripe, version)
+        if is_new:
+            self._order.append(key)
+            if len(entries) > self._size:
+                self._trim(entries)
+
+    def _trim(self, entries: dict[Key, Entry]) -> None:
+        order = self._order
+        while len(order) > self._size:
+            entries.pop(order.popleft(), None)
+        if len(entries) > len(order):  # an exception struck between those two calls
+            self.empty(self.current[1])
+
+    def empty(self, counters: memoryview | None) -> None:
+        """Throw all away, and go by these counters from now on; None keeps it empty."""
+        self._order = deque()
+        self.current = ({}, self._usable(counters))
+
+    def goes_by(self, counters: memoryview | None) -> bool:
+        """Whether these are the counters that decide what is valid."""
+        return self.current[1] is self._usable(counters)
+
+    def _usable(self, counters: memoryview | None) -> memoryview:
+        return _ODD_COUNTERS if counters is None or not self._size else counters

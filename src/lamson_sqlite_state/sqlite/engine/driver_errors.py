@@ -1,0 +1,137 @@
+"""What a driver's error means: try again, or which of our errors, with which remedy."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from ...errors import LockTimeout, NotAStateFile, Obstacle, StorageError
+from ..process import remedies
+from ..process.remedies import storage_error
+from .schema import remedy_for_damage
+
+OPENING_SECONDS: Final = 0.25
+
+_LOOK_INSIDE: Final = "look at the file with the sqlite3 shell, or restore a backup"
+
+_NOT_WRITABLE: Final = Obstacle(
+    "permission-denied",
+    "give this user write permission to the file, its -wal and -shm, and the directory",
+)
+
+
+class NotNow(Exception):
+    """Somebody else has what this call needs; nothing was done, and it may be tried again.
+
+    Args:
+        culprit: who, as a clause for `LockTimeout`.
+        grace_seconds: how long to try at least, whatever the timeout: others who are only
+            just opening or closing the database are no writers that one would wait for.
+    """
+
+    def __init__(self, culprit: str, grace_seconds: float = 0) -> None:
+        super().__init__(culprit)
+        self.culprit = culprit
+        self.grace_seconds = grace_seconds
+
+
+class NeedsWriteLock(Exception):
+    """The file is no store yet: making it one is for the holder of the write lock."""
+
+
+def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exception:
+    """Return what to raise ``from`` an error of SQLite's.
+
+    Args:
+        error: what the driver raised.
+        path: the database.
+        is_writing: whether it came out of a statement that writes.
+    """
+    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        culprit = "another SQLite program holds a transaction on the database open"
+        return NotNow(culprit, 0 if is_writing else OPENING_SECONDS)
+    if primary == sqlite3.SQLITE_NOTADB:
+        return NotAStateFile("this is not an SQLite database", "give another path", path)
+    if primary == sqlite3.SQLITE_CORRUPT:
+        problem = f"the database is damaged ({error})"
+        return NotAStateFile(problem, remedy_for_damage(path), path, code="damaged")
+    if primary == sqlite3.SQLITE_FULL:
+        problem = "the disk is full, nothing was written"
+        return StorageError(problem, "free some space", path, code="disk-full")
+    if primary == sqlite3.SQLITE_READONLY:
+        found = remedies.obstacle(path) or _NOT_WRITABLE
+        return found.error("the database cannot be written, nothing was", path)
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return _cannot_open(path)
+    if primary == sqlite3.SQLITE_IOERR:
+        return _failing_disk(error, path, is_writing=is_writing)
+    if "decode to UTF-8" in str(error):  # the driver's own, with no code of SQLite's
+        return NotAStateFile(
+            "it holds a text that is no UTF-8, which no store has written",
+            "lamson-state check lists such rows",
+            path,
+            code="unreadable-row",
+        )
+    if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
+        problem = f"the table of states is not as it was made ({error})"
+        return NotAStateFile(problem, _LOOK_INSIDE, path)
+    problem = f"SQLite says: {error} ({_name(error)})"
+    return StorageError(problem, _LOOK_INSIDE, path, code="sqlite-error")
+
+
+@contextlib.contextmanager
+def translated_errors(path: str) -> Iterator[None]:
+    """Have errors of SQLite's come out as ours, of a database that is no store in use: a copy.
+
+    Raises:
+        LockTimeout: another program writes to it.
+        StorageError: as `translated`.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        ours = translated(error, path, is_writing=False)
+        if isinstance(ours, NotNow):
+            ours = LockTimeout(ours.culprit, "end that program", path)
+        raise ours from error
+
+
+def _name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+def _failing_disk(error: sqlite3.Error, path: str, *, is_writing: bool) -> StorageError:
+    found, outcome = remedies.of_failing_disk(path), "nothing was written"
+    if is_writing:  # whatever the reason, as the code has to tell that
+        outcome = "whether the state was written is unknown"
+        found = found._replace(code="outcome-unknown")
+    return found.error(f"input/output error ({_name(error)}), {outcome}", path)
+
+
+def _cannot_open(path: str) -> StorageError:
+    # SQLite keeps the reason to itself, so ask the system what it says to as many opens as a
+    # store needs: the database, its -wal, its -shm and the lock file.
+    descriptors: list[int] = []
+    try:
+        while len(descriptors) < 4:
+            descriptors.append(os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY))
+        os.stat(path)
+    except OSError as error:
+        return storage_error(error, path)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    found = remedies.obstacle(path)
+    if found is None:
+        # Whatever kept it from being opened is over. Where other threads open files, too, that is
+        # a shortage of descriptors.
+        return StorageError(
+            "the database, its -wal or its -shm could not be opened, but can be now",
+            "try again, and raise the limit of file descriptors if this process uses many "
+            "(ulimit -n)",
+            path,
+            code="too-many-files",
+        )
+    return found.error("the database or its -wal and -shm cannot be opened", path)

@@ -1,0 +1,133 @@
+"""A shelf where a store is to be: beside an empty store, every sender would start anew.
+
+What reads shelves is imported only where a file has the name of one.
+"""
+
+import contextlib
+import os
+from itertools import islice
+from typing import Final
+
+from ...command_line import command
+from ...errors import NoStore, NotAStateFile, StorageError
+from ..process import filesystem, fork
+from ..process.lock_set import holding
+from . import connections
+
+# What dbm makes of the name that it is given: the values, and what says where in them a key is.
+_PAIRS: Final = ((".dat", ".dir"), (".dat", ".bak"), (".pag", ".dir"))
+
+# A table of a mail server's is a Berkeley DB too, with keys of another form.
+_LOOKED_AT: Final = 1_000
+
+
+def beside(path: str) -> str | None:
+    """Return a file of the shelf that a ShelveStorage of this path has written, if there is one.
+
+    Two files with the names of a shelf are one. A ``.db`` may be any program's: it is a shelf if
+    it can be read as one, and one of its first thousand entries is the state of a pair.
+    """
+    for values, index in _PAIRS:
+        if os.path.isfile(path + values) and os.path.isfile(path + index):
+            return path + values
+    file = f"{path}.db"
+    return file if os.path.isfile(file) and _kind(file, must_hold_a_state=True) else None
+
+
+def refuse_beside(path: str) -> None:
+    """Do nothing where there is a store, or no shelf beside its path.
+
+    Raises:
+        StorageError: there is one. It names the command that takes it over.
+    """
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_size:  # as it is, or no store: opening it tells
+            return
+    shelf = beside(path)
+    if shelf is not None:
+        raise StorageError(
+            f"{os.path.basename(shelf)} beside it is a ShelveStorage's, whose states a new store "
+            "would not have",
+            f"{_once_it_has_ended(take_over(path, path))}, or move it away",
+            path,
+            code="old-shelf",
+        )
+
+
+def no_store(problem: str, path: str) -> NoStore:
+    """Return what to raise where there is no store and none is to be made, shelf or not."""
+    if beside(path) is None:
+        return NoStore(problem, "give the path of a store", path)
+    remedy = _once_it_has_ended(take_over(path, path))
+    return NoStore(f"{problem}: a shelf stands beside it", remedy, path)
+
+
+def what_it_is(path: str) -> NotAStateFile | None:
+    """Return an error that says of a file that it is a shelf, if it is one."""
+    kind = _kind(path, must_hold_a_state=False)
+    if kind is None:
+        return None
+    return NotAStateFile(
+        f"this is a file of dbm's ({kind}), as ShelveStorage writes it",
+        f"{_once_it_has_ended(take_over(f'{path}.sqlite', path))}, and give SQLiteStorage that "
+        "store",
+        path,
+        code="old-shelf",
+    )
+
+
+def explain(error: BaseException, path: str) -> None:
+    """Do nothing where a file is no store, nor a shelf.
+
+    Args:
+        error: what opening the file as a store has raised.
+        path: the file, which is not open here.
+
+    Raises:
+        NotAStateFile: it is a shelf. Raised from the error.
+    """
+    if (
+        isinstance(error, NotAStateFile)
+        or getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB"
+    ):
+        found = what_it_is(path)
+        if found is not None:
+            raise found from error
+
+
+def take_over(store: str, shelf: str) -> tuple[str, ...]:
+    """Return the words of the command that makes a store of a shelf."""
+    return "lamson-state", "--store", store, "import-shelve", shelf, "--create"
+
+
+def is_open_here(path: str) -> bool:
+    """Whether closing a file would drop the locks of a connection that this process has to it."""
+    identity = filesystem.identity(path)
+    return identity is not None and (
+        connections.side_files_here(identity) is not None
+        or connections.has_open(os.getpid(), identity)
+    )
+
+
+def _kind(path: str, *, must_hold_a_state: bool) -> str | None:
+    try:
+        # Guarded against a fork, as a shelf may be an SQLite database.
+        return holding(fork.opening, _kind_alone, path, must_hold_a_state)
+    except StorageError:  # it is another program's, or damaged, or may not be read
+        return None
+
+
+def _kind_alone(path: str, must_hold_a_state: bool) -> str | None:
+    from ...shelf import Entry, Shelf
+
+    with Shelf(path, is_taken=is_open_here) as shelf:
+        if path in shelf.files and (
+            not must_hold_a_state
+            or any(isinstance(each, Entry) for each in islice(shelf, _LOOKED_AT))
+        ):
+            return shelf.kind
+    return None
+
+
+def _once_it_has_ended(words: tuple[str, ...]) -> str:
+    return f"end the application, then {command(*words)}"

@@ -1,0 +1,296 @@
+"""A connection to one SQLite file, kept with its lock and its counters: opened and closed safely.
+
+Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
+another process at work raises `NotNow`, so that the store can let its lock go meanwhile.
+
+The checkpoint of a closing connection needs no write lock: SQLite makes it only while it locks
+everyone else out of the database.
+"""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from ...errors import StorageError
+from ..coherence.cache import Cache
+from ..coherence.counters import Versions
+from ..process import descriptors, filesystem, fork, remedies
+from ..process.clock import Clock
+from ..process.filesystem import DirectoryWatch, Identity
+from ..process.lock_set import holding
+from ..process.write_lock import WriteLock
+from . import connections, old_shelf, open_checks, recovery
+from .connections import Connection, Interrupted
+from .driver_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
+
+# How long a reader may go on with a file that has lost its name, or with a cache that does not
+# know of another tool's edit. Writers look every time.
+LOOK_SECONDS: Final = 0.010
+
+
+class OpenFile:
+    """The file at ``path``, open or not.
+
+    Args:
+        path: absolute, with symlinks resolved.
+        synchronous: "FULL" or "NORMAL".
+        file_mode: permissions of the files it creates.
+        cache: what is kept of the states; empty while the file is closed.
+        must_exist: whether a file that is missing or empty is an error, instead of being made a
+            store of.
+
+    Raises:
+        StorageError: the path is too long.
+
+    Attributes:
+        connection: to the file, or None while it is not open.
+        write_lock: of this file.
+        versions: of this file.
+        is_shelf_known: whether a store may be made beside a shelf, as that is being taken over.
+    """
+
+    def __init__(
+        self, path: str, synchronous: str, file_mode: int, cache: Cache, *, must_exist: bool = False
+    ) -> None:
+        filesystem.refuse_long_path(path)
+        self.path = path
+        self.cache = cache
+        self.connection: Connection | None = None
+        self.write_lock = WriteLock(path, file_mode, self._refuse_lost)
+        self.versions = Versions(path)
+        self._half_open: Connection | None = None
+        self._missing_since: float | None = None
+        self._side_files = (path + "-wal", path + "-shm")
+        self.watch = DirectoryWatch(os.path.dirname(path))
+        self._synchronous = synchronous
+        self._file_mode = file_mode
+        self._must_exist = must_exist
+        self.is_shelf_known = False
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which file is open here now, if any."""
+        for connection in (self.connection, self._half_open):
+            if connection is not None and not connection.is_closed():
+                return connection.identity
+        return None
+
+    def close(self) -> None:
+        """Close the connection and the lock descriptor; harmless where they are closed."""
+        if self._has_lost_descriptors():
+            self.versions.leave()
+        try:
+            self._disconnect()
+        finally:
+            self.versions.close()
+            self.write_lock.close()
+
+    def abandon(self) -> None:
+        """In a child of an unhooked fork: have the inherited connection never closed.
+
+        Closing it, also by the garbage collector at exit, would have SQLite delete the log
+        that the parent goes on writing to.
+        """
+        for connection in (self.connection, self._half_open):
+            if connection is not None:
+                connections.disown(connection)
+        self.connection = self._half_open = None
+        self.cache.empty(None)
+        self.versions.close()
+        self.write_lock.abandon()
+
+    def reopen_if_closed(self, connection: Connection) -> None:
+        """To be called in an except clause: raise on, unless the connection was closed under us.
+
+        A signal handler that closes the store, forks, or opens while we were opening, may run
+        between any two lines. The statement that found the connection closed did not run.
+        """
+        if not connection.is_closed():
+            raise  # noqa: PLE0704 (see the docstring)
+        if connection is self.connection:
+            self.connection = None
+
+    def note_look(self, now: float) -> None:
+        """Have no look fall due within `LOOK_SECONDS` of one that began at ``now``."""
+        self.cache.valid_from = now
+        self.cache.valid_until = now + LOOK_SECONDS
+
+    def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
+        """Raise what an error that came out of a call means to the caller.
+
+        It is judged by what it is: a tracing library may stand between us and SQLite or `os`.
+        So what a signal handler raises is taken for the store's if it could be. (An `OSError`
+        without an errno comes from no system call.)
+        """
+        if isinstance(error, StorageError):
+            raise error
+        if isinstance(error, OSError) and error.errno is None:
+            raise error
+        is_closed = isinstance(error, OSError) and error.errno == errno.EBADF
+        if is_closed or connections.have_lost_descriptors():
+            self._leave_lost(error)
+        if isinstance(error, FileNotFoundError) and self._is_deletion(error):
+            raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
+        if isinstance(error, OSError):
+            raise remedies.storage_error(error, error.filename or self.path) from error
+        ours = translated(error, self.path, is_writing=is_writing)
+        if not isinstance(ours, NotNow):
+            with contextlib.suppress(sqlite3.Error):
+                self._disconnect()  # start afresh once the cause is gone
+        raise ours from error
+
+    def _leave_lost(self, error: Exception | None = None) -> NoReturn:
+        # Of all stores, before anything is opened that could be given one of their numbers. A
+        # store that another thread is in leaves by itself.
+        fork.close_stores()
+        raise NotNow("all descriptors of this process were closed", OPENING_SECONDS) from error
+
+    def _has_lost_descriptors(self) -> bool:
+        return self.write_lock.is_lost() or any(
+            connection is not None and descriptors.are_lost(connection.descriptors)
+            for connection in (self.connection, self._half_open)
+        )
+
+    def _refuse_lost(self) -> None:
+        if connections.have_lost_descriptors():
+            self._leave_lost()
+
+    def _open(self, *, is_locked: bool) -> None:
+        fork.adopt_process()
+        holding(fork.opening, self._open_alone, is_locked)
+
+    def _open_alone(self, is_locked: bool) -> None:
+        self._refuse_lost()
+        self._disconnect()
+        filesystem.refuse_network_filesystem(os.path.dirname(self.path))
+        found = self._existing() if self._must_exist else filesystem.database_at(self.path)
+        if not is_locked and (found is None or found[1] == 0):
+            raise NeedsWriteLock
+        if found is None:
+            with contextlib.suppress(FileExistsError):
+                connections.create(self.path, self._file_mode)
+            found = filesystem.database_at(self.path)
+        if found is None:
+            raise NotNow("the database keeps being deleted", OPENING_SECONDS)
+        identity = found[0]
+        side_files = {path: filesystem.identity(path) for path in self._side_files}
+        try:
+            open_checks.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
+            self._connect(identity, side_files, is_locked=is_locked)
+        except Interrupted:
+            return  # to a caller that looks whether there is a connection now
+        except BaseException as error:
+            self._disconnect()
+            old_shelf.explain(error, self.path)
+            raise
+
+    def _connect(
+        self,
+        identity: Identity,
+        side_files_before: Mapping[str, Identity | None],
+        *,
+        is_locked: bool,
+    ) -> None:
+        try:
+            # Kept from the start, half open: a signal handler that forks must find it to close.
+            lowest = descriptors.lowest_free()
+            connection = self._half_open = self._new_connection(identity)
+            connection.identity = identity
+            open_checks.prepare(
+                connection,
+                self.path,
+                self._synchronous,
+                is_locked=is_locked,
+                must_exist=self._must_exist,
+            )
+        except sqlite3.ProgrammingError:
+            self.reopen_if_closed(connection)
+            raise Interrupted from None
+        except sqlite3.OperationalError as error:
+            self._refuse_replaced(identity)
+            self._side_files_since(side_files_before)
+            self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
+        now = Clock.monotonic()
+        side_files = self._side_files_since(side_files_before)
+        if None in side_files.values():  # of which SQLite has just opened both
+            raise NotNow("the side files keep being deleted", OPENING_SECONDS)
+        connection.side_files = side_files
+        files = (identity, *side_files.values())
+        connection.descriptors = descriptors.found_from(lowest, files)
+        self._refuse_replaced(identity)
+        if is_locked:
+            self.versions.open_or_make(self.write_lock)
+        else:
+            self.versions.open()
+        self.cache.empty(self.versions.counters)
+        if self._half_open is not connection:  # a signal handler has opened another
+            raise Interrupted
+        self.note_look(now)
+        self._missing_since = None
+        self.connection = connection
+        self._half_open = None
+
+    def _existing(self) -> tuple[Identity, int]:
+        """Return identity and size of the database.
+
+        Raises:
+            StorageError: it is missing or empty, and is not to be made. What was open of it
+                is closed then.
+        """
+        found = filesystem.database_at(self.path)
+        if found is None or found[1] == 0:
+            self._disconnect()
+            problem = "no such file" if found is None else "this file is empty"
+            raise old_shelf.no_store(f"{problem}, and none is made here", self.path)
+        return found
+
+    def _new_connection(self, _identity: Identity) -> Connection:
+        return Connection.to(self.path)
+
+    def _side_files_since(
+        self, before: Mapping[str, Identity | None]
+    ) -> dict[str, Identity | None]:
+        """Return which side files have the names, if none that was there has been deleted.
+
+        Raises:
+            NotNow: what is open here is not what others have open. Two logs, or two indexes of
+                one log, would lose states.
+        """
+        side_files = {path: filesystem.identity(path) for path in self._side_files}
+        for path, now in side_files.items():
+            if before[path] not in (None, now):
+                raise NotNow(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
+        return side_files
+
+    def _refuse_replaced(self, identity: Identity) -> None:
+        if identity != filesystem.identity(self.path):
+            raise NotNow("the database keeps being replaced", OPENING_SECONDS)
+
+    def _disconnect(self) -> None:
+        holding(fork.opening, self._disconnect_alone)
+
+    def _disconnect_alone(self) -> None:
+        self.cache.empty(None)
+        connection, half_open = self.connection, self._half_open
+        # Closed first, forgotten then: what is open must be found by a signal handler.
+        # What one has opened meanwhile stays.
+        for each in (connection, half_open):
+            if each is not None:
+                recovery.close(each, self.path)
+        if self.connection is connection:
+            self.connection = None
+        if self._half_open is half_open:
+            self._half_open = None
+
+    def _is_deletion(self, error: FileNotFoundError) -> bool:
+        # A file, or the directory, has just been deleted, and all will be made anew next time.
+        # Where it goes on for long, it is a directory that takes no files (in /proc).
+        now = Clock.monotonic()
+        if self._missing_since is None:
+            self._missing_since = now
+        is_new = now - self._missing_since < OPENING_SECONDS
+        missing = str(error.filename)
+        return is_new and (missing.startswith(self.path) or missing == self.watch.directory)

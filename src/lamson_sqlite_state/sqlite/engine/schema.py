@@ -1,0 +1,185 @@
+"""The SQL, and whose file it is: the one place that knows what is in the database."""
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+from ...command_line import command
+from ...errors import NotAStateFile, SchemaTooNew, StorageError
+from .queries import all_rows
+
+APPLICATION_ID: Final = 0x4C535353  # "LSSS"
+"""Tells our files from other applications' (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+
+SCHEMA_VERSION: Final = 1
+
+# WITHOUT ROWID keeps the row in the key's own tree: 75 bytes a row, one descent a read. The
+# sender comes first, so that all states of one sender stand side by side for SET_ALL.
+TABLE: Final = (
+    "CREATE TABLE states ("
+    " module,"
+    " sender,"
+    " state TEXT NOT NULL,"
+    " since INTEGER NOT NULL,"
+    " PRIMARY KEY (sender, module)"
+    ") WITHOUT ROWID"
+)
+_MARKS: Final = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+_CREATE: Final = (TABLE, *_MARKS)
+
+OBJECTS: Final = (
+    "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    " ORDER BY type, name"
+)
+"""All but what SQLite itself makes."""
+
+# Each is one statement and so one transaction: a signal handler that re-enters the store on
+# the same thread finds none of them half done.
+SELECT_STATE: Final = "SELECT state FROM states WHERE sender = ? AND module = ?"
+INSERT_START: Final = (
+    "INSERT OR IGNORE INTO states (sender, module, state, since) VALUES (?, ?, 'START', ?)"
+)
+# `since` changes only with the state, and an unchanged state is not written at all.
+SET: Final = (
+    "INSERT INTO states (sender, module, state, since) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (sender, module)"
+    " DO UPDATE SET state = excluded.state, since = excluded.since"
+    " WHERE state <> excluded.state"
+)
+SET_ALL: Final = (
+    "UPDATE states SET since = CASE state WHEN ? THEN since ELSE ? END, state = ? WHERE sender = ?"
+)
+COMPARE_AND_SET: Final = (
+    "UPDATE states SET state = ?, since = ? WHERE sender = ? AND module = ? AND state = ?"
+)
+COMPARE_AND_SET_FROM_START: Final = (
+    "INSERT INTO states (sender, module, state, since) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (sender, module)"
+    " DO UPDATE SET state = excluded.state, since = excluded.since"
+    " WHERE state = 'START'"
+)
+CLEAR: Final = "DELETE FROM states"
+FORGET: Final = "DELETE FROM states WHERE sender = ? AND module = ?"
+FORGET_ALL: Final = "DELETE FROM states WHERE sender = ?"
+
+
+def first_row(connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> Any:
+    """Run a query and return its first row, or None.
+
+    All in one call into C, between whose steps no signal handler can run: a handler that
+    forks or closes the store never meets a half-read statement, which would keep a closed
+    connection's files open. The query must be for one row at most.
+    """
+    return next(chain.from_iterable(map(connection.execute, (sql,), (parameters,))), None)
+
+
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether a store was made of this database, by whichever version of this package."""
+    return bool(first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,))
+
+
+def is_unmarked(connection: sqlite3.Connection) -> bool:
+    """Whether this would be a store if it were marked as one, which sqlite3's .dump leaves out."""
+    found = all_rows(connection, OBJECTS)
+    if len(found) != 1 or found[0][:2] != ("table", "states") or not is_as_made(found[0][2]):
+        return False
+    # Asked after the table, as another process may be making it, at one instant with the marks.
+    return first_row(connection, "PRAGMA application_id") == (0,) and first_row(
+        connection, "PRAGMA user_version"
+    ) in ((0,), (SCHEMA_VERSION,))
+
+
+def is_as_made(sql: str) -> bool:
+    """Whether a table's SQL is ours, but for quotes and spaces of a tool that wrote it anew."""
+    return plain(sql) == plain(TABLE)
+
+
+def plain(sql: str) -> str:
+    """Return SQL without quotes and superfluous spaces."""
+    words = re.sub(r'["`\[\]]', "", sql)
+    return re.sub(r"\s*([(),])\s*", r"\1", " ".join(words.split())).lower()
+
+
+def mark(path: str) -> str:
+    """Return a command that marks a database as a store."""
+    return command("sqlite3", path, "; ".join(_MARKS))
+
+
+def remedy_for_damage(path: str) -> str:
+    """Return what to do about a damaged database."""
+    return f"restore a backup, or make a store of what can be read: {salvage(path)}"
+
+
+def salvage(path: str) -> str:
+    """Return a command that makes a store of what can be read of a damaged one.
+
+    At damage, .dump goes on from the other end, and has all undone in the end. (.recover finds
+    more, but Debian's shell, for one, is built without what it needs, sqlite_dbpage.)
+    """
+    return (
+        f"(umask 077; ({command('sqlite3', path, '.dump')} | sed 's/^ROLLBACK;.*/COMMIT;/'; "
+        f"echo '{'; '.join(_MARKS)};') | {command('sqlite3', f'{path}.salvaged')})"
+    )
+
+
+def is_sound(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether this is a store, ready to be used. False: it is empty, `create` may be called.
+
+    Raises:
+        NotAStateFile: it is another application's database.
+        SchemaTooNew: a newer version of this package has written it.
+    """
+    (application_id,) = first_row(connection, "PRAGMA application_id")
+    (version,) = first_row(connection, "PRAGMA user_version")
+    if application_id == APPLICATION_ID:
+        if version > SCHEMA_VERSION:
+            raise SchemaTooNew(
+                f"a newer version of lamson-sqlite-state has written it (schema {version}, "
+                f"known here: {SCHEMA_VERSION})",
+                "update the package",
+                path,
+            )
+        return bool(first_row(connection, "PRAGMA journal_mode") == ("wal",))
+    if application_id or version or first_row(connection, "SELECT 1 FROM sqlite_master LIMIT 1"):
+        if first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,):
+            return is_sound(connection, path)  # another process was just making it
+        if is_unmarked(connection):
+            raise NotAStateFile(
+                "its table is a store's, but it is not marked as a store, as sqlite3's .dump "
+                "leaves application_id and user_version out",
+                f"mark it with {mark(path)}",
+                path,
+            )
+        raise NotAStateFile("this is another application's database", "give another path", path)
+    return False
+
+
+def create(connection: sqlite3.Connection, path: str) -> None:
+    """Make a store of an empty database, or switch a store (a copy) to its write-ahead log.
+
+    Called with the write lock held: processes that switch one new file at the same time get
+    "database is locked" at once, whatever their timeout. A crash leaves an empty database or
+    a store, nothing between.
+
+    Raises:
+        StorageError: SQLite cannot use a write-ahead log here.
+    """
+    if first_row(connection, "PRAGMA journal_mode = WAL") != ("wal",):
+        raise StorageError(
+            "SQLite cannot keep a write-ahead log here, as the file system has no shared memory",
+            "put the store on a local disk",
+            path,
+            code="unsuitable-filesystem",
+        )
+    if is_sound(connection, path):
+        return
+    # Who calls closes the connection on an error, which rolls back.
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _CREATE:
+        connection.execute(statement)
+    connection.execute("COMMIT")

@@ -1,0 +1,20 @@
+"""The clocks of the machine, also where a test has frozen or shifted those of `time`."""
+
+import time
+
+
+class Clock:
+    """Real time, by which waiting ends and looks fall due.
+
+    freezegun puts functions of its own into the module `time`, and into each module that holds one
+    of its functions. It does not look into classes. (time-machine looks everywhere; what it has
+    shifted is not believed, see `Cache.valid_from`.)
+
+    Attributes:
+        monotonic: seconds, as `time.monotonic`.
+        time_ns: Unix time in ns, as `time.time_ns`. When a state was set is asked of `time`
+            itself, as that is what a test means.
+    """
+
+    monotonic = time.monotonic
+    time_ns = time.time_ns

@@ -1,0 +1,272 @@
+"""What the operating system says of a path: which file it names, and where it is mounted."""
+
+import os
+import re
+import stat
+from typing import Final, TypeAlias
+
+from ...errors import NetworkFilesystem, NotAStateFile, StorageError
+from .clock import Clock
+
+Identity: TypeAlias = tuple[int, int]
+"""``(device, inode)``: which file a name stands for at this moment."""
+
+Stamp: TypeAlias = tuple[int, int, int]
+"""``(device, inode, change time in ns)`` of a directory."""
+
+_MOUNT_TABLE: Final = "/proc/self/mountinfo"
+
+_SMALLEST_DATABASE_BYTES: Final = 512  # one page of the smallest size; SQLite takes 1 byte for 0
+
+SIDE_FILES: Final = ("-wal", "-shm", ".lock", ".versions")
+"""How the names of the files end that stand beside a store and belong to it."""
+
+MAKESHIFT_FILES: Final = (
+    ".rescue",
+    ".rescue-journal",
+    ".rescue-wal",
+    ".rescue-shm",
+    ".versions.new",
+)
+"""And those of files that are made under another name before they take their own."""
+
+# SQLite's limit for a database: MAX_PATHNAME of its os_unix.c, less the "-journal" of its own.
+_MOST_PATH_BYTES: Final = 504
+
+# The longest names that are made beside a store: of a database of SQLite's, and of any file.
+_LONGEST_DATABASE: Final = ".rescue"
+_LONGEST_FILE: Final = ".rescue-journal"
+
+_USUAL_NAME_BYTES: Final = 255
+
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
+
+# Of other hosts' disks, of disks that hosts share, of object stores, and of folders that a virtual
+# machine shares with its host: their processes share no memory, or not our locks.
+_NETWORK_FILESYSTEMS: Final = frozenset(
+    "9p acfs afs beegfs ceph cifs coda davfs davfs2 drvfs fakeowner gfs gfs2 glusterfs gpfs "
+    "grpcfuse lustre ncpfs nfs nfs4 ocfs2 orangefs osxfs panfs prl_fs pvfs2 quobyte "
+    "smb2 smb3 smbfs vboxsf virtiofs vmhgfs wekafs "
+    "fuse.afp fuse.afpfs fuse.alluxio fuse.blobfuse fuse.blobfuse2 fuse.ceph fuse.ceph-fuse "
+    "fuse.cosfs fuse.curlftpfs fuse.davfs fuse.dfuse fuse.ftpfs fuse.gcsfuse fuse.geesefs "
+    "fuse.glusterfs fuse.google-drive-ocamlfuse fuse.goofys fuse.grpcfuse fuse.gvfsd-fuse "
+    "fuse.hdfs fuse.hgfs fuse.juicefs fuse.kio-fuse fuse.lizardfs fuse.mfs fuse.moosefs "
+    "fuse.mount-s3 fuse.mountpoint-s3 fuse.nfs fuse.objectivefs fuse.obsfs fuse.ossfs fuse.osxfs "
+    "fuse.quobyte fuse.rclone fuse.s3fs fuse.s3ql fuse.saunafs fuse.seaweedfs "
+    "fuse.smbnetfs fuse.sshfs fuse.vboxsf fuse.virtiofs fuse.vmhgfs-fuse fuse.webdavfs "
+    "fuse.xtreemfs".split()
+)
+
+_local_devices: Final[set[int]] = set()
+"""Devices found not to be shared by hosts. Reading the mount table costs as much as opening a
+database, and a device does not change its type while it is mounted."""
+
+
+def flock_refused(error: OSError, lock: str) -> StorageError:
+    """Return what to raise ``from`` a flock(2) that fails otherwise than as the lock is taken."""
+    kind = mounted_type(os.path.dirname(lock)) or "unknown"
+    return StorageError(
+        f"flock(2) is refused ({error.strerror}; the file system is of the type {kind}), without "
+        "which writers cannot take turns",
+        "put the store on a local disk",
+        lock,
+        code="unsuitable-filesystem",
+    )
+
+
+def identity(path: str) -> Identity | None:
+    """Return which file ``path`` names now, or None where there is none."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if error.filename != path:
+            raise
+        return None
+    return found.st_dev, found.st_ino
+
+
+def database_at(path: str) -> tuple[Identity, int] | None:
+    """Return identity and size in bytes of a file that may be a store, or None without one.
+
+    Raises:
+        NotAStateFile: the path is a directory or anything else that is no regular file.
+        StorageError: the file has a second name. SQLite names the write-ahead log after the
+            name a file was opened by, so processes coming by different names would each
+            write a log of their own (https://www.sqlite.org/howtocorrupt.html section 2.5).
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError as error:
+        if error.filename != path:
+            raise
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise NotAStateFile("this is a directory", "give the path of a file in it", path)
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAStateFile("this is no regular file", "give another path", path)
+    if found.st_nlink > 1:
+        raise StorageError(
+            f"the file has {found.st_nlink} names (hard links), and SQLite would give each a log "
+            "of its own",
+            "remove the others (find -samefile lists them), or copy the file",
+            path,
+            code="hard-links",
+        )
+    if 0 < found.st_size < _SMALLEST_DATABASE_BYTES:
+        raise NotAStateFile("this is not an SQLite database", "give another path", path)
+    return (found.st_dev, found.st_ino), found.st_size
+
+
+class DirectoryWatch:
+    """Tells with one stat whether any name in a directory may have changed.
+
+    Creating, deleting or renaming anything moves the directory's change time, so one look at
+    it stands for a look at each file. (Not its modification time, which tar and rsync set
+    back when they restore a directory.) A time is believed only once it is older than the
+    file system's clock is coarse: two changes within one tick have the same time (git calls
+    such an entry racily clean). Until then, every look says "may have changed".
+
+    Attributes:
+        directory: its path.
+    """
+
+    # The kernel's coarse clock ticks every 1-10 ms; a time without microseconds comes from
+    # a file system that keeps seconds or 10 ms (ext3, FAT's 2 s are the coarsest in use).
+    _FINE_TICK_NS: Final = 50_000_000
+    _COARSE_TICK_NS: Final = 3_000_000_000
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._believed: Stamp | None = None
+
+    def look(self) -> Stamp | None:
+        """Return None where nothing has changed since `settle`, else the stamp to settle with.
+
+        Raises:
+            FileNotFoundError: the directory is gone.
+        """
+        found = os.stat(self.directory)
+        stamp = found.st_dev, found.st_ino, found.st_ctime_ns
+        return None if stamp == self._believed else stamp
+
+    def is_unchanged(self) -> bool:
+        """Whether `look` would return None; no more than that, as every write asks."""
+        believed = self._believed
+        if believed is None:
+            return False
+        try:
+            found = os.stat(self.directory)
+        except FileNotFoundError as error:
+            if error.filename != self.directory:
+                raise
+            return False
+        return (
+            found.st_ctime_ns == believed[2]
+            and found.st_ino == believed[1]
+            and found.st_dev == believed[0]
+        )
+
+    def settle(self, stamp: Stamp) -> None:
+        """Believe a stamp that was taken *before* every file was looked at and found right."""
+        changed_ns = stamp[2]
+        tick_ns = self._FINE_TICK_NS if changed_ns % 1_000_000 else self._COARSE_TICK_NS
+        if Clock.time_ns() - changed_ns > tick_ns:
+            self._believed = stamp
+
+
+def refuse_long_path(path: str, *, database: str | None = None) -> None:
+    """Do nothing where the names of a store's files are not too long.
+
+    Args:
+        path: of the store, or of another file.
+        database: the longest path that SQLite opens for it; by default, a store's.
+
+    Raises:
+        StorageError: SQLite or the file system could not open some of the files.
+    """
+    needed = len(os.fsencode(path + _LONGEST_DATABASE if database is None else database))
+    if needed > _MOST_PATH_BYTES:
+        size = len(os.fsencode(path))
+        most = size - (needed - _MOST_PATH_BYTES)
+        raise _too_long("path", size, most, path)
+    name, most = len(os.fsencode(os.path.basename(path))), _most_name_bytes(path)
+    if database is None:
+        most -= len(_LONGEST_FILE)
+    if name > most:
+        raise _too_long("file name", name, most, path)
+
+
+def _too_long(what: str, size_bytes: int, most_bytes: int, path: str) -> StorageError:
+    problem = f"the {what} is too long ({size_bytes} of at most {most_bytes} bytes)"
+    return StorageError(problem, "give a shorter one", path, code="path-too-long")
+
+
+def _most_name_bytes(path: str) -> int:
+    while path != (path := os.path.dirname(path)):
+        try:
+            return os.statvfs(path).f_namemax or _USUAL_NAME_BYTES
+        except FileNotFoundError:  # not created yet: it will be where its parent is
+            continue
+        except OSError:
+            break
+    return _USUAL_NAME_BYTES
+
+
+def refuse_network_filesystem(directory: str) -> None:
+    """Do nothing where ``directory`` is on a local file system, or where nobody can tell.
+
+    Raises:
+        NetworkFilesystem: the mount table (Linux) says that other hosts may share it.
+    """
+    while True:
+        try:
+            device = os.stat(directory).st_dev
+        except FileNotFoundError as error:  # not created yet: it will be where its parent is
+            if error.filename != directory:
+                raise
+            directory = os.path.dirname(directory)
+        else:
+            break
+    if device in _local_devices:
+        return
+    kind = mounted_type(directory)
+    if kind in _NETWORK_FILESYSTEMS:
+        raise NetworkFilesystem(
+            f"this is on a network file system ({kind}), or another that machines share, where "
+            "SQLite's write-ahead log cannot keep processes apart",
+            "put the store on a local disk",
+            directory,
+        )
+    if kind is not None:  # it could be told
+        _local_devices.add(device)
+
+
+def mounts() -> list[tuple[str, str]]:
+    """Return where something is mounted and the type of its file system, in the order of mounting.
+
+    Empty where nobody can tell: elsewhere than on Linux, or without /proc.
+    """
+    # Columns: https://www.kernel.org/doc/html/latest/filesystems/proc.html section 3.5.
+    try:
+        with open(_MOUNT_TABLE, "rb") as table:
+            lines = table.read().splitlines()
+    except OSError:  # not Linux, or no /proc in this chroot
+        return []
+    found = []
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        # The kernel writes space, tab, newline and backslash as octal escapes.
+        point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), before.split()[4])
+        found.append((os.fsdecode(point), after.split()[0].decode()))
+    return found
+
+
+def mounted_type(directory: str) -> str | None:
+    """Return the type of the file system that a directory is on, or None where nobody can tell."""
+    # The last mount on the longest prefix is the one in sight; earlier ones are covered by it.
+    best, kind = -1, None
+    for point, its_kind in mounts():
+        inside = directory == point or directory.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= best:
+            best, kind = len(point), its_kind
+    return kind

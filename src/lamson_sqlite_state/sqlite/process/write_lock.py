@@ -1,0 +1,287 @@
+"""One writer at a time, in any process: the file lock, and how one waits for it.
+
+The lock is filelock's, taken on a descriptor that stays open: the same flock as
+``filelock.FileLock(path)``, which excludes and is excluded by it, at a sixtieth of the cost.
+The lock file is empty, is only ever locked, and is never deleted by us.
+"""
+
+import errno
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from filelock import lock_descriptor
+
+from ...errors import LockTimeout
+from . import descriptors, filesystem, fork, new_files
+from .clock import Clock
+from .filesystem import Identity
+from .lock_set import LockSet
+
+# What a number says that was closed, or is a socket's or a pipe's by now.
+_LOST: Final = (errno.EBADF, errno.ESPIPE)
+
+# What flock(2) says where it is not to be had. Any other error is perhaps a signal handler's.
+_REFUSED: Final = (
+    *(errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENOTTY, errno.ESTALE),
+)
+
+
+class Patience:
+    """The waiting of one call: short naps, until the call's timeout is used up.
+
+    A blocking flock would be fairer still but knows no timeout; filelock's own polling every
+    50 ms makes the slowest of eight writers wait 50 times longer (see ``make bench``).
+
+    Of the threads of one store only the first in the queue naps and tries again and again, as
+    32 threads that all do leave the lock's holder no processor to finish on. The queue is no
+    more than advice: who is kept waiting by it (by a thread that a signal or an exception
+    took away from its place) tries again by itself.
+
+    Args:
+        timeout_seconds: how long the call may wait.
+        queue: the place at the head of the queue, one for all threads of a store.
+
+    Attributes:
+        place: holds ``queue`` while this call is the first. The call releases it at its end, so
+            that the next thread becomes the first.
+    """
+
+    # Naps are short while the holder is in the middle of a write, and longer, easier on the
+    # processor, once the holder must be stopped or stuck. But not so long that who has waited for
+    # long, on a busy machine, loses to all who come later.
+    _EAGER_SECONDS: Final = 0.05
+    _SHORT_NAP_SECONDS: Final = 0.0001
+    _LONG_NAP_SECONDS: Final = 0.001
+    _QUEUE_SECONDS: Final = 0.02
+
+    def __init__(self, timeout_seconds: float, queue: threading.RLock) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._queue = queue
+        self.place = LockSet()
+        self._start = Clock.monotonic()
+
+    def wait(self, path: str, culprit: str, grace_seconds: float = 0) -> None:
+        """Nap once, or wait to become the first.
+
+        Args:
+            path: the database.
+            culprit: who keeps us waiting, as a clause.
+            grace_seconds: how long to wait for that one at least, whatever the timeout.
+
+        Raises:
+            LockTimeout: the timeout is used up.
+        """
+        waited = Clock.monotonic() - self._start
+        left = max(self._timeout_seconds, grace_seconds) - waited
+        if left <= 0:
+            raise LockTimeout(
+                f"waited {waited:.1f} s, but {culprit}; nothing was written",
+                "find that process (lamson-state check, lsof), or give a longer timeout",
+                path,
+            )
+        if self.place:
+            is_eager = waited < self._EAGER_SECONDS
+            nap_seconds = self._SHORT_NAP_SECONDS if is_eager else self._LONG_NAP_SECONDS
+            time.sleep(min(nap_seconds, left))
+        else:
+            self.place.take(self._queue, timeout=min(self._QUEUE_SECONDS, left))
+
+
+UNLOCK_NONE: Final[partial[Any]] = partial(bool)
+"""Does nothing, in C."""
+
+_open_locks: Final[set["WriteLock"]] = set()
+"""All of this process whose descriptor is open. Their stores may be garbage already, and then
+the fork hooks find them only here. Kept open by nobody else: `SQLiteStorage.__del__` closes."""
+
+
+class WriteLock:
+    """The cross-process lock of one database; guards every commit and every checkpoint.
+
+    Taken after the store's RLock, which also guards the attributes here, and before anything
+    of SQLite. If the holder dies, the kernel lets go of it at that moment.
+
+    A signal handler can re-enter on the same thread between any two lines. So a hold is
+    counted in `holds` before the lock is taken and discounted before it is let go of, both
+    operations may be repeated, and only the outermost hold lets go. A handler that closes the
+    store lets go of everything; `epoch` tells the call that it interrupted.
+
+    A handler that raises must not keep the lock from being let go of. So a hold ends without a
+    call of Python's: with these lines, and nothing before them, in a ``finally``::
+
+        lock.holds = holds
+        if not holds:
+            lock.epoch += 1
+            lock.is_held = False
+            lock.unlock_file()
+
+    That is C, but Python has audit hooks called before it, of which filelock has one, and so a
+    handler may raise there, too. Then the descriptor is closed, which is not audited.
+
+    Attributes:
+        path: the lock file.
+        holds: how many calls on this thread need the lock now.
+        is_held: whether this process has it.
+        epoch: another number each time it was let go of.
+        unlock_file: lets go of the kernel's lock, in C: what filelock's ``unlock_descriptor`` does,
+            which is a function of Python's.
+        descriptor: of the lock file, or None while it is not open.
+        close_file: closes the descriptor, in C.
+
+    Args:
+        database_path: the database, beside which the lock file stands. It belongs to whom the
+            database belongs to.
+        file_mode: permissions of a lock file that is made before its database.
+        before_opening: may raise, and refuse to have a descriptor opened.
+    """
+
+    def __init__(
+        self,
+        database_path: str,
+        file_mode: int,
+        before_opening: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path = f"{database_path}.lock"
+        self._database_path = database_path
+        self.holds = 0
+        self.is_held = False
+        self.epoch = 0
+        self._file_mode = file_mode
+        self._before_opening = before_opening
+        self.descriptor: int | None = None
+        self.unlock_file = self.close_file = UNLOCK_NONE
+        self._identity: Identity | None = None
+
+    def try_lock(self) -> bool:
+        """Take the lock if nobody else has it; harmless where this process has it already.
+
+        Creates the lock file, and the directories above it, where they are missing.
+
+        Raises:
+            OSError: the lock file could not be opened, or somebody closed its descriptor (EBADF).
+            StorageError: the system refuses to lock it.
+        """
+        while not self.is_held:
+            epoch, descriptor = self.epoch, self.descriptor
+            if descriptor is None:
+                self._before_opening()
+                descriptor = self._open()
+            try:
+                # As in `is_lost`, written out as every write asks.
+                if os.lseek(descriptor, 0, os.SEEK_CUR) != descriptors.MARK:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path)
+                if not lock_descriptor(descriptor, blocking=False):
+                    return False
+            except OSError as error:
+                if error.errno in _REFUSED:
+                    raise filesystem.flock_refused(error, self.path) from error
+                if error.errno not in _LOST:
+                    raise
+                if self.descriptor == descriptor:
+                    self.abandon()  # or the number would be unlocked
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
+                continue  # a signal handler closed the store
+            if epoch == self.epoch:
+                self.is_held = True
+        return True
+
+    def is_lost(self) -> bool:
+        """Whether somebody closed the descriptor (a daemon starting); another may have its number.
+
+        Asked before each deed that could harm the other.
+        """
+        descriptor = self.descriptor
+        return descriptor is not None and not descriptors.has_mark(descriptor)
+
+    def unlock(self) -> None:
+        """Let go of the lock; harmless where it is not held."""
+        self.epoch += 1
+        was_held, self.is_held = self.is_held, False
+        try:
+            # It may be locked though it is not held, where a signal handler has raised in between.
+            if was_held or not self.is_lost():
+                self.unlock_file()
+        except OSError as error:
+            self.let_go_by_closing(error)
+
+    def let_go_by_closing(self, error: OSError) -> None:
+        """To be called when the unlocking is refused, as the locking may be: closing unlocks, too.
+
+        Where the descriptor is closed (by the fork hooks this moment, or by a daemon that closes
+        everything), its number is no longer ours.
+        """
+        if error.errno != errno.EBADF:
+            self.abandon()
+        if error.errno not in (errno.EBADF, *_REFUSED):
+            raise error
+
+    def is_in_place(self) -> bool:
+        """Whether the lock file's name still stands for the file that is locked here."""
+        return self._identity is not None and self._identity == filesystem.identity(self.path)
+
+    def close(self) -> None:
+        """Let go of the lock and of the descriptor; the next `try_lock` opens anew.
+
+        The lock is let go of explicitly first: a child between fork and exec (subprocess)
+        still has a copy of the descriptor, and with it would keep the lock.
+        """
+        try:
+            self.unlock()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
+        self.epoch += 1
+        self.is_held = False
+        is_lost = self.is_lost()
+        descriptor, self.descriptor = self.descriptor, None
+        # Of the call that a signal handler interrupts, too: the number may be another file's soon.
+        self.unlock_file = self.close_file = UNLOCK_NONE
+        _open_locks.discard(self)
+        if descriptor is not None and not is_lost:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        new_files.create_parent(self.path, self._file_mode)
+        try:
+            # No O_TRUNC, and no following of a link that somebody may have planted there.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            try:
+                descriptor = self._create()
+            except FileExistsError:  # another process was faster
+                return self._open()
+        found = os.fstat(descriptor)
+        unlock_file = partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
+        close_file = partial(os.close, descriptor)
+        os.lseek(descriptor, descriptors.MARK, os.SEEK_SET)
+        if self.descriptor is None:
+            self.descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+            self.unlock_file, self.close_file = unlock_file, close_file
+            _open_locks.add(self)
+            return descriptor
+        # A signal handler has opened one meanwhile, and may have locked it for all of us.
+        os.close(descriptor)
+        return self.descriptor
+
+    def _create(self) -> int:
+        if filesystem.identity(self._database_path) is None:
+            return new_files.create_new(self.path, self._file_mode, is_guarded=False)
+        # Or the first to come, root perhaps, would shut out the users that the store is for. The
+        # owner may lock in any case: a database that is not to be written now may be later.
+        return new_files.create_once_like(self.path, self._database_path, least_mode=0o600)
+
+
+def _close_leftovers() -> None:
+    for lock in tuple(_open_locks):
+        lock.close()
+
+
+fork.close_before_fork.append(_close_leftovers)
