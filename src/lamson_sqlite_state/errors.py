@@ -41,7 +41,7 @@ in batches (an import, a restore, a prune) has written the batches before the er
 import errno
 import os
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 __all__ = [
     "Code",
@@ -93,6 +93,7 @@ class StorageError(Exception):
     """
 
     code: Code = "storage-error"
+    args: tuple[Any, ...]
 
     def __init__(self, problem: str, remedy: str, path: str, *, code: Code | None = None) -> None:
         # Exceptions are pickled and copied as args and attributes. Not set by super().__init__,

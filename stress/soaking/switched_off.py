@@ -91,8 +91,8 @@ def lock_outlives_its_holder() -> None:
 
 
 def keep_connection_over_fork() -> None:
-    _replace(store.Store, "close_for_fork", lambda _store: None)
-    _replace(store.Store, "inherited_identity", None)
+    _replace(store.StoreHandle, "close_for_fork", lambda _store: None)
+    _replace(store.StoreHandle, "inherited_identity", None)
     fork.close_before_fork.clear()
 
 
@@ -144,7 +144,7 @@ def no_look_for_edits() -> None:
     def believe(self: database.Database, _connection: Any, now: float) -> None:
         if not self.cache.goes_by(self.versions.counters):
             self.cache.empty(self.versions.counters)
-        self.cache.valid_until = now + 0.010
+        self.cache.revalidate_at = now + 0.010
 
     _replace(database.Database, "_look_for_edits", believe)
 
@@ -155,57 +155,57 @@ def reopen_beside_a_deleted_log() -> None:
 
 
 def reads_take_the_lock() -> None:
-    read = states.States.read
+    read = states.StatesTable.read
 
-    def read_locked(self: states.States, key: cache.Key, is_fresh: bool) -> str | None:
+    def read_locked(self: states.StatesTable, key: cache.Key, is_fresh: bool) -> str | None:
         self.database.locked(lambda _connection, _now_ms: 0)
         return read(self, key, is_fresh)
 
-    _replace(states.States, "read", read_locked)
+    _replace(states.StatesTable, "read", read_locked)
 
 
 def endless_patience() -> None:
-    init = write_lock.Patience.__init__
+    init = write_lock.Backoff.__init__
 
-    def start(self: write_lock.Patience, _timeout_seconds: float, queue: Any) -> None:
+    def start(self: write_lock.Backoff, _timeout_seconds: float, queue: Any) -> None:
         init(self, float("inf"), queue)
 
-    _replace(write_lock.Patience, "__init__", start)
+    _replace(write_lock.Backoff, "__init__", start)
 
 
 def timeout_comes_late() -> None:
-    wait = write_lock.Patience.wait
+    wait = write_lock.Backoff.wait
 
-    def wait_on(self: write_lock.Patience, *arguments: Any) -> None:
+    def wait_on(self: write_lock.Backoff, *arguments: Any) -> None:
         try:
             wait(self, *arguments)
         except LockTimeout:
             time.sleep(_MUCH_LATER_SECONDS)
             raise
 
-    _replace(write_lock.Patience, "wait", wait_on)
+    _replace(write_lock.Backoff, "wait", wait_on)
 
 
 def now_and_then_a_crash() -> None:
-    read, first_process = states.States.read, os.getpid()
+    read, first_process = states.StatesTable.read, os.getpid()
 
-    def read_or_die(self: states.States, key: cache.Key, is_fresh: bool) -> str | None:
+    def read_or_die(self: states.StatesTable, key: cache.Key, is_fresh: bool) -> str | None:
         if time.monotonic_ns() % _CRASH_EVERY == 0 and os.getpid() != first_process:
             os.abort()
         return read(self, key, is_fresh)
 
-    _replace(states.States, "read", read_or_die)
+    _replace(states.StatesTable, "read", read_or_die)
 
 
 def unequal_patience() -> None:
-    wait = write_lock.Patience.wait
+    wait = write_lock.Backoff.wait
 
-    def nap(self: write_lock.Patience, *arguments: Any) -> None:
+    def nap(self: write_lock.Backoff, *arguments: Any) -> None:
         if os.getpid() % 2:
             time.sleep(_UNFAIR_SECONDS)
         wait(self, *arguments)
 
-    _replace(write_lock.Patience, "wait", nap)
+    _replace(write_lock.Backoff, "wait", nap)
 
 
 def start_overwrites() -> None:
@@ -255,19 +255,19 @@ def no_checkpoints() -> None:
 
 
 def close_closes_nothing() -> None:
-    _replace(store.Store, "close", lambda _store: None)
+    _replace(store.StoreHandle, "close", lambda _store: None)
 
 
 def since_in_seconds() -> None:
     for name in ("SET", "COMPARE_AND_SET_FROM_START"):
         sql = getattr(schema, name).replace("(?, ?, ?, ?)", "(?, ?, ?, ? / 1000)")
         _replace(schema, name, sql)
-    _replace(states.States.write, "__defaults__", (schema.SET, None))
+    _replace(states.StatesTable.write, "__defaults__", (schema.SET, None))
 
 
 def since_with_every_set() -> None:
     sql = schema.SET.removesuffix(" WHERE state <> excluded.state")
-    _replace(states.States.write, "__defaults__", (sql, None))
+    _replace(states.StatesTable.write, "__defaults__", (sql, None))
     _replace(cache.Cache, "_usable", lambda _cache, _counters: cache._ODD_COUNTERS)
 
 

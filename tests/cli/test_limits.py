@@ -11,7 +11,7 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage, maintenance
 from lamson_sqlite_state.cli._group import lamson_state
-from lamson_sqlite_state.keys.rows import shown_state
+from lamson_sqlite_state.keys.rows import format_state
 from lamson_sqlite_state.maintenance import Selection, check
 from tests.helpers.bulk import raw_rows
 from tests.helpers.commands import on_terminal, run_in_process
@@ -67,7 +67,7 @@ class TestStates:
     ) -> None:
         with SQLiteStorage(path) as store:
             store.set("m", "bob", state)
-            shown = shown_state(state)
+            shown = format_state(state)
             ended = run_in_process(capfd, "--store", path, "get", "m", "bob")
             assert ended.out == f"{shown}\n"
             ended = run_in_process(capfd, "--store", path, "list", f"--state={shown}")

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.cli._tables import shortened
-from lamson_sqlite_state.keys.rows import shown_key, shown_state
+from lamson_sqlite_state.keys.rows import format_key, format_state
 from lamson_sqlite_state.maintenance import (
     CountExcerpt,
     Excerpt,
@@ -129,7 +129,7 @@ class TestExcerpts:
             counts = count_states(store)
             assert count_excerpts(store) == tuple(
                 CountExcerpt(
-                    Excerpt(shown_key(each.module)), Excerpt(shown_state(each.state)), *each[2:]
+                    Excerpt(format_key(each.module)), Excerpt(format_state(each.state)), *each[2:]
                 )
                 for each in counts
             )

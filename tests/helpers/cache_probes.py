@@ -34,11 +34,11 @@ def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
     assert store._database is not None
     assert store._database.connection is not None
     store._database.connection.set_trace_callback(statements.append)
-    store._cache.valid_until += 60
+    store._cache.revalidate_at += 60
     try:
         call()
     finally:
-        store._cache.valid_until -= 60
+        store._cache.revalidate_at -= 60
         if store._database.connection is not None:
             store._database.connection.set_trace_callback(None)
     return statements
@@ -55,7 +55,7 @@ def have_no_look_fall_due(store: SQLiteStorage) -> None:
     store.get("m", "0")
     make_the_next_read_look(store)
     store.get("m", "0")
-    store._cache.valid_until += 60
+    store._cache.revalidate_at += 60
 
 
 def kept(store: SQLiteStorage) -> dict[Any, Any]:

@@ -25,7 +25,7 @@ def let_readers_notice(*actors: Actor) -> None:
 
 
 def make_the_next_read_look(store: SQLiteStorage) -> None:
-    store._cache.valid_until = 0.0
+    store._cache.revalidate_at = 0.0
 
 
 def rows(path: str) -> dict[tuple[str, str], str]:

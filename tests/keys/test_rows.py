@@ -16,12 +16,12 @@ from lamson_sqlite_state.keys.columns import column_value
 from lamson_sqlite_state.keys.literals import is_literal, key_of_literal
 from lamson_sqlite_state.keys.rows import (
     Row,
+    format_key,
+    format_state,
     key_of_column,
-    key_of_text,
+    parse_key,
+    parse_state,
     row_of,
-    shown_key,
-    shown_state,
-    state_of_text,
 )
 from lamson_sqlite_state.transfer._csv import csv_lines, read_csv
 from lamson_sqlite_state.transfer.json_lines import json_lines, read_json_lines
@@ -67,8 +67,8 @@ class TestKey:
     @given(KEYS | st.sampled_from(NASTY))
     def test_that_is_shown_is_accepted_as_itself(self, key: object) -> None:
         for is_for_spreadsheets in (False, True):
-            shown = shown_key(key, is_for_spreadsheets=is_for_spreadsheets)
-            assert is_same(key_of_text(shown)[0], key)
+            shown = format_key(key, is_for_spreadsheets=is_for_spreadsheets)
+            assert is_same(parse_key(shown)[0], key)
 
     @pytest.mark.parametrize("key", NASTY, ids=ascii)
     def test_that_is_nasty_is_accepted_as_itself(self, key: object) -> None:
@@ -76,13 +76,13 @@ class TestKey:
 
     def check(self, key: object) -> None:
         for is_for_spreadsheets in (False, True):
-            shown = shown_key(key, is_for_spreadsheets=is_for_spreadsheets)
+            shown = format_key(key, is_for_spreadsheets=is_for_spreadsheets)
             assert shown.isprintable()
             assert shown == shown.strip() != ""
-            found, is_literal = key_of_text(shown)
+            found, is_literal = parse_key(shown)
             assert is_same(found, key)
             assert is_literal or shown == key
-            assert is_same(key_of_text(f" {shown} ")[0], key) or not is_literal
+            assert is_same(parse_key(f" {shown} ")[0], key) or not is_literal
 
     @pytest.mark.parametrize(
         "key",
@@ -146,8 +146,8 @@ class TestKey:
         with warnings.catch_warnings(record=True) as warned, monkeypatch.context() as patched:
             warnings.simplefilter("always")
             patched.setattr(warnings, "catch_warnings", None)
-            assert key_of_text(text) == (text, False)
-            assert key_of_text(r"'\377\N{DIGIT ONE}\u0041\''") == ("\xff1A'", True)
+            assert parse_key(text) == (text, False)
+            assert parse_key(r"'\377\N{DIGIT ONE}\u0041\''") == ("\xff1A'", True)
         assert not warned
 
     @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ class TestKey:
         ["007", "-007", "0_7", "0x", "1 2", "1(2)", "(1", "1)", ",", "(,)", "'a' 'b'", "(1,,)"],
     )
     def test_that_is_nearly_a_literal_is_the_text(self, text: str) -> None:
-        assert key_of_text(text) == (text, False)
+        assert parse_key(text) == (text, False)
 
     @pytest.mark.parametrize(
         "text",
@@ -186,36 +186,36 @@ class TestKey:
         ],
     )
     def test_that_a_person_types_means_what_it_means_in_python(self, text: str) -> None:
-        assert key_of_text(text) == (ast.literal_eval(text), True)
+        assert parse_key(text) == (ast.literal_eval(text), True)
 
     @pytest.mark.parametrize("text", ["(-7,\n-1)", "(1,\n-2)", "1,\\\n-1"])
     def test_of_two_lines_is_right_or_no_literal(self, text: str) -> None:
-        assert key_of_text(text) in ((ast.literal_eval(text), True), (text, False))
+        assert parse_key(text) in ((ast.literal_eval(text), True), (text, False))
 
     def test_may_hold_letters_before_a_number(self) -> None:
-        assert key_of_text("('é', -1)") == (("é", -1), True)
+        assert parse_key("('é', -1)") == (("é", -1), True)
 
     @given(KEYS, KEYS)
     def test_that_is_another_is_never_shown_the_same(self, one: object, other: object) -> None:
         if not is_same(one, other):
-            assert shown_key(one) != shown_key(other)
+            assert format_key(one) != format_key(other)
 
     def test_that_is_another_nasty_one_is_never_shown_the_same(self) -> None:
         values = {column_value(key) for key in NASTY}
-        assert len({shown_key(key) for key in NASTY}) == len(values)
-        assert len({shown_key(key, is_for_spreadsheets=True) for key in NASTY}) == len(values)
+        assert len({format_key(key) for key in NASTY}) == len(values)
+        assert len({format_key(key, is_for_spreadsheets=True) for key in NASTY}) == len(values)
 
     @pytest.mark.parametrize(
         "key", ["ann@example.com", "app.handlers.sample", "Ann B. <a@b.c>", "ä@b.c", "a'b@c"]
     )
     def test_that_is_plain_text_is_shown_as_it_is(self, key: str) -> None:
-        assert shown_key(key) == key
-        assert key_of_text(key) == (key, False)
+        assert format_key(key) == key
+        assert parse_key(key) == (key, False)
 
     @pytest.mark.parametrize("key", ["=1+1", "+1+1", "-x", "@SUM(A1)", "=HYPERLINK()@b.c"])
     def test_that_is_a_formula_stands_in_quotes_for_spreadsheets_only(self, key: str) -> None:
-        assert shown_key(key) == key
-        assert shown_key(key, is_for_spreadsheets=True) == repr(key)
+        assert format_key(key) == key
+        assert format_key(key, is_for_spreadsheets=True) == repr(key)
 
     @pytest.mark.parametrize("separator", [*";|", "; ", ';"', ";'", "; ' \""])
     @pytest.mark.parametrize("sign", FORMULA)
@@ -223,18 +223,18 @@ class TestKey:
         self, separator: str, sign: str
     ) -> None:
         for key in (f"a{separator}{sign}1", (f"a{separator}{sign}1", None), f"{sign}{separator}a"):
-            shown = shown_key(key, is_for_spreadsheets=True)
+            shown = format_key(key, is_for_spreadsheets=True)
             assert not any(f"{separator}{each}" in shown for each in FORMULA)
-            assert key_of_text(shown) == (key, True)
+            assert parse_key(shown) == (key, True)
             if isinstance(key, str):
-                assert shown_key(key) == key, "as it is, to people"
-                shown = shown_state(key, is_for_spreadsheets=True)
+                assert format_key(key) == key, "as it is, to people"
+                shown = format_state(key, is_for_spreadsheets=True)
                 assert not any(f"{separator}{each}" in shown for each in FORMULA)
-                assert state_of_text(shown) == key
+                assert parse_state(shown) == key
 
     @given(st.text())
     def test_is_something_for_every_text(self, text: str) -> None:
-        key, is_literal = key_of_text(text)
+        key, is_literal = parse_key(text)
         column_value(key)
         assert is_literal or key == text
 
@@ -251,14 +251,14 @@ class TestKey:
 class TestState:
     @given(STATES | st.sampled_from([each for each in NASTY if type(each) is str]))
     def test_that_is_shown_is_accepted_as_itself(self, state: str) -> None:
-        shown = shown_state(state)
-        assert state_of_text(shown) == state
+        shown = format_state(state)
+        assert parse_state(shown) == state
         assert shown.isprintable()
         assert shown
 
     @given(STATES, STATES)
     def test_that_is_another_is_never_shown_the_same(self, one: str, other: str) -> None:
-        assert (shown_state(one) == shown_state(other)) is (one == other)
+        assert (format_state(one) == format_state(other)) is (one == other)
 
 
 ROWS = st.builds(

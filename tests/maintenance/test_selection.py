@@ -12,8 +12,8 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.errors import NotAStateFile
 from lamson_sqlite_state.maintenance import (
+    Exact,
     ExistingStorage,
-    Only,
     Order,
     Row,
     Selection,
@@ -74,13 +74,13 @@ class TestPattern:
             ("?", ["1", 1]),
             ("a*b", ["a*b", "a?b"]),
             ("a[*]b", ["a*b"]),
-            (Only("a*b"), ["a*b"]),
-            (Only("a[b]"), ["a[b]"]),
-            (Only(None), [None]),
-            (Only(b"bob"), [b"bob"]),
-            (Only(1), [1]),
-            (Only(True), []),
-            (Only(""), [""]),
+            (Exact("a*b"), ["a*b"]),
+            (Exact("a[b]"), ["a[b]"]),
+            (Exact(None), [None]),
+            (Exact(b"bob"), [b"bob"]),
+            (Exact(1), [1]),
+            (Exact(True), []),
+            (Exact(""), [""]),
             ("", [""]),
             ("nobody", []),
             ("%@b.org", []),
@@ -89,9 +89,9 @@ class TestPattern:
         ],
     )
     def test_matches_these_keys(
-        self, store: SQLiteStorage, pattern: str | Only, expected: list[object]
+        self, store: SQLiteStorage, pattern: str | Exact, expected: list[object]
     ) -> None:
-        found = list(rows(store, Selection(module=Only("app"), sender=pattern)))
+        found = list(rows(store, Selection(module=Exact("app"), sender=pattern)))
         assert sorted(repr(row.sender) for row in found) == sorted(map(repr, expected))
         found = list(rows(store, Selection(module=pattern, sender="ann@a.org", state="A")))
         assert sorted(repr(row.module) for row in found) == sorted(map(repr, expected))
@@ -100,7 +100,7 @@ class TestPattern:
         self, store: SQLiteStorage
     ) -> None:
         store.set("app", "x\udcffy", "S")
-        for pattern in ("*\udcff*", "*x\udcffy*", Only("x\udcffy"), "x\udcffy"):
+        for pattern in ("*\udcff*", "*x\udcffy*", Exact("x\udcffy"), "x\udcffy"):
             assert [row.sender for row in rows(store, Selection(sender=pattern))] == ["x\udcffy"]
 
     def test_matches_no_key_with_a_nul_but_all_of_them_match_all(
@@ -112,7 +112,7 @@ class TestPattern:
         for pattern in ("ca?", "cat*", "*evil", "c[a]t", "*\0*", "ann@a.org\0*"):
             assert list(rows(store, Selection(sender=pattern))) == []
         assert [row.sender for row in rows(store, Selection(sender="*cat')"))] == [("\0", "cat")]
-        for exactly in (Only("cat\0@evil"), "cat\0@evil"):
+        for exactly in (Exact("cat\0@evil"), "cat\0@evil"):
             found = list(rows(store, Selection(sender=exactly, module="*")))
             assert [row.sender for row in found] == ["cat\0@evil"]
 
@@ -129,8 +129,8 @@ class TestPattern:
     @pytest.mark.parametrize(
         ("selection", "error"),
         [
-            (Selection(sender=Only([])), TypeError),
-            (Selection(module=Only(object())), TypeError),
+            (Selection(sender=Exact([])), TypeError),
+            (Selection(module=Exact(object())), TypeError),
             (Selection(state="\udcff"), ValueError),
             (Selection(state=1), TypeError),  # type: ignore[arg-type]
         ],

@@ -9,8 +9,8 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.maintenance import (
+    Exact,
     ExistingStorage,
-    Only,
     Selection,
     StateCount,
     _summary,
@@ -116,7 +116,7 @@ class TestCounts:
         [
             (Selection(), 18),
             (Selection(module="app"), 12),
-            (Selection(module=Only(None)), 1),
+            (Selection(module=Exact(None)), 1),
             (Selection(sender="0000*", state="NEW"), 5),
             (Selection(sender="ann"), 1),
             (Selection(entered_before_ms=OLD_MS), 1),

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
-from lamson_sqlite_state.maintenance import Only, Selection, find, forget, prune, rename_state
+from lamson_sqlite_state.maintenance import Exact, Selection, find, forget, prune, rename_state
 from tests.helpers.bulk import stricken
 from tests.helpers.cache_probes import have_few_stripes
 
@@ -24,7 +24,7 @@ CALLS: dict[str, Callable[[SQLiteStorage, str], object]] = {
     "forget": lambda store, _state: forget(store, "ann"),
     "find": lambda store, _state: find(store, "m", "ann"),
     "rename_state": lambda store, state: rename_state(store, "m", "NOW", state),
-    "prune": lambda store, _state: prune(store, Selection(sender=Only("ann"))),
+    "prune": lambda store, _state: prune(store, Selection(sender=Exact("ann"))),
 }
 
 

@@ -173,11 +173,11 @@ def test_write_within_a_write_is_as_durable_as_any(open_store: SQLiteStorage) ->
     connection = open_store._database.connection
     assert connection is not None
     connection.execute("PRAGMA synchronous = NORMAL")
-    open_store._database.write_lock.holds += 1
+    open_store._database.write_lock.depth += 1
     try:
         open_store.set("m", "handler", "H1")
     finally:
-        open_store._database.write_lock.holds -= 1
+        open_store._database.write_lock.depth -= 1
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
@@ -322,7 +322,7 @@ class TestFailedRescue:
             with pytest.raises(StorageError, match=message):
                 store.set("m", "ann", "NEVER")
             assert store._database is not None
-            store._cache.valid_until = 0.0
+            store._cache.revalidate_at = 0.0
             assert store.get("m", "ann") == "A2"
 
     def is_whole_again(self, store: SQLiteStorage) -> None:
@@ -345,4 +345,4 @@ def test_stores_that_appear_while_they_are_counted_are_counted() -> None:
                     raise RuntimeError("Set changed size during iteration")
                 yield number
 
-    assert fork.members(Growing({1})) == [0, 1, 2]  # type: ignore[arg-type]
+    assert fork.snapshot(Growing({1})) == [0, 1, 2]  # type: ignore[arg-type]

@@ -28,12 +28,12 @@ from lamson_sqlite_state.maintenance import (
     EVERY_ROW,
     Backup,
     CountExcerpt,
+    Exact,
     Excerpt,
     ExistingStorage,
     Finding,
     NoStore,
     Observation,
-    Only,
     Restored,
     Row,
     RowExcerpt,
@@ -134,7 +134,7 @@ def progress(done: int, of: int | None) -> None: ...
 
 
 def looking(store: SQLiteStorage) -> None:
-    selection = Selection(module=Only(None), sender="*@example.com", state="ERROR")
+    selection = Selection(module=Exact(None), sender="*@example.com", state="ERROR")
     Selection(sender=None)  # type: ignore[arg-type]
     found = maintenance.rows(store, selection, order="since", limit=3, progress=progress)
     assert_type(found, Iterator[Row])
@@ -169,7 +169,7 @@ def looking(store: SQLiteStorage) -> None:
 
 
 def mending(store: SQLiteStorage) -> None:
-    assert_type(maintenance.forget(store, "ann", Only("module")), int)
+    assert_type(maintenance.forget(store, "ann", Exact("module")), int)
     assert_type(maintenance.rename_state(store, "module", "OLD", "NEW", progress=progress), int)
     assert_type(maintenance.prune(store, EVERY_ROW, before_2009=True), int)
     maintenance.prune(store)  # type: ignore[call-arg]

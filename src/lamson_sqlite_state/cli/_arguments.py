@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from ..keys.columns import checked_state
-from ..keys.rows import key_of_text, state_of_text
-from ..maintenance.selection import Only, Selection
+from ..keys.rows import parse_key, parse_state
+from ..maintenance.selection import Exact, Selection
 from ._completion import modules, states
 
 # An age may lead back to any time that a row can have.
@@ -27,33 +27,35 @@ class _Key(click.ParamType[object]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> object:
-        key, _ = key_of_text(value)
+        key, _ = parse_key(value)
         return key
 
 
-class _Pattern(click.ParamType["str | Only"]):
+class _Pattern(click.ParamType["str | Exact"]):
     name = "pattern"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | Only:
-        if isinstance(value, Only):
+    ) -> str | Exact:
+        if isinstance(value, Exact):
             return value
-        key, is_literal = key_of_text(value)
+        key, is_literal = parse_key(value)
         if is_literal:
-            return Only(key)
+            return Exact(key)
         try:
             value.encode()
         except UnicodeEncodeError:
-            return Only(key)
+            return Exact(key)
         return str(value)
 
 
 class _OnlyKey(_Key):
     """A key that may be left out: None is one."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Only:
-        return value if isinstance(value, Only) else Only(super().convert(value, param, ctx))
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Exact:
+        return value if isinstance(value, Exact) else Exact(super().convert(value, param, ctx))
 
 
 class _State(click.ParamType[str]):
@@ -63,7 +65,7 @@ class _State(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return checked_state(state_of_text(value))
+            return checked_state(parse_state(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -136,8 +138,8 @@ def filters(command: F) -> F:
 
 
 def chosen(
-    module: "str | Only | None",
-    sender: "str | Only | None",
+    module: "str | Exact | None",
+    sender: "str | Exact | None",
     state: str | None,
     older_than: int | None,
     newer_than: int | None,

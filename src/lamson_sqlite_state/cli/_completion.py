@@ -8,7 +8,7 @@ from click.shell_completion import CompletionItem
 
 from ..errors import StorageError
 from ..keys.literals import is_literal
-from ..keys.rows import shown_key, shown_state
+from ..keys.rows import format_key, format_state
 from ..maintenance import ExistingStorage
 from ..sqlite.bulk import scan
 
@@ -22,7 +22,7 @@ def modules(
     """Return the modules that begin so, as they are shown."""
     values = _distinct(context, "module")
     # What no store has written, check tells of.
-    found = {shown_key(value) for value in values if isinstance(value, str)}
+    found = {format_key(value) for value in values if isinstance(value, str)}
     found |= {value.decode() for value in values if isinstance(value, bytes) and is_literal(value)}
     return [CompletionItem(each) for each in sorted(found) if each.startswith(incomplete)]
 
@@ -32,7 +32,7 @@ def states(
 ) -> list[CompletionItem]:
     """Return the states that begin so."""
     values = _distinct(context, "state")
-    found = sorted(shown_state(value) for value in values if isinstance(value, str))
+    found = sorted(format_state(value) for value in values if isinstance(value, str))
     return [CompletionItem(each) for each in found if each.startswith(incomplete)]
 
 

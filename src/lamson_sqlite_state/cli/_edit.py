@@ -5,8 +5,8 @@ from typing import Any, Final
 import click
 
 from .. import maintenance
-from ..keys.rows import shown_key, shown_state
-from ..maintenance import Excerpt, Only
+from ..keys.rows import format_key, format_state
+from ..maintenance import Exact, Excerpt
 from ._arguments import KEY, NEW_STATE, ONLY_KEY, STATE, chosen, filters
 from ._completion import modules, states
 from ._printing import Printer, counts_as_objects
@@ -33,11 +33,11 @@ def set_state(
         before = maintenance.find(store, module, sender)
         store.set(module, sender, state)
     old = None if before is None else before.state
-    was = "had no state" if old is None else f"was in {shown_state(old)}"
-    who = shortened(Excerpt(shown_key(sender)), _SENTENCE_CELLS)
+    was = "had no state" if old is None else f"was in {format_state(old)}"
+    who = shortened(Excerpt(format_key(sender)), _SENTENCE_CELLS)
     printer.result(
         {"changed": int(old != state)},
-        f"{who} {was}, and is in {shown_state(state)}.",
+        f"{who} {was}, and is in {format_state(state)}.",
     )
     return DONE
 
@@ -50,14 +50,14 @@ def set_all(session: Session, printer: Printer, sender: object, state: str) -> i
     """Give every pair that a sender has, in any module, a state."""
     with session.store() as store:
         changed = store.set_all(sender, state)
-    return _done(printer, "matched", changed, f"Pairs in {shown_state(state)} now: {changed:,}.")
+    return _done(printer, "matched", changed, f"Pairs in {format_state(state)} now: {changed:,}.")
 
 
 @click.command("forget", short_help="Have a sender start anew.")
 @click.argument("sender", type=KEY)
 @click.option("--module", type=ONLY_KEY, shell_complete=modules, help="In this module only.")
 @with_session
-def forget(session: Session, printer: Printer, sender: object, module: Only | None) -> int:
+def forget(session: Session, printer: Printer, sender: object, module: Exact | None) -> int:
     """Remove the states of a sender, so that his next mail starts at START."""
     with session.store() as store:
         removed = maintenance.forget(store, sender, module)
@@ -78,7 +78,10 @@ def rename_state(session: Session, printer: Printer, module: object, old: str, n
     with session.store() as store, printer.progress("renaming") as progress:
         changed = maintenance.rename_state(store, module, old, new, progress=progress)
     return _done(
-        printer, "renamed", changed, f"From {shown_state(old)} to {shown_state(new)}: {changed:,}."
+        printer,
+        "renamed",
+        changed,
+        f"From {format_state(old)} to {format_state(new)}: {changed:,}.",
     )
 
 

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from .. import maintenance
-from ..keys.rows import shown_key, shown_state
+from ..keys.rows import format_key, format_state
 from ..maintenance import CountExcerpt, ExistingStorage, Order, RowExcerpt, StateCount, Summary
 from ..transfer.json_lines import as_object
 from ._arguments import KEY, chosen, filters
@@ -125,7 +125,7 @@ def get(session: Session, printer: Printer, module: object, sender: object) -> i
     elif printer.is_table:
         printer.tables([RowExcerpt.of(found)])
     else:
-        print(shown_state(found.state))
+        print(format_state(found.state))
     return DONE
 
 
@@ -187,7 +187,7 @@ def _first(
 
 def _nothing_known(store: ExistingStorage, module: object, sender: object) -> str:
     # A number or None may have been meant as a text, which has to stand in quotes.
-    texts = [key if isinstance(key, str) else shown_key(key) for key in (module, sender)]
+    texts = [key if isinstance(key, str) else format_key(key) for key in (module, sender)]
     if texts != [module, sender] and maintenance.find(store, *texts) is not None:
         return f"nothing matched, but the texts are known: {' '.join(map(repr, texts))} in quotes"
     return "nothing matched: the pair is unknown, and its next mail starts at START"
@@ -220,7 +220,7 @@ def _show(found: Summary[CountExcerpt], printer: Printer) -> None:
 def _lines(found: Summary[StateCount]) -> list[tuple[object, ...]]:
     return [
         *(
-            ("state", shown_key(each.module), shown_state(each.state), each.pairs, each.oldest_ms)
+            ("state", format_key(each.module), format_state(each.state), each.pairs, each.oldest_ms)
             for each in found.states
         ),
         ("pairs", found.pairs),

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..keys.rows import Row, shown_key, shown_state
+from ..keys.rows import Row, format_key, format_state
 from ..maintenance import StateCount
 from ..maintenance.excerpts import RowExcerpt
 from ..sqlite.bulk.scan import silent
@@ -78,11 +78,11 @@ class Printer:
         elif self.is_table:
             # What may be very long stands last.
             for module, sender, state, since in counted():
-                names = f"{shown_state(state):12}  {shown_key(module):28}  {shown_key(sender)}"
+                names = f"{format_state(state):12}  {format_key(module):28}  {format_key(sender)}"
                 print(f"{local_time(since)}  {names}")
         else:
             self.lines(
-                (shown_key(module), shown_key(sender), shown_state(state), since)
+                (format_key(module), format_key(sender), format_state(state), since)
                 for module, sender, state, since in counted()
             )
         return printed

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from .. import maintenance
-from ..keys.rows import shown_key, shown_state
+from ..keys.rows import format_key, format_state
 from ..maintenance import Observation
 from ..sqlite.storage import SQLiteStorage
 from ..transfer.json_lines import as_object
@@ -143,11 +143,11 @@ def _print(look: _Look, printer: Printer) -> None:
         printer.console.print(_screen(look, printer.console, 10_000))
     else:
         printer.lines(
-            ("state", shown_key(each.module), shown_state(each.state), each.pairs, each.oldest_ms)
+            ("state", format_key(each.module), format_state(each.state), each.pairs, each.oldest_ms)
             for each in found.states
         )
         printer.lines([("changes_per_second", f"{look.per_second:.3f}")])
         printer.lines(
-            ("newest", shown_key(module), shown_key(sender), shown_state(state), since)
+            ("newest", format_key(module), format_key(sender), format_state(state), since)
             for module, sender, state, since in found.newest
         )

@@ -102,15 +102,15 @@ def _unreadable(problem: str, path: str) -> NotAStateFile:
     return NotAStateFile(problem, remedy, path, code="unreadable-row")
 
 
-def key_of_text(text: str) -> tuple[object, bool]:
+def parse_key(text: str) -> tuple[object, bool]:
     """Return the key that a person means, and whether he gave it as a literal."""
     if is_plain_address(text):
         return text, False
     return _literal(text) or (text, False)
 
 
-def shown_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
-    """Return a key as people read it, and as `key_of_text` takes it.
+def format_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
+    """Return a key as people read it, and as `parse_key` takes it.
 
     Args:
         key: of a type that a store keeps.
@@ -132,12 +132,12 @@ def shown_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
     return key if is_plain else _without_formulas(repr(key))
 
 
-def shown_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
+def format_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
     """Return a state as people read it: in quotes where it cannot be printed as it is.
 
     Args:
         state: the state.
-        is_for_spreadsheets: as of `shown_key`.
+        is_for_spreadsheets: as of `format_key`.
     """
     is_plain = state and state.isprintable() and state[0] not in f"'\" {_FORMULA}"
     if is_for_spreadsheets and is_plain:
@@ -147,8 +147,8 @@ def shown_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
     return _without_formulas(repr(state)) if is_for_spreadsheets else repr(state)
 
 
-def state_of_text(text: str) -> str:
-    """Return the state that `shown_state` has shown so."""
+def parse_state(text: str) -> str:
+    """Return the state that `format_state` has shown so."""
     if text[:1] in ("'", '"'):
         found = _literal(text)
         if found and isinstance(found[0], str):

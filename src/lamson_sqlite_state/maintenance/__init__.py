@@ -26,12 +26,12 @@ from ..keys.columns import checked_state, row_key
 from ..keys.rows import Row, row_of
 from ..sqlite.bulk import batches, scan
 from ..sqlite.bulk.scan import Progress
-from ..sqlite.bulk.spill import heap
+from ..sqlite.bulk.spill import spill_database
 from ..sqlite.check import Finding, check
 from ..sqlite.copies.backup import Backup, backup
 from ..sqlite.copies.restore import Restored, restore
 from ..sqlite.engine import schema
-from ..sqlite.engine.table import States
+from ..sqlite.engine.table import StatesTable
 from ..sqlite.storage import ExistingStorage, SQLiteStorage
 from ._summary import (
     CountExcerpt,
@@ -45,12 +45,13 @@ from ._summary import (
     summary_excerpts,
 )
 from .excerpts import EXCERPTS, Excerpt, RowExcerpt, excerpt_of
-from .selection import EVERY_ROW, Only, Selection
+from .selection import EVERY_ROW, Exact, Selection
 
 __all__ = [
     "EVERY_ROW",
     "Backup",
     "CountExcerpt",
+    "Exact",
     "Excerpt",
     "ExistingStorage",
     "Files",
@@ -58,7 +59,6 @@ __all__ = [
     "Limits",
     "NoStore",
     "Observation",
-    "Only",
     "Order",
     "Progress",
     "Restored",
@@ -155,13 +155,13 @@ def find(store: SQLiteStorage, module: object, sender: object) -> Row | None:
     return row_of(found[0], store.path) if found else None
 
 
-def forget(store: SQLiteStorage, sender: object, module: Only | None = None) -> int:
+def forget(store: SQLiteStorage, sender: object, module: Exact | None = None) -> int:
     """Remove the rows of a sender at one instant, so that his next mail starts at START.
 
     Args:
         store: whose.
         sender: whose rows.
-        module: `Only` the one in this module; None for those in all.
+        module: `Exact` the one in this module; None for those in all.
 
     Returns:
         How many there were.
@@ -171,9 +171,9 @@ def forget(store: SQLiteStorage, sender: object, module: Only | None = None) -> 
     """
     if module is None:
         key = row_key("", sender)
-        return store._call(States.write, key, "", schema.FORGET_ALL, lambda _now: key[:1])
+        return store._call(StatesTable.write, key, "", schema.FORGET_ALL, lambda _now: key[:1])
     key = row_key(module.key, sender)
-    return store._call(States.write, key, "", schema.FORGET, lambda _now: key)
+    return store._call(StatesTable.write, key, "", schema.FORGET, lambda _now: key)
 
 
 def rename_state(
@@ -196,7 +196,7 @@ def rename_state(
         TypeError, ValueError: as ``set``.
     """
     old, new = checked_state(old), checked_state(new)
-    selection = Selection(module=Only(module), state=old)
+    selection = Selection(module=Exact(module), state=old)
     changed = 0
     for looked_at, found in scan.pages(store, selection.where):
         changed += batches.in_batches(store, batches.rename, found, old, new)
@@ -322,7 +322,7 @@ def _told(pages: Iterable[tuple[int, list[Any]]], progress: Progress) -> Iterato
 
 
 def _sorted(pages: Iterable[list[Any]], columns: scan.Columns, suffix: str) -> Iterator[Any]:
-    with heap() as database:
+    with spill_database() as database:
         database.execute(f"CREATE TABLE rows ({', '.join(columns.names)})")
         database.execute("BEGIN")
         places = ", ".join("?" * len(columns.names))

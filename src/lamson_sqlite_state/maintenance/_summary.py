@@ -9,11 +9,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from ..keys.rows import key_of_column, row_of
 from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Columns, Progress, Where
-from ..sqlite.engine.handle import Store
+from ..sqlite.engine.handle import StoreHandle
 from ..sqlite.engine.open_checks import WAL_LIMIT_BYTES
 from ..sqlite.engine.open_database import LOOK_SECONDS
 from ..sqlite.engine.queries import fetch
-from ..sqlite.engine.table import CHECKPOINT_PAGES, States
+from ..sqlite.engine.table import CHECKPOINT_PAGES, StatesTable
 from ..sqlite.process.filesystem import SIDE_FILES
 from .excerpts import COUNTED, Excerpt, counted_of
 from .selection import EVERY_ROW, Selection
@@ -140,7 +140,7 @@ class Summary(Generic[Count]):
     limits: Limits
 
 
-def summary(store: Store, progress: Progress = scan.silent) -> Summary[StateCount]:
+def summary(store: StoreHandle, progress: Progress = scan.silent) -> Summary[StateCount]:
     """Count what is in a store.
 
     Each row is counted as it was at some moment of the counting: a million rows take two thirds
@@ -156,12 +156,12 @@ def summary(store: Store, progress: Progress = scan.silent) -> Summary[StateCoun
     return _summary(store, count_states(store, progress=progress))
 
 
-def summary_excerpts(store: Store, progress: Progress = scan.silent) -> Summary[CountExcerpt]:
+def summary_excerpts(store: StoreHandle, progress: Progress = scan.silent) -> Summary[CountExcerpt]:
     """Do as `summary` for a screen: see `count_excerpts`."""
     return _summary(store, count_excerpts(store, progress=progress))
 
 
-def _summary(store: Store, states: tuple[Count, ...]) -> Summary[Count]:
+def _summary(store: StoreHandle, states: tuple[Count, ...]) -> Summary[Count]:
     senders = 0
     for chunk in scan.chunks(store, _CHUNK_ROWS):
         where = chunk.where
@@ -182,7 +182,7 @@ def _summary(store: Store, states: tuple[Count, ...]) -> Summary[Count]:
 
 
 def count_states(
-    store: Store, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
+    store: StoreHandle, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
 ) -> tuple[StateCount, ...]:
     """Count the pairs that are meant, per module and state, and by these. See `summary`.
 
@@ -198,7 +198,7 @@ def count_states(
 
 
 def count_excerpts(
-    store: Store, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
+    store: StoreHandle, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
 ) -> tuple[CountExcerpt, ...]:
     """Do as `count_states` for a screen: of modules and states of more than 4 KiB, read the ends.
 
@@ -212,7 +212,7 @@ def count_excerpts(
 
 
 def _counts(
-    store: Store, selection: Selection, progress: Progress, columns: Columns
+    store: StoreHandle, selection: Selection, progress: Progress, columns: Columns
 ) -> dict[tuple[Any, ...], tuple[int, int, int]]:
     where = selection.where
     counts: dict[tuple[Any, ...], tuple[int, int, int]] = {}
@@ -244,7 +244,7 @@ def _files(path: str) -> Files:
     return Files(sizes)
 
 
-def _count_chunk(states: States, columns: Columns, where: Where) -> list[Any]:
+def _count_chunk(states: StatesTable, columns: Columns, where: Where) -> list[Any]:
     parts = {
         "table": _TABLES[columns],
         "names": ", ".join(columns.names),
@@ -255,7 +255,7 @@ def _count_chunk(states: States, columns: Columns, where: Where) -> list[Any]:
     return states.database.read(fetch, statements, ((), (), where.parameters, ()))
 
 
-def _limits(store: Store) -> Limits:
+def _limits(store: StoreHandle) -> Limits:
     return Limits(
         timeout_seconds=float(store.timeout),
         synchronous=store._synchronous,

@@ -6,7 +6,7 @@ and to fetch, judge and lay out a few of them takes minutes and gigabytes.
 
 from typing import Any, Final, NamedTuple
 
-from ..keys.rows import Row, key_of_column, row_of, shown_key, shown_state
+from ..keys.rows import Row, format_key, format_state, key_of_column, row_of
 from ..sqlite.bulk.scan import WHOLE, Columns
 
 LONGEST_BYTES: Final = 4096
@@ -52,8 +52,8 @@ class RowExcerpt(NamedTuple):
     @classmethod
     def of(cls, row: Row) -> "RowExcerpt":
         """Return that of a row that was read whole."""
-        module, sender = Excerpt(shown_key(row.module)), Excerpt(shown_key(row.sender))
-        return cls(module, sender, Excerpt(shown_state(row.state)), row.since)
+        module, sender = Excerpt(format_key(row.module)), Excerpt(format_key(row.sender))
+        return cls(module, sender, Excerpt(format_state(row.state)), row.since)
 
 
 def _columns(name: str) -> tuple[str, str]:
@@ -109,12 +109,12 @@ def counted_of(raw: tuple[Any, ...], path: str) -> tuple[Excerpt, Excerpt]:
 
 def _of_key(value: str | bytes, end: bytes, size_bytes: int, path: str) -> Excerpt:
     if not end:
-        return Excerpt(shown_key(key_of_column(value, path)))
+        return Excerpt(format_key(key_of_column(value, path)))
     return _cut(value, end, size_bytes)
 
 
 def _of_state(value: str, end: bytes, size_bytes: int) -> Excerpt:
-    return _cut(value, end, size_bytes) if end else Excerpt(shown_state(value))
+    return _cut(value, end, size_bytes) if end else Excerpt(format_state(value))
 
 
 def _cut(begin: str | bytes, end: bytes, size_bytes: int) -> Excerpt:

@@ -10,7 +10,7 @@ from ..sqlite.bulk.scan import EVERYTHING, Where
 _WILDCARDS: Final = frozenset("*?[")
 
 
-class Only(NamedTuple):
+class Exact(NamedTuple):
     """Exactly this key, also where it is no text or has a wildcard in it."""
 
     key: object
@@ -25,7 +25,7 @@ class Selection:
             for one of these (https://www.sqlite.org/lang_expr.html#glob); upper and lower
             case differ. What is no plain text is compared as its literal, in ASCII. A text without
             any of these is exactly that text. A key with a NUL in it matches no pattern but ``*``
-            alone, as SQLite's patterns end there. Or `Only` a key.
+            alone, as SQLite's patterns end there. Or `Exact` a key.
         sender: likewise.
         state: exactly this one; None for any.
         entered_before_ms: entered its state before this moment (Unix time in ms).
@@ -36,8 +36,8 @@ class Selection:
             given the selection, as is ValueError: the state holds lone surrogates.
     """
 
-    module: str | Only = "*"
-    sender: str | Only = "*"
+    module: str | Exact = "*"
+    sender: str | Exact = "*"
     state: str | None = None
     entered_before_ms: int | None = None
     entered_after_ms: int | None = None
@@ -71,12 +71,12 @@ class Selection:
 EVERY_ROW: Final = Selection()
 
 
-def _matches(where: Where, column: str, wanted: str | Only) -> Where:
-    if not isinstance(wanted, Only) and not _WILDCARDS & set(wanted):
-        wanted = Only(wanted)
-    if isinstance(wanted, Only):
+def _matches(where: Where, column: str, wanted: str | Exact) -> Where:
+    if not isinstance(wanted, Exact) and not _WILDCARDS & set(wanted):
+        wanted = Exact(wanted)
+    if isinstance(wanted, Exact):
         where = where.and_(f"{column} = ?", column_value(wanted.key))
-        return replace(where, is_of_few=True) if column == "sender" else where
+        return replace(where, is_point_lookup=True) if column == "sender" else where
     if wanted == "*":
         return where
     if "\0" in wanted:  # in no key that is compared below

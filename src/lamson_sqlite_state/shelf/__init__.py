@@ -50,7 +50,7 @@ class Shelf:
         is_taken: Callable[[str], bool] = lambda _path: False,
     ) -> None:
         self._reader = open_shelf(os.fspath(path), is_taken)
-        self.kind: Final = self._reader.kind
+        self.kind: Final[str] = self._reader.kind
         self.files: Final = self._reader.files
 
     @cached_property

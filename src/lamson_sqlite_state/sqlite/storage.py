@@ -3,14 +3,14 @@
 from ..interface import ROUTE_FIRST_STATE
 from ..keys.columns import checked_state, row_key
 from .engine import schema
-from .engine.handle import Store
-from .engine.table import States
+from .engine.handle import StoreHandle
+from .engine.table import StatesTable
 from .process.clock import Clock
 
 __all__ = ["ExistingStorage", "SQLiteStorage"]
 
 
-class SQLiteStorage(Store):
+class SQLiteStorage(StoreHandle):
     """Conversation states in one SQLite file that threads and processes share safely.
 
     Every method is atomic across threads and processes: it has happened entirely or not at
@@ -69,7 +69,7 @@ class SQLiteStorage(Store):
         It does not wait for the disk; losing a START to a power cut changes nothing.
         """
         cache = self._cache
-        is_fresh = cache.valid_from <= Clock.monotonic() < cache.valid_until
+        is_fresh = cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
         if is_fresh and type(module) is type(sender) is str:
             # This is Cache.find, written out as a call would cost half as much again. No lock is
             # taken; why that is sound stands there. A `str` that is found is its own `row_key`.
@@ -82,10 +82,10 @@ class SQLiteStorage(Store):
             del entries, counters  # or they would stay as long as the traceback of an error
         key = row_key(module, sender)
         while True:
-            found = self._call(States.read, key, is_fresh)
+            found = self._call(StatesTable.read, key, is_fresh)
             if found is not None:
                 return found
-            if self._call(States.insert_start, key):
+            if self._call(StatesTable.insert_start, key):
                 return ROUTE_FIRST_STATE
 
     def set(self, module: object, sender: object, state: str) -> None:
@@ -99,7 +99,7 @@ class SQLiteStorage(Store):
         """
         if type(module) is type(sender) is type(state) is str:
             cache = self._cache  # as in get
-            if cache.valid_from <= Clock.monotonic() < cache.valid_until:
+            if cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at:
                 entries, counters = cache.current
                 entry = entries.get((sender, module))
                 if entry is not None:
@@ -107,11 +107,11 @@ class SQLiteStorage(Store):
                     if there == state and counters[stripe] == version:
                         return
                 del entries, counters
-        self._call(States.write, row_key(module, sender), checked_state(state))
+        self._call(StatesTable.write, row_key(module, sender), checked_state(state))
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
-        self._call(States.clear)
+        self._call(StatesTable.clear)
 
     def set_all(self, sender: object, state: str) -> int:
         """Give every pair that this sender has, in any module, the same state at one instant.
@@ -125,7 +125,7 @@ class SQLiteStorage(Store):
         """
         key, text = row_key("", sender), checked_state(state)
         return self._call(
-            States.write, key, text, schema.SET_ALL, lambda since: (text, since, text, key[0])
+            StatesTable.write, key, text, schema.SET_ALL, lambda since: (text, since, text, key[0])
         )
 
     def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
@@ -140,11 +140,11 @@ class SQLiteStorage(Store):
         key = row_key(module, sender)
         old, new = checked_state(expected), checked_state(state)
         if old == new:
-            found = self._call(States.read, key, False)
+            found = self._call(StatesTable.read, key, False)
             return (ROUTE_FIRST_STATE if found is None else found) == old
         if old == ROUTE_FIRST_STATE:
             changed = self._call(
-                States.write,
+                StatesTable.write,
                 key,
                 new,
                 schema.COMPARE_AND_SET_FROM_START,
@@ -152,7 +152,7 @@ class SQLiteStorage(Store):
             )
         else:
             changed = self._call(
-                States.write,
+                StatesTable.write,
                 key,
                 new,
                 schema.COMPARE_AND_SET,

@@ -28,10 +28,10 @@ from ..maintenance.selection import EVERY_ROW, Selection
 from ..shelf import Entry, Pairs, Refused, Shelf
 from ..sqlite.bulk import batches, scan
 from ..sqlite.bulk.scan import Progress
-from ..sqlite.bulk.spill import heap
+from ..sqlite.bulk.spill import spill_database
 from ..sqlite.copies.snapshot import copy_pages, whole_copy
 from ..sqlite.engine import old_shelf
-from ..sqlite.engine.table import States
+from ..sqlite.engine.table import StatesTable
 from ..sqlite.storage import SQLiteStorage
 from ._csv import csv_lines, read_csv
 from ._row_error import BadRow
@@ -245,7 +245,10 @@ def import_shelve(
     now_ms = time.time_ns() // 1_000_000
     refused: list[Refused] = []
     read = written = refused_count = 0
-    with Shelf(os.fsdecode(path), is_taken=old_shelf.is_open_here) as shelf, heap() as database:
+    with (
+        Shelf(os.fsdecode(path), is_taken=old_shelf.is_open_here) as shelf,
+        spill_database() as database,
+    ):
         pairs = Pairs(database)
         store._call(_know_the_shelf)
         scan.count(store)  # as above, but no store is made for a shelf that is none
@@ -300,7 +303,7 @@ def _put(
     return Imported(read, written)
 
 
-def _know_the_shelf(states: States) -> None:
+def _know_the_shelf(states: StatesTable) -> None:
     states.database.is_shelf_known = True
 
 
@@ -317,22 +320,22 @@ def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnCon
 
 def _sorted(found: Iterable[list[RawRow]]) -> Iterator[list[RawRow]]:
     # It is always the same list. Else who reads it would keep it while the next one is filled.
-    heap: list[RawRow] = []
+    spill_database: list[RawRow] = []
     characters = 0
     try:
         for some in found:
-            heap += some
+            spill_database += some
             characters += sum(map(len, map(itemgetter(0), some)))  # modules and states are few
-            if len(heap) >= _SORTED_ROWS or characters >= _SORTED_CHARACTERS:
-                yield _in_key_order(heap)
-                heap.clear()
+            if len(spill_database) >= _SORTED_ROWS or characters >= _SORTED_CHARACTERS:
+                yield _in_key_order(spill_database)
+                spill_database.clear()
                 characters = 0
     except (StorageError, OSError):  # of what is read: what came before it is imported
-        if heap:
-            yield _in_key_order(heap)
+        if spill_database:
+            yield _in_key_order(spill_database)
         raise
-    if heap:
-        yield _in_key_order(heap)
+    if spill_database:
+        yield _in_key_order(spill_database)
 
 
 def _in_key_order(found: list[RawRow]) -> list[RawRow]:

@@ -13,11 +13,11 @@ from ..keys.columns import checked_state, column_value
 from ..keys.rows import (
     RawRow,
     Row,
+    format_key,
+    format_state,
     is_plain_address,
-    key_of_text,
-    shown_key,
-    shown_state,
-    state_of_text,
+    parse_key,
+    parse_state,
 )
 from ._row_error import LATEST_MS, REQUIRED_FIELDS, bad_row
 
@@ -68,7 +68,7 @@ def _cell(text: str) -> str:
 
 
 def _key_cell(key: object) -> str:
-    return _cell(shown_key(key, is_for_spreadsheets=True))
+    return _cell(format_key(key, is_for_spreadsheets=True))
 
 
 # Modules and states are few. Of senders there is no end, and of other keys 1 is True to a cache.
@@ -79,7 +79,7 @@ def _word_cell(module: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _state_cell(state: str) -> str:
-    return _cell(shown_state(state, is_for_spreadsheets=True))
+    return _cell(format_state(state, is_for_spreadsheets=True))
 
 
 def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
@@ -147,7 +147,7 @@ def _csv_row(cells: list[str], columns: _Columns, now_ms: int) -> RawRow:
 
 
 def _csv_key(cell: str) -> str | bytes:
-    return column_value(key_of_text(_decoded(cell))[0])
+    return column_value(parse_key(_decoded(cell))[0])
 
 
 _csv_module: Final = functools.lru_cache(maxsize=4096)(_csv_key)
@@ -155,7 +155,7 @@ _csv_module: Final = functools.lru_cache(maxsize=4096)(_csv_key)
 
 @functools.lru_cache(maxsize=4096)
 def _csv_state_of(cell: str) -> str:
-    return checked_state(state_of_text(_decoded(cell)))
+    return checked_state(parse_state(_decoded(cell)))
 
 
 def _decoded(cell: str) -> str:

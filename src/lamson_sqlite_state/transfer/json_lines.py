@@ -13,7 +13,7 @@ from json.encoder import encode_basestring
 from typing import IO, Any, Final
 
 from ..keys.columns import checked_state, column_value
-from ..keys.rows import RawRow, Row, key_of_text
+from ..keys.rows import RawRow, Row, parse_key
 from ._row_error import LATEST_MS, REQUIRED_FIELDS, BadRow, bad_row
 
 _BLOCK_BYTES: Final = 256 * 1024
@@ -175,7 +175,7 @@ def _key_of_json(value: object, name: str) -> str | bytes:
     if isinstance(value, str):
         return column_value(value)
     if isinstance(value, dict) and value.keys() == {"literal"} and type(value["literal"]) is str:
-        key, is_literal = key_of_text(value["literal"])
+        key, is_literal = parse_key(value["literal"])
         if is_literal:
             return column_value(key)
     raise ValueError(f'{name!r} is a text, or {{"literal": ...}} with a Python literal')

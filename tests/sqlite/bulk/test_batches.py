@@ -12,7 +12,7 @@ from lamson_sqlite_state.keys.rows import RawRow
 from lamson_sqlite_state.maintenance import ExistingStorage, Selection, prune, rename_state
 from lamson_sqlite_state.sqlite.bulk import batches as _batches
 from lamson_sqlite_state.sqlite.engine import table
-from lamson_sqlite_state.sqlite.engine.table import States
+from lamson_sqlite_state.sqlite.engine.table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import OLD_MS, fill, senders, two_at_a_time
 
@@ -67,9 +67,9 @@ def test_batches_let_whoever_waits_have_his_turn(
     monkeypatch.setattr(_batches, "_PAUSE_SECONDS", 0.2)
     first.get("app", "waiting")
     batches: list[bool] = []
-    change = States.change
+    change = StatesTable.change
 
-    def counted(states: States, *arguments: object) -> int:
+    def counted(states: StatesTable, *arguments: object) -> int:
         if len(batches) == 1:
             first.begin(SQLiteStorage.set, "app", "waiting", "WRITTEN")
         if len(batches) == 2:
@@ -78,7 +78,7 @@ def test_batches_let_whoever_waits_have_his_turn(
         return change(states, *arguments)  # type: ignore[arg-type]
 
     fill(path, senders(6))
-    monkeypatch.setattr(States, "change", counted)
+    monkeypatch.setattr(StatesTable, "change", counted)
     start = time.monotonic()
     with ExistingStorage(path) as store:
         prune(store, Selection(state="OLD"))

@@ -11,8 +11,8 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.keys.rows import OLDEST_MS
 from lamson_sqlite_state.maintenance import (
+    Exact,
     ExistingStorage,
-    Only,
     Selection,
     count_states,
     forget,
@@ -196,8 +196,8 @@ class TestForget:
         with ExistingStorage(path) as store:
             assert forget(store, "000001@example.com") == 2
             assert forget(store, "000001@example.com") == 0
-            assert forget(store, "000002@example.com", Only("b")) == 1
-            assert forget(store, "000002@example.com", Only("c")) == 0
+            assert forget(store, "000002@example.com", Exact("b")) == 1
+            assert forget(store, "000002@example.com", Exact("c")) == 0
             assert len(raw_rows(path)) == 3
             assert store.get("b", "000001@example.com") == "START"
 
@@ -206,14 +206,14 @@ class TestForget:
             for sender in (None, "None", b"x"):
                 store.set(None, sender, "S")
             assert forget(store, None) == 1
-            assert forget(store, b"x", Only(None)) == 1
+            assert forget(store, b"x", Exact(None)) == 1
             assert [row[0] for row in raw_rows(path)] == ["None"]
 
     def test_of_what_is_no_key_removes_nothing(self, store: SQLiteStorage) -> None:
         with pytest.raises(TypeError):
             forget(store, object())
         with pytest.raises(TypeError):
-            forget(store, "000001@example.com", Only([]))
+            forget(store, "000001@example.com", Exact([]))
         assert len(raw_rows(store.path)) == 10
 
 

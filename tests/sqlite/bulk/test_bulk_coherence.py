@@ -21,7 +21,7 @@ from lamson_sqlite_state.maintenance import (
     restore,
 )
 from lamson_sqlite_state.sqlite.bulk import batches
-from lamson_sqlite_state.sqlite.engine.table import States
+from lamson_sqlite_state.sqlite.engine.table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import OLD_MS, fill, raw_rows, senders, stricken, two_at_a_time
 from tests.helpers.cache_probes import counter, have_no_look_fall_due, kept
@@ -99,14 +99,14 @@ class TestCachesOfOthers:
         first.call(have_no_look_fall_due)
         first.call(read_all)
         seen: list[list[str]] = []
-        change = States.change
+        change = StatesTable.change
 
-        def observed(states: States, *arguments: object) -> int:
+        def observed(states: StatesTable, *arguments: object) -> int:
             changed = change(states, *arguments)  # type: ignore[arg-type]
             seen.append(first.call(read_all))
             return changed
 
-        monkeypatch.setattr(States, "change", observed)
+        monkeypatch.setattr(StatesTable, "change", observed)
         rename_state(store, "app", "OLD", "NEW")
         done = [states.count("NEW") for states in seen]
         assert seen == [["NEW"] * n + ["OLD"] * (6 - n) for n in done]

@@ -12,7 +12,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.sqlite.check import Finding, _integrity, check
 from lamson_sqlite_state.sqlite.engine import open_checks, schema
-from lamson_sqlite_state.sqlite.engine.driver_errors import NotNow
+from lamson_sqlite_state.sqlite.engine.driver_errors import Busy
 from lamson_sqlite_state.sqlite.process import new_files
 from tests.helpers.actors import Actor
 from tests.helpers.checking import NEEDS_LINUX, carry_out, make_store, only, stages, states_of_files
@@ -235,7 +235,7 @@ def test_what_only_looks_like_a_mishap_for_a_moment_is_none(
     def refuse_at_first(*arguments: Any, **options: Any) -> None:
         asked.append(arguments)
         if len(asked) < 3:
-            raise NotNow("somebody comes and goes")
+            raise Busy("somebody comes and goes")
         refuse(*arguments, **options)
 
     monkeypatch.setattr(open_checks, "refuse_unsafe", refuse_at_first)

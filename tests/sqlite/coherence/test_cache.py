@@ -59,7 +59,7 @@ class TestReading:
             "with SQLiteStorage(sys.argv[1]) as store:\n"
             "    for key in ('None', None, b'ann', 'ann') * 3:\n"
             "        store.set('m', key, 'A1'); store.get('m', key)\n"
-            "        store._cache.valid_until = 0; store.get('m', key)\n"
+            "        store._cache.revalidate_at = 0; store.get('m', key)\n"
         )
         subprocess.run([sys.executable, "-bb", "-c", code, path], check=True, timeout=30)
 
@@ -68,7 +68,7 @@ class TestReading:
     ) -> None:
         make_the_next_read_look(store)
         assert store.get("m", "ann") == "A1"  # the first look of a connection, which knows nothing
-        store._cache.valid_until = -60
+        store._cache.revalidate_at = -60
         assert asked(store, lambda: store.get("m", "ann")) == ["PRAGMA data_version"]
 
     def test_keeps_no_state_that_was_replaced_while_it_was_read(
@@ -98,7 +98,7 @@ class TestReading:
     def test_takes_no_lock(self, store: SQLiteStorage) -> None:
         """Another thread has the store's own lock, another process the file's."""
         assert store.get("m", "ann") == "A1"
-        store._cache.valid_until += 60
+        store._cache.revalidate_at += 60
         is_held, may_go = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -207,7 +207,7 @@ class TestSettingWhatIsThere:
             other.call(hold_the_write_lock)
             with SQLiteStorage(store.path, timeout=0) as hurried:
                 assert hurried.get("m", "ann") == "A1"
-                hurried._cache.valid_until += 60
+                hurried._cache.revalidate_at += 60
                 hurried.set("m", "ann", "A1")
 
     def test_is_still_checked(self, store: SQLiteStorage) -> None:

@@ -81,7 +81,7 @@ class TestBounds:
         cache.empty(counters)
         entries, _ = cache.current
         cache.empty(counters)
-        cache.valid_until = time.monotonic() + 60
+        cache.revalidate_at = time.monotonic() + 60
         cache.keep(entries, ("ann", "m"), "OUTDATED", 1, 0)
         assert cache.find(("ann", "m")) is None
         assert not cache._order

@@ -138,7 +138,7 @@ class TestSpoiltFile:
             writer.call(hold_the_write_lock)
             make_the_next_read_look(reader)
             assert reader.get("m", "ann") == "A2"
-            reader._cache.valid_until += 60
+            reader._cache.revalidate_at += 60
             writer.set("m", "ann", "A3")
             assert reader.get("m", "ann") == "A3"
 

@@ -10,7 +10,7 @@ from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.keys.rows import RawRow
 from lamson_sqlite_state.maintenance import Restored, restore
 from lamson_sqlite_state.sqlite.bulk import scan
-from lamson_sqlite_state.sqlite.engine.table import States
+from lamson_sqlite_state.sqlite.engine.table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import (
     OLD_MS,
@@ -76,17 +76,17 @@ class TestWorkersMeanwhile:
     ) -> None:
         """When the batch is ready and waits for the lock, which the worker still holds."""
         put(store, *senders(10), *senders(2, prefix="z"))
-        change = States.change
+        change = StatesTable.change
         left = ["z000001@example.com", "000001@example.com"]
 
-        def late(states: States, stripes: Any, sql: str, parameters_at: Any) -> int:
+        def late(states: StatesTable, stripes: Any, sql: str, parameters_at: Any) -> int:
             if len(left) == 2 or (left and sql.startswith("DELETE")):
                 pass_a_millisecond()
                 first.set("app", left.pop(), "WORKER")
                 pass_a_millisecond()
             return change(states, stripes, sql, parameters_at)
 
-        monkeypatch.setattr(States, "change", late)
+        monkeypatch.setattr(StatesTable, "change", late)
         restore(store, copy)
         found = {sender: state for sender, _, state, _ in raw_rows(store.path)}
         assert found.pop("000001@example.com") == found.pop("z000001@example.com") == "WORKER"

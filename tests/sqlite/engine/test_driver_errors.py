@@ -7,7 +7,7 @@ import pytest
 
 from lamson_sqlite_state import LockTimeout, NotAStateFile, SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.engine import schema
-from lamson_sqlite_state.sqlite.engine.driver_errors import NotNow, translated
+from lamson_sqlite_state.sqlite.engine.driver_errors import Busy, translated
 
 
 def error_with(code: int) -> sqlite3.OperationalError:
@@ -77,7 +77,7 @@ def test_failed_reading_leaves_no_doubt_about_writing() -> None:
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY])
 def test_busy_is_no_error_but_tried_again(code: int) -> None:
     answer = translated(error_with(code), "/run/states", is_writing=True)
-    assert isinstance(answer, NotNow)
+    assert isinstance(answer, Busy)
     assert answer.grace_seconds == 0
 
 

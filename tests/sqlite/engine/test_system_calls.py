@@ -58,7 +58,7 @@ from lamson_sqlite_state import SQLiteStorage
 with SQLiteStorage("states") as store:
     store.set("app", "ann", "POSTING")
     store.get("app", "ann")
-    store._cache.valid_until = time.monotonic() + 60
+    store._cache.revalidate_at = time.monotonic() + 60
     os.getppid()
     for _ in range(1_000):
         store.get("app", "ann")

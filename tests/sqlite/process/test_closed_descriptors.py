@@ -27,7 +27,7 @@ directory = os.path.dirname(os.path.dirname(path))
 store = SQLiteStorage(path, timeout=float(sys.argv[2]))
 
 def look():
-    store._cache.valid_until = 0.0
+    store._cache.revalidate_at = 0.0
 
 def is_free(number):
     try:

@@ -38,7 +38,7 @@ def in_c_child(function: Callable[[], object]) -> None:
 def test_every_call_in_the_child_of_an_open_store_is_refused(path: str) -> None:
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")
-    store._cache.valid_until += 60  # however long the fork takes
+    store._cache.revalidate_at += 60  # however long the fork takes
 
     def child() -> None:
         assert store.get("m", "ann") == "A1"  # from the cache, whose counters are shared

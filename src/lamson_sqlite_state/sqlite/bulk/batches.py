@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 from ...keys.rows import RawRow
 from ..coherence.counters import stripe_of
-from ..engine.handle import Store
-from ..engine.table import States
+from ..engine.handle import StoreHandle
+from ..engine.table import StatesTable
 from ..process.clock import Clock
 from .scan import EVERYTHING, Parameters, Where
 
@@ -38,7 +38,7 @@ _BATCH_SECONDS: Final = 0.004
 _LEAST_ROWS: Final = 100
 
 # How many rows a batch may have by now.
-_paces: Final[WeakKeyDictionary[Store, int]] = WeakKeyDictionary()
+_paces: Final[WeakKeyDictionary[StoreHandle, int]] = WeakKeyDictionary()
 
 # And of how many characters. A sender is as long as his mail's header makes him.
 _BATCH_CHARACTERS: Final = 200_000
@@ -105,7 +105,7 @@ def rename(rows: Sequence[RawRow], old: str, new: str) -> Batch:
 
 
 def in_batches(
-    store: Store,
+    store: StoreHandle,
     work: Callable[Concatenate[Sequence[RawRow], P], Batch],
     rows: Sequence[RawRow],
     *args: P.args,
@@ -153,8 +153,8 @@ def batches(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
         yield from _short_enough(rows[start : start + BATCH_ROWS])
 
 
-def _change(states: States, batch: Batch) -> tuple[int, float]:
-    # Of the time, only what the lock was held for: a call that met another's raises NotNow.
+def _change(states: StatesTable, batch: Batch) -> tuple[int, float]:
+    # Of the time, only what the lock was held for: a call that met another's raises Busy.
     start = Clock.monotonic()
     return states.change(*batch), Clock.monotonic() - start
 

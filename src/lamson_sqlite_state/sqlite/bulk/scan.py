@@ -3,16 +3,16 @@
 A chunk is a range of senders. Reading one is a read transaction of some milliseconds, so that no
 long one keeps SQLite from starting its log again.
 
-The functions that take `States` are to be given to ``store._call``.
+The functions that take `StatesTable` are to be given to ``store._call``.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ..engine.handle import Store
+from ..engine.handle import StoreHandle
 from ..engine.queries import all_rows
-from ..engine.table import States
+from ..engine.table import StatesTable
 
 CHUNK_ROWS: Final = 5_000
 """How many rows a chunk has when it is found. Others may put rows in meanwhile."""
@@ -59,13 +59,13 @@ class Where:
 
     sql: str = "1"
     parameters: Parameters = ()
-    is_of_few: bool = False
+    is_point_lookup: bool = False
 
     def and_(self, sql: str, *parameters: object) -> "Where":
         """Return the condition that this one and another hold."""
         if self.sql == "1":
-            return Where(sql, parameters, self.is_of_few)
-        return Where(f"{self.sql} AND {sql}", (*self.parameters, *parameters), self.is_of_few)
+            return Where(sql, parameters, self.is_point_lookup)
+        return Where(f"{self.sql} AND {sql}", (*self.parameters, *parameters), self.is_point_lookup)
 
 
 EVERYTHING: Final = Where()
@@ -95,7 +95,7 @@ class Chunk(NamedTuple):
         return where
 
 
-def chunks(store: Store, rows: int) -> Iterator[Chunk]:
+def chunks(store: StoreHandle, rows: int) -> Iterator[Chunk]:
     """Go through all senders. Those who come meanwhile may belong to a chunk or not.
 
     Args:
@@ -126,7 +126,7 @@ def chunks(store: Store, rows: int) -> Iterator[Chunk]:
 
 
 def pages(
-    store: Store,
+    store: StoreHandle,
     where: Where = EVERYTHING,
     suffix: str = IN_ORDER,
     columns: Columns = WHOLE,
@@ -147,7 +147,7 @@ def pages(
     Raises:
         StorageError: as every call.
     """
-    if where.is_of_few:
+    if where.is_point_lookup:
         found = store._call(read, where, suffix, columns)
         yield len(found), found
         return
@@ -158,20 +158,20 @@ def pages(
         yield looked_at, store._call(read, condition, suffix, columns)
 
 
-def run(states: States, sql: str, parameters: Parameters = ()) -> list[Any]:
+def run(states: StatesTable, sql: str, parameters: Parameters = ()) -> list[Any]:
     """Return the rows of a query. They must be few."""
     return states.database.read(all_rows, sql, parameters)
 
 
 def read(
-    states: States, where: Where, suffix: str = IN_ORDER, columns: Columns = WHOLE
+    states: StatesTable, where: Where, suffix: str = IN_ORDER, columns: Columns = WHOLE
 ) -> list[Any]:
     """Return the rows that a condition holds of. They must be few, or of one chunk."""
     sql = f"SELECT {columns.sql} FROM states WHERE {where.sql} {suffix}"
     return states.database.read(all_rows, sql, where.parameters)
 
 
-def count(store: Store) -> int:
+def count(store: StoreHandle) -> int:
     """Return how many rows there are."""
     ((rows,),) = store._call(run, "SELECT count(*) FROM states")
     return int(rows)

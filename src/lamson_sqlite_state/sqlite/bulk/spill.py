@@ -9,7 +9,7 @@ from ...errors import StorageError
 
 
 @contextmanager
-def heap() -> Iterator[sqlite3.Connection]:
+def spill_database() -> Iterator[sqlite3.Connection]:
     """Give a database without a name, which nobody else sees and which goes with the process.
 
     Only what does not fit into its cache, some MiB, is written to the disk.

@@ -13,7 +13,7 @@ from ..process import filesystem, remedies
 from ..process.filesystem import Identity
 from . import _files, _integrity, _locks, _permissions, _rows, _side_files
 from ._finding import Finding, from_error
-from ._reader import Copy, Onlooker, is_database, is_switched
+from ._reader import Copy, ReadOnlyStore, is_database, is_switched
 
 __all__ = ["Finding", "Progress", "check"]
 
@@ -53,22 +53,22 @@ def check(
         UnsafeFork: the store was open here when C code forked this process.
         ValueError: the path is empty, ":memory:" or holds a NUL.
     """
-    onlooker = Onlooker(os.fspath(path))
+    store = ReadOnlyStore(os.fspath(path))
     with raising_through(progress) as told:
         try:
-            return list(_found(onlooker, told))
+            return list(_found(store, told))
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
-            if isinstance(error, FileNotFoundError) and error.filename == onlooker.path:
-                raise old_shelf.no_store("no such file", onlooker.path) from error
-            raise remedies.storage_error(error, error.filename or onlooker.path) from error
+            if isinstance(error, FileNotFoundError) and error.filename == store.path:
+                raise old_shelf.no_store("no such file", store.path) from error
+            raise remedies.storage_error(error, error.filename or store.path) from error
         finally:
-            onlooker.close()
+            store.close()
 
 
-def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
-    path = onlooker.path
+def _found(store: ReadOnlyStore, progress: Progress) -> Iterator[Finding]:
+    path = store.path
     progress("files", 0, None)
     found = os.stat(path)
     is_several_files = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
@@ -109,7 +109,7 @@ def _found(onlooker: Onlooker, progress: Progress) -> Iterator[Finding]:
     lost = list(_side_files.lost(path, identity))
     yield from lost
     if not lost:
-        yield from _about_contents(onlooker, identity, progress)
+        yield from _about_contents(store, identity, progress)
 
 
 def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
@@ -133,11 +133,11 @@ def _seen_twice(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 
 def _about_contents(
-    onlooker: Onlooker, identity: Identity, progress: Progress
+    store: ReadOnlyStore, identity: Identity, progress: Progress
 ) -> Iterator[Finding]:
-    path = onlooker.path
+    path = store.path
     progress("integrity", 0, None)
-    reader = onlooker if is_switched(path, identity) else Copy(path)
+    reader = store if is_switched(path, identity) else Copy(path)
     try:
         defects = list(_integrity.defects(reader, path))
         yield from defects

@@ -15,7 +15,7 @@ Files: TypeAlias = Mapping[str, os.stat_result]
 """What there is of a store, by its path; the database first."""
 
 
-# A log takes up to 16 MiB (`States`); a backup or a mending takes the database once more.
+# A log takes up to 16 MiB (`StatesTable`); a backup or a mending takes the database once more.
 _SPARE_BYTES: Final = 64 * 1024 * 1024
 
 

@@ -22,7 +22,7 @@ from ..process.clock import Clock
 from ..process.filesystem import Identity
 from ..process.lock_set import holding
 from ._finding import Finding, from_error
-from ._processes import HeldLock, described, held_locks, is_stopped, way_out
+from ._processes import HeldLock, described, held_locks, is_stopped, remedy_for
 from ._sampling import looks
 
 # What a process does that keeps even readers out.
@@ -78,7 +78,7 @@ def held(path: str, identity: Identity, progress: Callable[[], None]) -> tuple[l
                 "lock" if is_flock else "transaction",
                 f"{described(process)} has {what} for at least "
                 f"{seconds:.1f} s, and every writer waits for it{_last_write(path)}",
-                way_out(process, flocked),
+                remedy_for(process, flocked),
                 lock if is_flock else path,
             )
             findings.append(found_lock)
@@ -170,7 +170,7 @@ def _writers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
     }
     if not found:
         with contextlib.suppress(OSError):
-            holder = holding(fork.opening, connections.lock_holder, shm, identity, _WRITER)
+            holder = holding(fork.open_lock, connections.lock_holder, shm, identity, _WRITER)
             found = set() if holder is None else {holder}
     return found - {os.getpid()}
 

@@ -126,7 +126,7 @@ def described(process: int) -> str:
     return f"process {process} ({', '.join(words)})"
 
 
-def way_out(process: int, flocked: Identity | None = None) -> str:
+def remedy_for(process: int, flocked: Identity | None = None) -> str:
     """Return what to do about a process that holds a lock for too long.
 
     Args:

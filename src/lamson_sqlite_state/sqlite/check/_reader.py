@@ -11,9 +11,9 @@ from ... import sqlite_uri
 from ..engine import connections, old_shelf, schema
 from ..engine.connections import SHARED_LOCKS, Connection
 from ..engine.database import Database
-from ..engine.driver_errors import OPENING_SECONDS, NotNow, translated_errors
-from ..engine.handle import Store
-from ..engine.table import States
+from ..engine.driver_errors import OPENING_SECONDS, Busy, translated_errors
+from ..engine.handle import StoreHandle
+from ..engine.table import StatesTable
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.lock_set import holding
@@ -30,7 +30,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _WRITE_VERSION: Final = 18
 
 
-class Onlooker(Store):
+class ReadOnlyStore(StoreHandle):
     """A store from which nothing is read but what is asked for, and to which nothing is written.
 
     Args:
@@ -51,9 +51,9 @@ class Onlooker(Store):
         """
         return self._call(lambda states: states.database.read(work))
 
-    def _resolved(self) -> States:
+    def _resolved(self) -> StatesTable:
         database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
-        self._database, self._states = database, States(database, self._synchronous)
+        self._database, self._states = database, StatesTable(database, self._synchronous)
         return self._states
 
 
@@ -75,7 +75,7 @@ class _LookedAt(Database):
     def _mend_under_lock(self) -> None:
         if filesystem.identity(self.path) is None:
             raise old_shelf.no_store("no such file", self.path)
-        raise NotNow("the store is being made, mended or replaced", OPENING_SECONDS)
+        raise Busy("the store is being made, mended or replaced", OPENING_SECONDS)
 
 
 class Copy:
@@ -100,7 +100,7 @@ class Copy:
         )
 
     def read(self, work: "Work[T]") -> T:
-        """Do as `Onlooker.read`."""
+        """Do as `ReadOnlyStore.read`."""
         with translated_errors(self._path), closing(self._connection()) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             if not schema.is_unmarked(connection):  # which is a finding, among others
@@ -108,7 +108,7 @@ class Copy:
             return work(connection)
 
 
-Reader: TypeAlias = Onlooker | Copy
+Reader: TypeAlias = ReadOnlyStore | Copy
 """What a store can be read through."""
 
 
@@ -127,5 +127,5 @@ def is_switched(path: str, identity: Identity) -> bool:
 def _header_of(path: str, identity: Identity) -> bytes | None:
     with contextlib.suppress(OSError):
         # No thread opens the database meanwhile, nor forks.
-        return holding(fork.opening, connections.header_of, path, identity)
+        return holding(fork.open_lock, connections.header_of, path, identity)
     return None

@@ -13,7 +13,7 @@ from ...errors import StorageError, UnsafeFork
 from ..coherence import counters
 from ..engine import connections, open_checks
 from ..engine.connections import DEADMAN_SWITCH, SHARED_LOCKS
-from ..engine.driver_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
+from ..engine.driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.lock_set import holding
@@ -43,7 +43,7 @@ def is_in_use(path: str, identity: Identity) -> bool:
     if sys.platform != "linux" or connections.has_open(os.getpid(), identity):
         return True
     try:
-        holder = holding(fork.opening, connections.lock_holder, path, identity, SHARED_LOCKS)
+        holder = holding(fork.open_lock, connections.lock_holder, path, identity, SHARED_LOCKS)
     except OSError:  # it may not be opened, or not be written to
         return True
     return holder is not None
@@ -63,11 +63,11 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
     refuse = partial(open_checks.refuse_unsafe, path, identity, side_files, is_locked=False)
     for _ in looks(_PATIENCE_SECONDS, _NAP_SECONDS):
         try:
-            holding(fork.opening, refuse)
-        except NotNow as answer:
-            culprit = answer.culprit
+            holding(fork.open_lock, refuse)
+        except Busy as answer:
+            blocker = answer.blocker
         except NeedsWriteLock:  # this process has the old one open
-            culprit = "the database was replaced, and this process has the old one open"
+            blocker = "the database was replaced, and this process has the old one open"
         except UnsafeFork:
             raise
         except (OSError, StorageError):  # it may not be opened: who reads it next says so
@@ -79,7 +79,7 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
     users = _users(path, identity)
     yield Finding(
         "side files",
-        culprit + (f": {', '.join(map(described, users))}" if users else ""),
+        blocker + (f": {', '.join(map(described, users))}" if users else ""),
         "do not end those processes, which may have the only copy of some states: have one of "
         "them handle a mail, which mends it"
         + (

@@ -45,22 +45,22 @@ class Cache:
         size: at most so many entries. The oldest goes first.
     """
 
-    __slots__ = ("_order", "_size", "current", "valid_from", "valid_until")
+    __slots__ = ("_order", "_size", "current", "revalidate_at", "revalidated_at")
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._order: deque[Key] = deque()
         self.current: tuple[dict[Key, Entry], memoryview] = ({}, _ODD_COUNTERS)
         """The entries, and the counters that they are valid by."""
-        self.valid_from = 0.0
+        self.revalidated_at: float = 0.0
         """When the files were looked at, by `Clock.monotonic`. A clock that says less was set back
         since, by a test that had set it ahead: then nobody knows how old the look is."""
-        self.valid_until = 0.0
+        self.revalidate_at: float = 0.0
         """When the files are to be looked at again."""
 
     def is_fresh(self) -> bool:
         """Whether the last look at the files was a moment ago, so that none is due yet."""
-        return self.valid_from <= Clock.monotonic() < self.valid_until
+        return self.revalidated_at <= Clock.monotonic() < self.revalidate_at
 
     def find(self, key: Key) -> str | None:
         """Return the state of a pair as the database holds it at this moment, or None."""

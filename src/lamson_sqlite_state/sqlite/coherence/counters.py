@@ -2,8 +2,8 @@
 
 ``states.versions`` is mapped into every process that has the store open. It holds a counter for
 each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
-odd, commits, and makes it even again (`States.write`): with a value it never had before, or with
-the one it had if the statement turned out to change nothing. A reader takes a
+odd, commits, and makes it even again (`StatesTable.write`): with a value it never had before, or
+with the one it had if the statement turned out to change nothing. A reader takes a
 state into its cache only under an even value that it read *before* it asked the database, and
 uses it only while the counter still has that value. Between those two moments no writer has
 been between odd and even, so nothing of that stripe was committed: what a cached read returns is
@@ -84,19 +84,19 @@ class Versions:
 
     Attributes:
         counters: the mapped file, or None while there is none.
-        turn: another number for each statement that was counted.
+        write_sequence: another number for each statement that was counted.
 
     Args:
         database_path: the database, beside which they stand. They belong to whom it belongs to.
     """
 
     def __init__(self, database_path: str) -> None:
-        self.path = f"{database_path}.versions"
+        self.path: str = f"{database_path}.versions"
         self._database_path = database_path
         self.counters: memoryview | None = None
         self._mapping: mmap.mmap | None = None
         self._identity: Identity | None = None
-        self.turn = 0
+        self.write_sequence: int = 0
 
     def is_whole(self) -> bool:
         """Whether the counters may be touched: a file is mapped, and was not truncated since."""
@@ -165,7 +165,7 @@ class Versions:
         sql: str,
         parameters: Sequence[object] = (),
     ) -> int | None:
-        """Do as `States.write` with a statement that may change the states of many senders.
+        """Do as `StatesTable.write` with a statement that may change the states of many senders.
 
         Args:
             stripes: of all of them.
@@ -180,20 +180,27 @@ class Versions:
             all rows that it had changed none.
         """
         while True:
-            turn = self.turn = self.turn + 1
-            epoch, counters = lock.epoch, self.counters
+            write_sequence = self.write_sequence = self.write_sequence + 1
+            lock_generation, counters = lock.lock_generation, self.counters
             if not lock.is_held or counters is None:
                 return None
             try:
                 for stripe in stripes:
-                    if self.turn != turn or lock.epoch != epoch:
+                    if (
+                        self.write_sequence != write_sequence
+                        or lock.lock_generation != lock_generation
+                    ):
                         break
                     counters[stripe] |= 1
-                if self.turn != turn or lock.epoch != epoch:
+                if self.write_sequence != write_sequence or lock.lock_generation != lock_generation:
                     continue
                 changed = connection.execute(sql, parameters).rowcount
                 for stripe in stripes:
-                    if self.turn != turn or lock.epoch != epoch or lock.holds > 1:
+                    if (
+                        self.write_sequence != write_sequence
+                        or lock.lock_generation != lock_generation
+                        or lock.depth > 1
+                    ):
                         break
                     counters[stripe] = (counters[stripe] + 1) & LARGEST_VERSION or FIRST_VERSION
                 return changed

@@ -12,9 +12,9 @@ from ..bulk.callbacks import raising_through
 from ..bulk.scan import Progress
 from ..engine.connections import Connection
 from ..engine.driver_errors import translated_errors
-from ..engine.handle import Store
+from ..engine.handle import StoreHandle
 from ..engine.schema import first_row
-from ..engine.table import States
+from ..engine.table import StatesTable
 from ..process import filesystem, new_files, remedies
 from ..storage import ExistingStorage
 from . import atomic_file
@@ -39,7 +39,7 @@ class Backup(NamedTuple):
 
 
 def backup(
-    store: Store,
+    store: StoreHandle,
     destination: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -123,7 +123,7 @@ def _refuse_in_use(store: str, target: str) -> None:
             raise StorageError(problem, "give another path", target, code="in-use")
 
 
-def _copy(states: States, target: str, progress: Progress) -> int:
+def _copy(states: StatesTable, target: str, progress: Progress) -> int:
     def work(connection: Connection) -> int:
         def told(_status: int, remaining: int, total: int) -> None:
             # Or the whole file would be left to the end, and every write that a worker syncs then

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from ..bulk import batches, scan
 from ..bulk.scan import Progress, Where
-from ..engine.handle import Store
+from ..engine.handle import StoreHandle
 from ..process.clock import Clock
 from .snapshot import copy_pages, whole_copy
 
@@ -37,7 +37,7 @@ class Restored(NamedTuple):
 
 
 def restore(
-    store: Store,
+    store: StoreHandle,
     source: str | os.PathLike[str],
     *,
     progress: Progress = scan.silent,

@@ -12,7 +12,7 @@ from ...keys.rows import RawRow
 from ..bulk import scan
 from ..engine import connections, schema
 from ..engine.driver_errors import translated_errors
-from ..engine.handle import Store
+from ..engine.handle import StoreHandle
 from ..engine.queries import rows_unless_signalled
 from ..process import filesystem
 
@@ -40,7 +40,7 @@ def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_copy(source: str | os.PathLike[str], store: Store) -> Iterator[sqlite3.Connection]:
+def whole_copy(source: str | os.PathLike[str], store: StoreHandle) -> Iterator[sqlite3.Connection]:
     """Give a connection to a verified copy of a store.
 
     Args:

@@ -4,7 +4,7 @@ POSIX drops all locks that a process has on a file when it closes *any* descript
 locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that is open
 in this process, through whatever, is not opened to ask. `lock_holder` is the only one that
 opens an existing one at all, and as it asks and does not lock, it disturbs nobody. Everything
-here is guarded by `fork.opening`; only a signal handler can come in between.
+here is guarded by `fork.open_lock`; only a signal handler can come in between.
 """
 
 import errno

@@ -4,7 +4,7 @@ What this package writes, every process learns from the counters of `counters`. 
 write, and files that come and go, are noticed by a look every 10 ms, which empties the cache.
 
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `NotNow`, so that the store can let its lock go meanwhile.
+another process at work raises `Busy`, so that the store can let its lock go meanwhile.
 
 All that commits does so under the write lock, and so do the checkpoints that SQLite makes in
 a commit. That makes sharing fair, and it keeps SQLite's WAL-reset race away, in which a commit
@@ -25,7 +25,7 @@ from ..process.clock import Clock
 from ..process.write_lock import UNLOCK_NONE
 from . import old_shelf, recovery
 from .connections import Connection
-from .driver_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
+from .driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock, translated
 from .open_database import OpenFile
 from .schema import first_row
 
@@ -46,7 +46,7 @@ class Database(OpenFile):
         written, the cache is emptied.
 
         Raises:
-            NotNow, NeedsWriteLock, StorageError, sqlite3.Error, OSError: it could not be opened.
+            Busy, NeedsWriteLock, StorageError, sqlite3.Error, OSError: it could not be opened.
         """
         while True:
             connection = self.connection
@@ -57,7 +57,7 @@ class Database(OpenFile):
                     self._mend_under_lock()
                 continue
             now = Clock.monotonic()
-            if self.cache.valid_from <= now < self.cache.valid_until:
+            if self.cache.revalidated_at <= now < self.cache.revalidate_at:
                 return connection
             try:
                 if self._is_all_in_place(connection):
@@ -83,7 +83,7 @@ class Database(OpenFile):
             arguments: of the work.
 
         Raises:
-            NotNow: see there; nothing was read.
+            Busy: see there; nothing was read.
             StorageError: nothing was read.
         """
         try:
@@ -94,7 +94,7 @@ class Database(OpenFile):
                 except sqlite3.ProgrammingError:
                     self.reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
-            self.raise_ours(error, is_writing=False)
+            self.raise_storage_error(error, is_writing=False)
 
     def locked(
         self,
@@ -110,12 +110,12 @@ class Database(OpenFile):
             arguments: of the work.
 
         Raises:
-            NotNow: see there; nothing was done.
+            Busy: see there; nothing was done.
             StorageError: nothing was written, unless its code is "outcome-unknown".
         """
         lock = self.write_lock
-        holds = lock.holds
-        lock.holds = holds + 1
+        depth = lock.depth
+        lock.depth = depth + 1
         try:
             while True:
                 connection = self.locked_connection()
@@ -126,12 +126,12 @@ class Database(OpenFile):
                 except sqlite3.ProgrammingError:
                     self.reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
-            self.raise_ours(error, is_writing=True)
+            self.raise_storage_error(error, is_writing=True)
         finally:
             # As `WriteLock` says: no call before the lock is let go of.
-            lock.holds = holds
-            if not holds:
-                lock.epoch += 1
+            lock.depth = depth
+            if not depth:
+                lock.lock_generation += 1
                 lock.is_held = False
                 try:
                     lock.unlock_file()
@@ -148,7 +148,7 @@ class Database(OpenFile):
         To be called within a hold. If a look at what other tools have written is due, it is done.
 
         Raises:
-            NotNow, StorageError, sqlite3.Error, OSError: there is no lock, or no connection.
+            Busy, StorageError, sqlite3.Error, OSError: there is no lock, or no connection.
         """
         versions = self.versions
         while True:
@@ -157,7 +157,7 @@ class Database(OpenFile):
             elif self.connection is None:
                 self._refuse_beside_a_shelf()
             if not self.write_lock.try_lock():
-                raise NotNow(f"another process holds {self.write_lock.path}")
+                raise Busy(f"another process holds {self.write_lock.path}")
             now = Clock.monotonic()  # before the look: it is from then on that it holds
             try:
                 stamp = self.watch.look()
@@ -187,7 +187,7 @@ class Database(OpenFile):
                     continue
             if stamp is not None:
                 self.watch.settle(stamp)
-            if self.cache.valid_from <= now < self.cache.valid_until:
+            if self.cache.revalidated_at <= now < self.cache.revalidate_at:
                 return connection
             try:
                 self._look_for_edits(connection, now)
@@ -237,7 +237,7 @@ class Database(OpenFile):
             self._mend_under_lock()
         except StorageError:
             pass  # the disk is full, say: read on in the old file, and look again in 10 ms
-        except NotNow as answer:
+        except Busy as answer:
             if connection.is_in_place(self.path):
                 return  # no more than the counters are missing: nothing is kept meanwhile
             if connection.is_left_behind(self.path):
@@ -254,7 +254,7 @@ class Database(OpenFile):
             if connection.lost_at is None:
                 connection.lost_at = now
             if now - connection.lost_at < OPENING_SECONDS:
-                raise NotNow(answer.culprit, math.inf) from None
+                raise Busy(answer.blocker, math.inf) from None
 
     def _mend_under_lock(self) -> None:
         self.locked(lambda _connection, _now_ms: 0)

@@ -21,18 +21,18 @@ _NOT_WRITABLE: Final = Obstacle(
 )
 
 
-class NotNow(Exception):
+class Busy(Exception):
     """Somebody else has what this call needs; nothing was done, and it may be tried again.
 
     Args:
-        culprit: who, as a clause for `LockTimeout`.
+        blocker: who, as a clause for `LockTimeout`.
         grace_seconds: how long to try at least, whatever the timeout: others who are only
             just opening or closing the database are no writers that one would wait for.
     """
 
-    def __init__(self, culprit: str, grace_seconds: float = 0) -> None:
-        super().__init__(culprit)
-        self.culprit = culprit
+    def __init__(self, blocker: str, grace_seconds: float = 0) -> None:
+        super().__init__(blocker)
+        self.blocker = blocker
         self.grace_seconds = grace_seconds
 
 
@@ -50,8 +50,8 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
     """
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        culprit = "another SQLite program holds a transaction on the database open"
-        return NotNow(culprit, 0 if is_writing else OPENING_SECONDS)
+        blocker = "another SQLite program holds a transaction on the database open"
+        return Busy(blocker, 0 if is_writing else OPENING_SECONDS)
     if primary == sqlite3.SQLITE_NOTADB:
         return NotAStateFile("this is not an SQLite database", "give another path", path)
     if primary == sqlite3.SQLITE_CORRUPT:
@@ -93,8 +93,8 @@ def translated_errors(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         ours = translated(error, path, is_writing=False)
-        if isinstance(ours, NotNow):
-            ours = LockTimeout(ours.culprit, "end that program", path)
+        if isinstance(ours, Busy):
+            ours = LockTimeout(ours.blocker, "end that program", path)
         raise ours from error
 
 

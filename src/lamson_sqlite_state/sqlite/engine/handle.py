@@ -10,11 +10,11 @@ from ..coherence.cache import Cache
 from ..process import fork
 from ..process.filesystem import Identity
 from ..process.lock_set import ACQUIRE, RELEASE, holding
-from ..process.write_lock import Patience
+from ..process.write_lock import Backoff
 from .database import Database
-from .driver_errors import NotNow
+from .driver_errors import Busy
 from .open_checks import unsafe_fork
-from .table import States
+from .table import StatesTable
 
 _SYNCHRONOUS_MODES: Final = ("FULL", "NORMAL")
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
-class Store:
+class StoreHandle:
     """A state file as one process has it: who may come in when, and how long one waits.
 
     The arguments are those of `SQLiteStorage`, which says what can be asked of it.
@@ -64,7 +64,7 @@ class Store:
         self._lock = threading.RLock()
         self._queue = threading.RLock()
         self._database: Database | None = None
-        self._states: States | None = None
+        self._states: StatesTable | None = None
         self._pid = os.getpid()
         self._mark: fork.Mark = fork.process_mark
         fork.register(self)
@@ -109,7 +109,7 @@ class Store:
         }
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
-        Store.__init__(self, **arguments)
+        StoreHandle.__init__(self, **arguments)
 
     def __del__(self) -> None:
         database = getattr(self, "_database", None)
@@ -123,9 +123,9 @@ class Store:
             fork.mark_inherited(identity)
             database.abandon()
 
-    def _call(self, method: Callable[[States, *Arguments], T], *arguments: *Arguments) -> T:
+    def _call(self, method: Callable[[StatesTable, *Arguments], T], *arguments: *Arguments) -> T:
         """Call a method of the table, again and again until it may have what it needs."""
-        patience = None
+        backoff = None
         try:
             while True:
                 if not self._mark[0]:
@@ -136,17 +136,17 @@ class Store:
                 try:
                     locks.extend(filter(ACQUIRE, (self._lock,)))
                     return method(self._states or self._resolved(), *arguments)
-                except NotNow as answer:
-                    culprit, grace_seconds = answer.culprit, answer.grace_seconds
+                except Busy as answer:
+                    blocker, grace_seconds = answer.blocker, answer.grace_seconds
                 finally:
                     any(releases)
                 # Waiting is done without the lock, so that a thread that waits for another
                 # process keeps neither readers nor a fork in this one waiting with it.
-                patience = patience or Patience(self._timeout, self._queue)
-                patience.wait(self.path, culprit, grace_seconds)
+                backoff = backoff or Backoff(self._timeout, self._queue)
+                backoff.wait(self.path, blocker, grace_seconds)
         finally:
-            if patience is not None:
-                any(patience.place.releases)
+            if backoff is not None:
+                any(backoff.place.releases)
             if fork.is_about_to_fork():
                 self.close()  # again: nothing that a fork hook has opened may cross the fork
 
@@ -159,7 +159,7 @@ class Store:
         if self._pid != os.getpid():
             raise unsafe_fork(self.path)
 
-    def _resolved(self) -> States:
+    def _resolved(self) -> StatesTable:
         database = Database(
             self.path,
             self._synchronous,
@@ -167,7 +167,7 @@ class Store:
             self._cache,
             must_exist=self._must_exist,
         )
-        self._database, self._states = database, States(database, self._synchronous)
+        self._database, self._states = database, StatesTable(database, self._synchronous)
         return self._states
 
     # What _fork.ForkAware asks for.

@@ -112,7 +112,7 @@ def is_open_here(path: str) -> bool:
 def _kind(path: str, *, must_hold_a_state: bool) -> str | None:
     try:
         # Guarded against a fork, as a shelf may be an SQLite database.
-        return holding(fork.opening, _kind_alone, path, must_hold_a_state)
+        return holding(fork.open_lock, _kind_alone, path, must_hold_a_state)
     except StorageError:  # it is another program's, or damaged, or may not be read
         return None
 

@@ -1,6 +1,6 @@
 """How a connection is opened: whether that is safe now, and with which settings.
 
-Everything here is called with `fork.opening` held.
+Everything here is called with `fork.open_lock` held.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from .connections import (
     lock_holder,
     side_files_here,
 )
-from .driver_errors import OPENING_SECONDS, NeedsWriteLock, NotNow
+from .driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock
 from .schema import first_row
 
 WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -44,7 +44,7 @@ def refuse_unsafe(
     Raises:
         UnsafeFork: the database was open here when C code forked this process.
         StorageError: descriptors of it were closed here, and given to other files.
-        NotNow: a side file was deleted, or the database replaced, under a running process that
+        Busy: a side file was deleted, or the database replaced, under a running process that
             mends it at its next call (`recovery`). A new log beside the one in use would lose
             acknowledged states; the old log would be replayed into the new database.
         StorageError: the database alone is mounted, without its side files.
@@ -77,7 +77,7 @@ def refuse_unsafe(
     if is_in_use and missing:
         # Or they are where another container has the database.
         remedies.refuse_alone_mounted(path)
-        raise NotNow(
+        raise Busy(
             f"{' or '.join(map(os.path.basename, missing))} was deleted under a process that "
             "has the database open (its next call will mend that)",
             OPENING_SECONDS,
@@ -94,7 +94,7 @@ def _refuse_log_of_another(
     shm = side_files[1]
     shm_identity = filesystem.identity(shm)
     if shm_identity is None:
-        raise NotNow("its -shm comes and goes", OPENING_SECONDS)
+        raise Busy("its -shm comes and goes", OPENING_SECONDS)
     if database_of(shm_identity) is not None:
         if not is_locked:
             raise NeedsWriteLock
@@ -104,7 +104,7 @@ def _refuse_log_of_another(
         return
     holder = lock_holder(shm, shm_identity, DEADMAN_SWITCH)
     if holder is not None and not has_open(holder, identity):
-        raise NotNow(
+        raise Busy(
             "the file was replaced under a process that has the old one open, whose log would "
             "be taken for the new one's (that process's next call will mend that)",
             OPENING_SECONDS,

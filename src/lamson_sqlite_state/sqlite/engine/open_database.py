@@ -1,7 +1,7 @@
 """A connection to one SQLite file, kept with its lock and its counters: opened and closed safely.
 
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `NotNow`, so that the store can let its lock go meanwhile.
+another process at work raises `Busy`, so that the store can let its lock go meanwhile.
 
 The checkpoint of a closing connection needs no write lock: SQLite makes it only while it locks
 everyone else out of the database.
@@ -24,7 +24,7 @@ from ..process.lock_set import holding
 from ..process.write_lock import WriteLock
 from . import connections, old_shelf, open_checks, recovery
 from .connections import Connection, Interrupted
-from .driver_errors import OPENING_SECONDS, NeedsWriteLock, NotNow, translated
+from .driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock, translated
 
 # How long a reader may go on with a file that has lost its name, or with a cache that does not
 # know of another tool's edit. Writers look every time.
@@ -59,12 +59,12 @@ class OpenFile:
         self.path = path
         self.cache = cache
         self.connection: Connection | None = None
-        self.write_lock = WriteLock(path, file_mode, self._refuse_lost)
-        self.versions = Versions(path)
+        self.write_lock: WriteLock = WriteLock(path, file_mode, self._refuse_lost)
+        self.versions: Versions = Versions(path)
         self._half_open: Connection | None = None
         self._missing_since: float | None = None
         self._side_files = (path + "-wal", path + "-shm")
-        self.watch = DirectoryWatch(os.path.dirname(path))
+        self.watch: DirectoryWatch = DirectoryWatch(os.path.dirname(path))
         self._synchronous = synchronous
         self._file_mode = file_mode
         self._must_exist = must_exist
@@ -115,10 +115,10 @@ class OpenFile:
 
     def note_look(self, now: float) -> None:
         """Have no look fall due within `LOOK_SECONDS` of one that began at ``now``."""
-        self.cache.valid_from = now
-        self.cache.valid_until = now + LOOK_SECONDS
+        self.cache.revalidated_at = now
+        self.cache.revalidate_at = now + LOOK_SECONDS
 
-    def raise_ours(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
+    def raise_storage_error(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         """Raise what an error that came out of a call means to the caller.
 
         It is judged by what it is: a tracing library may stand between us and SQLite or `os`.
@@ -133,11 +133,11 @@ class OpenFile:
         if is_closed or connections.have_lost_descriptors():
             self._leave_lost(error)
         if isinstance(error, FileNotFoundError) and self._is_deletion(error):
-            raise NotNow(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
+            raise Busy(f"{self.path} keeps being deleted", OPENING_SECONDS) from error
         if isinstance(error, OSError):
             raise remedies.storage_error(error, error.filename or self.path) from error
         ours = translated(error, self.path, is_writing=is_writing)
-        if not isinstance(ours, NotNow):
+        if not isinstance(ours, Busy):
             with contextlib.suppress(sqlite3.Error):
                 self._disconnect()  # start afresh once the cause is gone
         raise ours from error
@@ -146,7 +146,7 @@ class OpenFile:
         # Of all stores, before anything is opened that could be given one of their numbers. A
         # store that another thread is in leaves by itself.
         fork.close_stores()
-        raise NotNow("all descriptors of this process were closed", OPENING_SECONDS) from error
+        raise Busy("all descriptors of this process were closed", OPENING_SECONDS) from error
 
     def _has_lost_descriptors(self) -> bool:
         return self.write_lock.is_lost() or any(
@@ -160,7 +160,7 @@ class OpenFile:
 
     def _open(self, *, is_locked: bool) -> None:
         fork.adopt_process()
-        holding(fork.opening, self._open_alone, is_locked)
+        holding(fork.open_lock, self._open_alone, is_locked)
 
     def _open_alone(self, is_locked: bool) -> None:
         self._refuse_lost()
@@ -174,7 +174,7 @@ class OpenFile:
                 connections.create(self.path, self._file_mode)
             found = filesystem.database_at(self.path)
         if found is None:
-            raise NotNow("the database keeps being deleted", OPENING_SECONDS)
+            raise Busy("the database keeps being deleted", OPENING_SECONDS)
         identity = found[0]
         side_files = {path: filesystem.identity(path) for path in self._side_files}
         try:
@@ -212,11 +212,11 @@ class OpenFile:
         except sqlite3.OperationalError as error:
             self._refuse_replaced(identity)
             self._side_files_since(side_files_before)
-            self.raise_ours(error, is_writing=False)  # nothing of the caller's, that is
+            self.raise_storage_error(error, is_writing=False)  # nothing of the caller's, that is
         now = Clock.monotonic()
         side_files = self._side_files_since(side_files_before)
         if None in side_files.values():  # of which SQLite has just opened both
-            raise NotNow("the side files keep being deleted", OPENING_SECONDS)
+            raise Busy("the side files keep being deleted", OPENING_SECONDS)
         connection.side_files = side_files
         files = (identity, *side_files.values())
         connection.descriptors = descriptors.found_from(lowest, files)
@@ -256,21 +256,21 @@ class OpenFile:
         """Return which side files have the names, if none that was there has been deleted.
 
         Raises:
-            NotNow: what is open here is not what others have open. Two logs, or two indexes of
+            Busy: what is open here is not what others have open. Two logs, or two indexes of
                 one log, would lose states.
         """
         side_files = {path: filesystem.identity(path) for path in self._side_files}
         for path, now in side_files.items():
             if before[path] not in (None, now):
-                raise NotNow(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
+                raise Busy(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
         return side_files
 
     def _refuse_replaced(self, identity: Identity) -> None:
         if identity != filesystem.identity(self.path):
-            raise NotNow("the database keeps being replaced", OPENING_SECONDS)
+            raise Busy("the database keeps being replaced", OPENING_SECONDS)
 
     def _disconnect(self) -> None:
-        holding(fork.opening, self._disconnect_alone)
+        holding(fork.open_lock, self._disconnect_alone)
 
     def _disconnect_alone(self) -> None:
         self.cache.empty(None)

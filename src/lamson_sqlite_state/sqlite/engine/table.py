@@ -4,7 +4,7 @@ What is read and written goes through the cache, which the counters of `counters
 to all that this package writes.
 
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `NotNow`, so that the store can let its lock go meanwhile.
+another process at work raises `Busy`, so that the store can let its lock go meanwhile.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _SELECT_STATE: Final = (schema.SELECT_STATE,)
 _rowcount: Final = operator.attrgetter("rowcount")  # -1 of a statement that changes no rows
 
 
-class States:
+class StatesTable:
     """The table of states.
 
     Args:
@@ -61,7 +61,7 @@ class States:
             is_fresh: whether the last look was a moment ago, so that none is due yet.
 
         Raises:
-            NotNow: see there.
+            Busy: see there.
             StorageError: nothing was read.
         """
         database, cache = self.database, self._cache
@@ -94,7 +94,7 @@ class States:
                 finally:
                     cursor = None  # as with the counters: it would keep a closed connection open
         except (sqlite3.Error, OSError) as error:
-            database.raise_ours(error, is_writing=False)
+            database.raise_storage_error(error, is_writing=False)
 
     def write(
         self,
@@ -125,21 +125,21 @@ class States:
             How many rows it inserted or changed.
 
         Raises:
-            NotNow: see there; nothing was written.
+            Busy: see there; nothing was written.
             StorageError: nothing was written, unless its code is "outcome-unknown". The
                 counter stays odd.
         """
         database, cache = self.database, self._cache
         lock, versions = database.write_lock, database.versions
-        holds = lock.holds
-        lock.holds = holds + 1
+        depth = lock.depth
+        lock.depth = depth + 1
         try:
             while True:
                 connection = database.connection
                 if (
                     connection is None
                     or versions.counters is None
-                    or not cache.valid_from <= Clock.monotonic() < cache.valid_until
+                    or not cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
                     or not lock.try_lock()
                     or not database.watch.is_unchanged()
                 ):
@@ -147,7 +147,7 @@ class States:
                 now_ms = time.time_ns() // 1_000_000
                 cursor: sqlite3.Cursor | None = None
                 try:
-                    if lock.holds > 1:
+                    if lock.depth > 1:
                         self._leave_no_laziness(connection)
                     if parameters_at is None:
                         parameters: Parameters = (*key, state, now_ms)
@@ -159,15 +159,19 @@ class States:
                     stripe = stripe_of(key[0]) if entry is None else entry[1]
                     cursor = connection.spare_cursor or connection.cursor()
                     connection.spare_cursor = None
-                    turn = versions.turn = versions.turn + 1
-                    epoch, counters = lock.epoch, versions.counters
+                    write_sequence = versions.write_sequence = versions.write_sequence + 1
+                    lock_generation, counters = lock.lock_generation, versions.counters
                     if not lock.is_held or counters is None:
                         continue
                     before = counters[stripe]
                     counters[stripe] = version = before | 1
                     changed: int = cursor.execute(sql, parameters).rowcount
                     connection.spare_cursor = cursor
-                    if versions.turn == turn and lock.epoch == epoch and lock.holds == 1:
+                    if (
+                        versions.write_sequence == write_sequence
+                        and lock.lock_generation == lock_generation
+                        and lock.depth == 1
+                    ):
                         # It may have its old value again if nothing was written while it was odd.
                         if changed or version == before:
                             version = (version + 1) & LARGEST_VERSION or FIRST_VERSION
@@ -182,12 +186,12 @@ class States:
                 finally:
                     counters = cursor = None  # as in read
         except (sqlite3.Error, OSError) as error:
-            database.raise_ours(error, is_writing=True)
+            database.raise_storage_error(error, is_writing=True)
         finally:
             # As `WriteLock` says: no call before the lock is let go of.
-            lock.holds = holds
-            if not holds:
-                lock.epoch += 1
+            lock.depth = depth
+            if not depth:
+                lock.lock_generation += 1
                 lock.is_held = False
                 try:
                     lock.unlock_file()
@@ -202,7 +206,7 @@ class States:
         """Delete all rows.
 
         Raises:
-            NotNow, StorageError: as `write`.
+            Busy, StorageError: as `write`.
         """
         return self.database.locked(self._clear)
 
@@ -221,7 +225,7 @@ class States:
             How many rows it inserted, changed or deleted.
 
         Raises:
-            NotNow, StorageError: as `write`.
+            Busy, StorageError: as `write`.
         """
         return self.database.locked(self._change, stripes, sql, parameters_at)
 
@@ -232,14 +236,14 @@ class States:
         a cache of a pair that has no row, so no counter moves.
 
         Raises:
-            NotNow, StorageError: as `write`.
+            Busy, StorageError: as `write`.
         """
         return bool(self.database.locked(self._insert_start, key))
 
     # What is done with the write lock held. None: the store was closed meanwhile.
 
     def _clear(self, connection: Connection, _now_ms: int) -> int | None:
-        if self.database.write_lock.holds > 1:
+        if self.database.write_lock.depth > 1:
             self._leave_no_laziness(connection)
         return self.database.versions.commit_to(
             EVERY_STRIPE, self.database.write_lock, connection, schema.CLEAR
@@ -253,7 +257,7 @@ class States:
         sql: str,
         parameters_at: Callable[[int], Parameters],
     ) -> int | None:
-        if self.database.write_lock.holds > 1:
+        if self.database.write_lock.depth > 1:
             self._leave_no_laziness(connection)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_BULK_CHECKPOINT_PAGES}")
         try:

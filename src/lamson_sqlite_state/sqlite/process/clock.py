@@ -1,6 +1,7 @@
 """The clocks of the machine, also where a test has frozen or shifted those of `time`."""
 
 import time
+from typing import Final
 
 
 class Clock:
@@ -8,7 +9,7 @@ class Clock:
 
     freezegun puts functions of its own into the module `time`, and into each module that holds one
     of its functions. It does not look into classes. (time-machine looks everywhere; what it has
-    shifted is not believed, see `Cache.valid_from`.)
+    shifted is not believed, see `Cache.revalidated_at`.)
 
     Attributes:
         monotonic: seconds, as `time.monotonic`.
@@ -16,5 +17,5 @@ class Clock:
             itself, as that is what a test means.
     """
 
-    monotonic = time.monotonic
-    time_ns = time.time_ns
+    monotonic: Final = time.monotonic
+    time_ns: Final = time.time_ns

@@ -6,7 +6,7 @@ locks it does not hold. An inherited flock descriptor is as bad, as parent and c
 one lock together. So every store is closed before a fork, under its lock so that no thread is
 inside SQLite, and both sides open again at their next call.
 
-Locks, in the order they are taken: the RLock of every live store, then `opening`.
+Locks, in the order they are taken: the RLock of every live store, then `open_lock`.
 """
 
 import _thread
@@ -49,7 +49,7 @@ class ForkAware(Protocol):
         """Never close the inherited connection, not even when the interpreter exits."""
 
 
-opening = threading.RLock()
+open_lock: threading.RLock = threading.RLock()
 """Held while a connection is being opened, and across a fork.
 
 It guards two things: no connection can appear between the hooks' closing of all stores and
@@ -155,7 +155,7 @@ def register(store: ForkAware) -> None:
 
 def close_stores() -> None:
     """Close every store that no other thread is in."""
-    for store in members(_live):
+    for store in snapshot(_live):
         if store.inherited_identity is None:
             locks = LockSet()
             try:
@@ -181,10 +181,10 @@ def adopt_process() -> None:
     Every store that was closed at that fork gets a fresh lock, as a thread that did not come
     along may hold the old one. A store that was open stays marked as inherited.
     """
-    global opening
+    global open_lock
     if _pid == os.getpid():
         return
-    opening = threading.RLock()
+    open_lock = threading.RLock()
     _forks.clear()
     _start_in_child(locked=())
 
@@ -193,7 +193,7 @@ def _start_in_child(locked: Collection[threading.RLock]) -> None:
     global _pid
     if _pid == os.getpid():
         return
-    for store in members(_live):
+    for store in snapshot(_live):
         identity = store.inherited_identity
         if identity is None:
             # The forking thread came along and releases what it locked. Any other lock may
@@ -206,7 +206,7 @@ def _start_in_child(locked: Collection[threading.RLock]) -> None:
     process_mark[0] = 1
 
 
-def members(of: "weakref.WeakSet[T]") -> list[T]:
+def snapshot(of: "weakref.WeakSet[T]") -> list[T]:
     """Return what is in a set that other threads and signal handlers may add to meanwhile."""
     while True:
         try:
@@ -220,7 +220,7 @@ def _take_all(fork: _Fork) -> None:
     # handler that uses a second store there. So wait for one lock only while holding none.
     first: threading.RLock | None = None
     while True:
-        locks = [store.lock for store in members(_live) if store.inherited_identity is None]
+        locks = [store.lock for store in snapshot(_live) if store.inherited_identity is None]
         locks.sort(key=lambda lock: lock is not first)
         for lock in locks:
             if not fork.locks.take(lock, blocking=not fork.locks):
@@ -228,10 +228,10 @@ def _take_all(fork: _Fork) -> None:
                 fork.let_go()
                 break
         else:
-            fork.locks.take(opening)
+            fork.locks.take(open_lock)
             # A store made meanwhile may be open already; from here on none can be opened.
             if all(
-                store.lock in locks for store in members(_live) if store.inherited_identity is None
+                store.lock in locks for store in snapshot(_live) if store.inherited_identity is None
             ):
                 return
             fork.let_go()
@@ -265,7 +265,7 @@ def _before() -> None:
     forks.append(fork)
     adopt_process()
     _take_all(fork)
-    for store in members(_live):
+    for store in snapshot(_live):
         if store.inherited_identity is None:
             store.close_for_fork()
     for close in close_before_fork:
@@ -305,7 +305,7 @@ def _at_exit() -> None:
     adopt_process()
     # The others are closed while threads still run: later, a daemon thread that was frozen
     # with one of our locks would keep the interpreter from ever ending.
-    for store in members(_live):
+    for store in snapshot(_live):
         locks = LockSet()
         try:
             if store.inherited_identity is None and locks.take(store.lock, timeout=1):
@@ -315,7 +315,7 @@ def _at_exit() -> None:
 
 
 # Twice, as an exception that a signal handler raises on the doorstep of a hook skips that one.
-for _ in range(2):
+for _twice in range(2):
     os.register_at_fork(
         before=_kept(_before),
         after_in_parent=_kept(_after_in_parent),

@@ -32,7 +32,7 @@ _REFUSED: Final = (
 )
 
 
-class Patience:
+class Backoff:
     """The waiting of one call: short naps, until the call's timeout is used up.
 
     A blocking flock would be fairer still but knows no timeout; filelock's own polling every
@@ -63,15 +63,15 @@ class Patience:
     def __init__(self, timeout_seconds: float, queue: threading.RLock) -> None:
         self._timeout_seconds = timeout_seconds
         self._queue = queue
-        self.place = LockSet()
+        self.place: LockSet = LockSet()
         self._start = Clock.monotonic()
 
-    def wait(self, path: str, culprit: str, grace_seconds: float = 0) -> None:
+    def wait(self, path: str, blocker: str, grace_seconds: float = 0) -> None:
         """Nap once, or wait to become the first.
 
         Args:
             path: the database.
-            culprit: who keeps us waiting, as a clause.
+            blocker: who keeps us waiting, as a clause.
             grace_seconds: how long to wait for that one at least, whatever the timeout.
 
         Raises:
@@ -81,7 +81,7 @@ class Patience:
         left = max(self._timeout_seconds, grace_seconds) - waited
         if left <= 0:
             raise LockTimeout(
-                f"waited {waited:.1f} s, but {culprit}; nothing was written",
+                f"waited {waited:.1f} s, but {blocker}; nothing was written",
                 "find that process (lamson-state check, lsof), or give a longer timeout",
                 path,
             )
@@ -108,16 +108,16 @@ class WriteLock:
     of SQLite. If the holder dies, the kernel lets go of it at that moment.
 
     A signal handler can re-enter on the same thread between any two lines. So a hold is
-    counted in `holds` before the lock is taken and discounted before it is let go of, both
+    counted in `depth` before the lock is taken and discounted before it is let go of, both
     operations may be repeated, and only the outermost hold lets go. A handler that closes the
-    store lets go of everything; `epoch` tells the call that it interrupted.
+    store lets go of everything; `lock_generation` tells the call that it interrupted.
 
     A handler that raises must not keep the lock from being let go of. So a hold ends without a
     call of Python's: with these lines, and nothing before them, in a ``finally``::
 
-        lock.holds = holds
-        if not holds:
-            lock.epoch += 1
+        lock.depth = depth
+        if not depth:
+            lock.lock_generation += 1
             lock.is_held = False
             lock.unlock_file()
 
@@ -126,9 +126,9 @@ class WriteLock:
 
     Attributes:
         path: the lock file.
-        holds: how many calls on this thread need the lock now.
+        depth: how many calls on this thread need the lock now.
         is_held: whether this process has it.
-        epoch: another number each time it was let go of.
+        lock_generation: another number each time it was let go of.
         unlock_file: lets go of the kernel's lock, in C: what filelock's ``unlock_descriptor`` does,
             which is a function of Python's.
         descriptor: of the lock file, or None while it is not open.
@@ -147,15 +147,16 @@ class WriteLock:
         file_mode: int,
         before_opening: Callable[[], None] = lambda: None,
     ) -> None:
-        self.path = f"{database_path}.lock"
+        self.path: str = f"{database_path}.lock"
         self._database_path = database_path
-        self.holds = 0
-        self.is_held = False
-        self.epoch = 0
+        self.depth: int = 0
+        self.is_held: bool = False
+        self.lock_generation: int = 0
         self._file_mode = file_mode
         self._before_opening = before_opening
         self.descriptor: int | None = None
-        self.unlock_file = self.close_file = UNLOCK_NONE
+        self.unlock_file: partial[Any] = UNLOCK_NONE
+        self.close_file: partial[Any] = UNLOCK_NONE
         self._identity: Identity | None = None
 
     def try_lock(self) -> bool:
@@ -168,7 +169,7 @@ class WriteLock:
             StorageError: the system refuses to lock it.
         """
         while not self.is_held:
-            epoch, descriptor = self.epoch, self.descriptor
+            lock_generation, descriptor = self.lock_generation, self.descriptor
             if descriptor is None:
                 self._before_opening()
                 descriptor = self._open()
@@ -187,7 +188,7 @@ class WriteLock:
                     self.abandon()  # or the number would be unlocked
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
                 continue  # a signal handler closed the store
-            if epoch == self.epoch:
+            if lock_generation == self.lock_generation:
                 self.is_held = True
         return True
 
@@ -201,7 +202,7 @@ class WriteLock:
 
     def unlock(self) -> None:
         """Let go of the lock; harmless where it is not held."""
-        self.epoch += 1
+        self.lock_generation += 1
         was_held, self.is_held = self.is_held, False
         try:
             # It may be locked though it is not held, where a signal handler has raised in between.
@@ -238,7 +239,7 @@ class WriteLock:
 
     def abandon(self) -> None:
         """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
-        self.epoch += 1
+        self.lock_generation += 1
         self.is_held = False
         is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None
