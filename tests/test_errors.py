@@ -256,7 +256,7 @@ class TestTheText:
 
     def test_of_the_library_names_no_option_of_a_command(self) -> None:
         for name, tree in source_of_all():
-            if not name.startswith("_command/"):
+            if not name.startswith("cli/"):
                 for node in ast.walk(tree):
                     if isinstance(node, ast.Constant) and isinstance(node.value, str):
                         assert "--force" not in node.value, f"{name}:{node.lineno}"

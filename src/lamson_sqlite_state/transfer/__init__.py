@@ -309,8 +309,7 @@ def _know_the_shelf(states: StatesTable) -> None:
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:
     changes = 0
-    for start in range(0, len(found), batches.BATCH_ROWS):
-        batch = found[start : start + batches.BATCH_ROWS]
+    for batch in batches.batches(found):
         there = {row[:2]: row[2] for row in store._call(scan.read, batches.of_keys(batch))}
         for sender, module, state, _ in batch:
             old = there.get((sender, module))

@@ -70,18 +70,12 @@ def sync_directory(directory: str) -> None:
 
     One that may be written but not read (mode 0o733) cannot be synced, and is not.
     """
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(PermissionError):
+        sync_file(directory)
 
 
 def sync_file(path: str) -> None:
-    """Return once the content of a file would survive a power cut."""
+    """Return once the content of a file, or of a directory, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
