@@ -113,8 +113,12 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
                 place,
             )
             return
+    yield from _of_space(directory, files[path].st_size + _SPARE_BYTES)
+
+
+def _of_space(directory: str, needed: int) -> Iterator[Finding]:
     space = os.statvfs(directory)
-    free, needed = space.f_bavail * space.f_frsize, files[path].st_size + _SPARE_BYTES
+    free = space.f_bavail * space.f_frsize
     if free < needed:
         yield Finding(
             "file system",
