@@ -51,7 +51,7 @@ class Shelf:
     ) -> None:
         self._reader = open_shelf(os.fspath(path), is_taken)
         self.kind: Final[str] = self._reader.kind
-        self.files: Final = self._reader.files
+        self.files: Final[tuple[str, ...]] = self._reader.files
 
     @cached_property
     def count(self) -> int | None:

@@ -7,42 +7,21 @@ these are the structures of gdbm 1.23, as its builds for 64 and 32 bits write th
 
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from ._file import Source, byte_order
 from ._record import LONGEST_BYTES, Reader, Record, too_long
 
-
-class _Form(NamedTuple):
-    """How a machine laid out its numbers: file offsets of 4 or 8 bytes, padded or not."""
-
-    offset: str
-    bucket_head_bytes: int  # before the elements: a count, six free areas, bits, count
-
-    @property
-    def header(self) -> str:
-        # magic, block size, directory, its bytes, its bits, bucket's bytes, elements, end
-        return f"2i{self.offset}4i{self.offset}"
-
-    @property
-    def element(self) -> str:
-        # hash, start of the key, where the key lies, its bytes, its value's bytes
-        return f"i4s{self.offset}2i"
-
-
-_NARROW: Final = _Form("i", 4 + 6 * 8 + 8)
-_WIDE: Final = _Form("q", 8 + 6 * 16 + 8)
-_WIDE_UNPADDED: Final = _Form("q", 4 + 6 * 12 + 8)  # 32-bit machines with large files
-
-# The oldest number was used for offsets of both widths; which, its header tells. The last two
-# have eight more numbers behind the header (numsync), which reading needs not.
-_FORMS: Final = {
-    0x13579ACE: (_WIDE, _WIDE_UNPADDED, _NARROW),
-    0x13579ACD: (_NARROW,),
-    0x13579ACF: (_WIDE, _WIDE_UNPADDED),
-    0x13579AD0: (_NARROW,),
-    0x13579AD1: (_WIDE, _WIDE_UNPADDED),
-}
+_MAGICS: Final = (0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1)
+# How machines laid out their numbers: what a file offset is, and how many bytes of a bucket stand
+# before its elements (a count, six free areas, bits, a count). The header fits one of the forms
+# only. Some magic numbers were used with several; the last two have eight more numbers behind the
+# header (numsync), which reading needs not.
+_FORMS: Final = (
+    ("q", 8 + 6 * 16 + 8),
+    ("q", 4 + 6 * 12 + 8),  # unpadded: 32-bit machines with large files
+    ("i", 4 + 6 * 8 + 8),
+)
 
 _HEADER_BYTES: Final = 40
 _EMPTY: Final = -1  # the hash value of an element that holds nothing
@@ -65,25 +44,27 @@ class Gdbm(Reader):
         self.kind = "dbm.ndbm" if source.path.endswith(".pag") else "dbm.gnu"
         self._source = source
         start = source.start(_HEADER_BYTES)
-        order = byte_order(start, 0, _FORMS)
+        order = byte_order(start, 0, _MAGICS)
         if order is None or len(start) < _HEADER_BYTES:
             raise source.damaged("it ends within its header")
-        for form in _FORMS[struct.unpack_from(order + "I", start)[0]]:
-            if self._fits(start, order, form):
+        for offset, bucket_head_bytes in _FORMS:
+            if self._fits(start, order, offset, bucket_head_bytes):
                 return
         raise source.damaged("its header contradicts itself")
 
     @staticmethod
     def wrote(start: bytes) -> bool:
         """Whether a file with this start says that GNU dbm wrote it."""
-        return byte_order(start, 0, _FORMS) is not None
+        return byte_order(start, 0, _MAGICS) is not None
 
-    def _fits(self, start: bytes, order: str, form: _Form) -> bool:
-        header = struct.unpack_from(order + form.header, start)
+    def _fits(self, start: bytes, order: str, offset: str, bucket_head_bytes: int) -> bool:
+        # Magic, block size, directory, its bytes, its bits, bucket's bytes, elements, end.
+        header = struct.unpack_from(f"{order}2i{offset}4i{offset}", start)
         _, _, self._directory, directory_bytes, self._bits, self._bucket_bytes, elements, _ = header
-        self._pointer = struct.Struct(order + form.offset)
-        self._bucket_head = struct.Struct(f"{order}{form.bucket_head_bytes - 8}x2i")
-        self._element = struct.Struct(order + form.element)
+        self._pointer = struct.Struct(order + offset)
+        self._bucket_head = struct.Struct(f"{order}{bucket_head_bytes - 8}x2i")
+        # Hash, start of the key, where the key lies, its bytes, its value's bytes.
+        self._element = struct.Struct(f"{order}i4s{offset}2i")
         self._elements = elements
         return (
             0 <= self._bits < 31
