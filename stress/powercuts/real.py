@@ -24,13 +24,15 @@ from .recording import Unavailable, scratch_directory, workload_command, workloa
 from .verdicts import Progress, examine, loss
 from .workloads import STORE, UNTIL_CUT, histories_of
 
-__all__ = ["RealCut", "RealCuts", "cut_for_real"]
+__all__ = ["JOURNALS", "RealCut", "RealCuts", "cut_for_real"]
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
+JOURNALS: Final = {"journal flushed": 1, "journal lost": 2}
+"""What may become of the file system's journal, as EXT4_IOC_SHUTDOWN numbers it."""
+
 # linux/ext4.h: _IOR('X', 125, __u32), which is given what becomes of the journal.
 _EXT4_IOC_SHUTDOWN: Final = 0x8004587D
-_JOURNAL: Final = {"journal flushed": 1, "journal lost": 2}
 
 _IMAGE_BYTES: Final = 64 * 1024 * 1024
 _TOOLS: Final = ("mkfs.ext4", "mount", "umount", "losetup")
@@ -99,7 +101,7 @@ def cut_for_real(
     """
     start = time.monotonic()
     cuts: list[RealCut] = []
-    kinds = list(product(levels, _JOURNAL))
+    kinds = list(product(levels, JOURNALS))
     try:
         _refuse_unavailable()
         for number in range(rounds):
@@ -143,7 +145,7 @@ def _cut(level: Synchronous, journal: str, seed: int, sabotage: str | None) -> R
         ):
             _wait_for_acknowledgements(marks, writers)
             time.sleep(rng.uniform(0, 0.6))
-            _shut_down(mount_point, _JOURNAL[journal])
+            _shut_down(mount_point, JOURNALS[journal])
         progress = Progress.of(histories)
         lines = Path(marks).read_text().splitlines()
         for line in lines:

@@ -1,7 +1,6 @@
 """The terminal: what goes on now, and a summary in plain text when it is over."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,19 @@ from faults import FAULTS
 from soaking import checks
 from soaking.campaign import Campaign, Round
 from soaking.statistics import percentile_us
+from workers.log import events_in
 
+from .outcome import Outcome
 from .run import Run
-from .tally import broken_checks, by_fault, calls_of, errors_of, latency_of, strikes_of
+from .tally import (
+    broken_checks,
+    by_fault,
+    calls_of,
+    errors_of,
+    latency_of,
+    outcome_of,
+    strikes_of,
+)
 from .verdict import summary_of, verdict_on
 from .wording import counted, duration
 
@@ -33,8 +42,6 @@ _MOST_LINES: Final = 12
 _MOST_ROUNDS: Final = 40
 
 _LONGEST_NAME: Final = max(map(len, FAULTS))
-
-_SKIPPED: Final = "[yellow]skipped[/yellow]"
 
 _STYLES: Final = {"good": "green", "bad": "red", "unproved": "yellow"}
 
@@ -79,17 +86,16 @@ class Display:
         if now - self._redrawn < _REDRAW_SECONDS:
             return
         self._redrawn = now
-        calls = sum(each.calls for each in campaign.rounds)
-        strikes = sum(each.strikes for each in campaign.rounds)
-        violations = sum(len(each.problems) for each in campaign.rounds)
-        color = "red" if violations else "green"
+        calls, strikes = map(sum, zip(*map(_so_far, campaign.rounds), strict=True))
+        failed = len(broken_checks(campaign))
+        color = "red" if failed else "green"
         self._progress.update(
             self._task,
             completed=now - self._start,
             description=(
                 f"round {this.number}: {' + '.join(this.faults)}; "
-                f"{calls:,} operations, {strikes:,} faults, "
-                f"[{color}]violations: {violations}[/{color}]"
+                f"{counted(calls, 'call')}, {counted(strikes, 'strike')}, "
+                f"[{color}]checks failed: {failed}[/{color}]"
             ),
         )
         self._progress.refresh()
@@ -107,12 +113,10 @@ class Display:
 def print_summary(console: Console, run: Run, report: Path | None) -> None:
     """Print what was run and what was found."""
     console.print(_rounds(run.campaign))
-    if run.survey or run.cuts:
+    if run.cut_rows:
         console.print()
         console.print(_power_cuts(run))
     console.print()
-    for name, reason in _skipped(run).items():
-        console.print(f"Skipped: {name}: {reason}", soft_wrap=True, markup=False)
     for each in broken_checks(run.campaign):
         where = f"Round {each.this.number} ({' + '.join(each.this.faults)})"
         _print_broken(console, f"{where}: not so: {each.check}", "\n".join(each.problems))
@@ -128,8 +132,8 @@ def print_summary(console: Console, run: Run, report: Path | None) -> None:
     style = _STYLES[verdict.kind]
     headline = verdict.headline if verdict.kind == "good" else verdict.headline.upper()
     console.print(f"[bold {style}]{headline}[/bold {style}]", soft_wrap=True)
-    for remark in verdict.remarks:
-        console.print(remark, soft_wrap=True)
+    for remark in [*verdict.remarks, *(f"Not judged: {each}." for each in verdict.not_judged)]:
+        console.print(remark, soft_wrap=True, markup=False)
     if report is not None:
         console.print(f"report: {report}", soft_wrap=True, markup=False)
 
@@ -150,7 +154,7 @@ def _table(title: str, words: tuple[str, ...], numbers: tuple[str, ...]) -> Tabl
         table.add_column(heading, min_width=_LONGEST_NAME if len(words) == 1 else None)
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("verdict")
     return table
 
 
@@ -159,51 +163,34 @@ def _rounds(campaign: Campaign) -> Table:
     if len(campaign.rounds) <= _MOST_ROUNDS:
         table = _table("Rounds", ("faults",), numbers)
         for each in campaign.rounds:
-            failed = len({check for check, _ in each.problems})
-            table.add_row(
-                " + ".join(each.faults),
-                *_cells(
-                    strikes_of(each), calls_of(each), errors_of(each).total(), latency_of(each)
-                ),
-                _verdict(failed, is_judged=each.verdict is not None),
+            cells = _cells(
+                strikes_of(each), calls_of(each), errors_of(each).total(), latency_of(each)
             )
+            table.add_row(" + ".join(each.faults), *cells, _verdict(outcome_of([each])))
     else:
         table = _table("Faults", ("fault",), ("rounds", *numbers))
+        table.columns[0].no_wrap = True  # so that the verdict is wrapped, not cut off
         for row in by_fault(campaign):
-            table.add_row(
-                row.name,
-                f"{len(row.rounds):,}",
-                *_cells(row.strikes, row.calls, row.errors.total(), row.latency),
-                _verdict(len(row.failed), is_judged=row.judged > 0),
-            )
+            cells = _cells(row.strikes, row.calls, row.errors.total(), row.latency)
+            table.add_row(row.name, f"{row.outcome.of:,}", *cells, _verdict(row.outcome))
     for name in campaign.skipped:
-        table.add_row(name, *[""] * (len(table.columns) - 2), _SKIPPED)
+        table.add_row(name, *[""] * (len(table.columns) - 2), _verdict(outcome_of([])))
     return table
 
 
 def _power_cuts(run: Run) -> Table:
     table = _table("Power cuts", ("of", "synchronous"), ("acknowledged", "cuts"))
-    for each in run.survey.workloads if run.survey else ():
-        table.add_row(
-            each.name,
-            each.synchronous,
-            f"{each.acknowledgements:,}",
-            f"{each.cut_points:,}",
-            _SKIPPED if each.skipped else _verdict(len(each.losses), is_judged=each.cut_points > 0),
-        )
-    cuts = run.cuts.cuts if run.cuts else ()
-    for level, count in Counter(each.synchronous for each in cuts).items():
-        alike = [each for each in cuts if each.synchronous == level]
-        table.add_row(
-            "a real file system",
-            level,
-            f"{sum(each.acknowledgements for each in alike):,}",
-            f"{count:,}",
-            _verdict(sum(bool(each.losses) for each in alike), is_judged=True),
-        )
-    if run.cuts and run.cuts.skipped:
-        table.add_row("a real file system", "", "", "", _SKIPPED)
+    for row in run.cut_rows:
+        numbers = (f"{row.acknowledgements:,}", f"{row.cuts:,}") if row.cuts else ("", "")
+        table.add_row(row.name, row.synchronous, *numbers, _verdict(row.outcome))
     return table
+
+
+def _so_far(this: Round) -> tuple[int, int]:
+    """Return how many calls a round has seen so far, about, and how often faults struck."""
+    if this.verdict:
+        return calls_of(this), strikes_of(this)
+    return this.calls_so_far, len(events_in(this.directory))
 
 
 def _cells(strikes: int, calls: int, errors: int, latency: Mapping[int, int]) -> list[str]:
@@ -213,18 +200,6 @@ def _cells(strikes: int, calls: int, errors: int, latency: Mapping[int, int]) ->
     ]
 
 
-def _verdict(failed: int, *, is_judged: bool) -> str:
-    if failed:
-        return f"[red]{failed:,} failed[/red]"
-    return "[green]ok[/green]" if is_judged else "[yellow]not judged[/yellow]"
-
-
-def _skipped(run: Run) -> Mapping[str, str]:
-    """Return what could not be had here, and why."""
-    found = dict(run.campaign.skipped)
-    for each in run.survey.workloads if run.survey else ():
-        if each.skipped:
-            found[f"power cuts of {each.name}"] = each.skipped
-    if run.cuts and run.cuts.skipped:
-        found["power cuts of a real file system"] = run.cuts.skipped
-    return found
+def _verdict(outcome: Outcome) -> str:
+    style = _STYLES[outcome.kind]
+    return f"[{style}]{outcome.words}[/{style}]"

@@ -9,7 +9,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from faults import FAULTS, NEVER
-from powercuts.real import RealCuts
 from soaking import checks
 from soaking.statistics import percentile_us
 from workers.setting import FIRST_MISHAP, FIRST_TOOL, GRANDCHILDREN
@@ -17,6 +16,7 @@ from workers.setting import FIRST_MISHAP, FIRST_TOOL, GRANDCHILDREN
 from .distributions import distributions
 from .fairness import fairness
 from .machine import machine
+from .power import model_rows, real_rows
 from .run import Run
 from .tally import (
     KINDS,
@@ -28,8 +28,8 @@ from .tally import (
     is_calm,
     latencies,
     latency_of,
+    outcome_of,
     strikes_of,
-    totals,
 )
 from .timeline import timeline
 from .verdict import summary_of, verdict_on
@@ -40,6 +40,8 @@ __all__ = ["Run", "write_report"]
 _TEMPLATE: Final = "report.html.j2"
 
 _SHARES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0))
+
+_MARKS: Final = {"good": "✓", "bad": "✕", "unproved": "?"}
 
 # With more, the table of all rounds is folded up: the one by fault says the same.
 _OPEN_ROUNDS: Final = 40
@@ -76,8 +78,8 @@ def _contents(run: Run) -> dict[str, Any]:
         "run": run,
         "campaign": campaign,
         "verdict": verdict_on(run),
+        "marks": _MARKS,
         "summary": summary_of(run),
-        "totals": totals(campaign),
         "broken": broken_checks(campaign),
         "checks": by_check(campaign),
         "meanings": checks.MEANINGS,
@@ -98,8 +100,10 @@ def _contents(run: Run) -> dict[str, Any]:
         "calls_of": calls_of,
         "errors_of": errors_of,
         "strikes_of": strikes_of,
+        "outcome_of": outcome_of,
         "p99_of": lambda each: percentile_us(latency_of(each), 0.99),
-        "real_cuts": list(_kinds_of_cuts(run.cuts)),
+        "model_rows": list(model_rows(run.survey)),
+        "real_rows": list(real_rows(run.cuts)),
         "store": STORE,
         "glossary": GLOSSARY,
     }
@@ -129,28 +133,3 @@ def _latency_rows(run: Run) -> Iterator[_LatencyRow]:
             if found:
                 times = [percentile_us(found, share) for _, share in _SHARES]
                 yield _LatencyRow(kind, rounds is calm, sum(found.values()), times)
-
-
-@dataclass(frozen=True)
-class _CutsRow:
-    """All real cuts of one kind."""
-
-    synchronous: str
-    journal: str
-    cuts: int
-    calls: int
-    acknowledgements: int
-    losses: int
-
-
-def _kinds_of_cuts(cuts: RealCuts | None) -> Iterator[_CutsRow]:
-    every = cuts.cuts if cuts else ()
-    for kind in dict.fromkeys((each.synchronous, each.journal) for each in every):
-        alike = [each for each in every if (each.synchronous, each.journal) == kind]
-        yield _CutsRow(
-            *kind,
-            cuts=len(alike),
-            calls=sum(each.calls for each in alike),
-            acknowledgements=sum(each.acknowledgements for each in alike),
-            losses=sum(len(each.losses) for each in alike),
-        )

@@ -6,6 +6,9 @@ from powercuts.real import RealCuts
 from powercuts.survey import Survey
 from soaking.campaign import Campaign
 
+from .outcome import Outcome
+from .power import CutsRow, model_rows, real_rows
+
 __all__ = ["Run"]
 
 
@@ -30,10 +33,24 @@ class Run:
     is_interrupted: bool
 
     @property
+    def cut_rows(self) -> list[CutsRow]:
+        """What became of each workload under power cuts, on the model and for real."""
+        return [*model_rows(self.survey), *real_rows(self.cuts)]
+
+    @property
     def power_cuts(self) -> int:
-        """How often the power was cut, on the model and for real."""
-        on_paper = sum(each.cut_points for each in self.survey.workloads) if self.survey else 0
-        return on_paper + (len(self.cuts.cuts) if self.cuts else 0)
+        """How often the power was cut."""
+        return sum(row.cuts for row in self.cut_rows)
+
+    @property
+    def power_outcome(self) -> Outcome:
+        """What became of all workloads under power cuts together."""
+        outcomes = [row.outcome for row in self.cut_rows]
+        return Outcome(
+            len(outcomes),
+            sum(each.judged for each in outcomes),
+            sum(each.failed for each in outcomes),
+        )
 
     @property
     def losses(self) -> list[str]:

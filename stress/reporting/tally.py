@@ -4,13 +4,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from faults import FAULTS
 from soaking import checks
 from soaking.campaign import Campaign, Round
 from soaking.statistics import Histogram, merged
 
+from .outcome import Outcome
 from .wording import counted
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "is_calm",
     "latencies",
     "latency_of",
+    "outcome_of",
     "strikes_of",
     "totals",
 ]
@@ -34,13 +36,10 @@ __all__ = [
 KINDS: Final = ("get", "set", "compare_and_set", "set_all", "clear")
 """The operations, in the order in which one gets to know them."""
 
-_COULD_BE_JUDGED: Final = "the round could be run and judged"
-
 # What checks say they have looked at, as far as it can be added up over the rounds.
 _COUNT: Final = re.compile(r"([\d,]+) (\w+)")
 _EXTREME: Final = re.compile(r"(longest|slowest) ([\d.]+) (.+)")
 _SIZES: Final = re.compile(r"log ([\d.]+) MB, database ([\d.]+) kB")
-_NOT_ASKED: Final = "not asked"
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,13 @@ class CheckRow:
 
     Args:
         name: of the check.
-        rounds: in which it was asked for.
         looked_at: how much there was to look at, in words.
-        failed: numbers of the rounds in which it failed.
+        outcome: of the rounds that the check was to judge, those without a verdict among them.
     """
 
     name: str
-    rounds: int
     looked_at: str
-    failed: Sequence[int]
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -91,14 +88,9 @@ class FaultRow:
     strikes: int
 
     @property
-    def judged(self) -> int:
-        """How many of its rounds have a verdict."""
-        return sum(each.verdict is not None for each in self.rounds)
-
-    @property
-    def failed(self) -> Sequence[int]:
-        """Numbers of the rounds in which something was wrong."""
-        return [each.number for each in self.rounds if each.problems]
+    def outcome(self) -> Outcome:
+        """Of its rounds."""
+        return outcome_of(self.rounds)
 
     @property
     def calls(self) -> int:
@@ -130,11 +122,18 @@ class Totals:
     unjudged: int
     checks: int
     calls: int
+    unknown: int
     errors: int
     strikes: int
     faults: int
     processes: int
     seconds: float
+
+
+def outcome_of(rounds: Sequence[Round]) -> Outcome:
+    """Return what became of some rounds. One that could not be run or judged has failed."""
+    judged = sum(each.is_judged for each in rounds)
+    return Outcome(len(rounds), judged, sum(bool(each.problems) for each in rounds))
 
 
 def is_calm(this: Round) -> bool:
@@ -160,16 +159,17 @@ def strikes_of(this: Round, fault: str | None = None) -> int:
 
 def totals(campaign: Campaign) -> Totals:
     """Return the sums over all rounds."""
-    judged = [each for each in campaign.rounds if each.verdict is not None]
+    judged = [each for each in campaign.rounds if each.verdict]
     numbers = [each.verdict["numbers"] for each in judged if each.verdict]
     return Totals(
         rounds=len(judged),
         unjudged=len(campaign.rounds) - len(judged),
-        checks=sum(row.rounds for row in by_check(campaign)),
+        checks=sum(len(_asked(each)) for each in judged),
         calls=sum(map(calls_of, judged)),
+        unknown=sum(each["unknown"] for each in numbers),
         errors=sum(errors_of(each).total() for each in judged),
         strikes=sum(map(strikes_of, judged)),
-        faults=len({name for each in judged for name in each.faults} - {"calm"}),
+        faults=sum(row.strikes > 0 for row in by_fault(campaign)),
         processes=sum(each["processes"] for each in numbers),
         seconds=max(
             (
@@ -193,21 +193,30 @@ def broken_checks(campaign: Campaign) -> list[Broken]:
 
 
 def by_check(campaign: Campaign) -> list[CheckRow]:
-    """Return a row for each check of rounds, in the order in which they are explained."""
+    """Return a row for each check of rounds, in the order in which they are explained.
+
+    A round without a verdict is one that no check has judged.
+    """
     texts: dict[str, list[str]] = {name: [] for name in checks.MEANINGS if name != checks.POWER}
-    failed: dict[str, list[int]] = defaultdict(list)
-    for broken in broken_checks(campaign):
-        failed[broken.check].append(broken.this.number)
     for this in campaign.rounds:
-        for check in this.verdict["checks"] if this.verdict else ():
-            if not check["looked_at"].startswith(_NOT_ASKED):
-                texts.setdefault(check["name"], []).append(check["looked_at"])
+        for check in _asked(this):
+            texts.setdefault(check["name"], []).append(check["looked_at"])
+    failed = Counter(broken.check for broken in broken_checks(campaign))
+    unjudged = sum(not each.verdict for each in campaign.rounds)
     rows = [
-        CheckRow(name, len(each), _together(each), failed[name]) for name, each in texts.items()
+        CheckRow(name, _together(each), Outcome(len(each) + unjudged, len(each), failed[name]))
+        for name, each in texts.items()
     ]
-    if failed[_COULD_BE_JUDGED]:
-        rows.append(CheckRow(_COULD_BE_JUDGED, len(campaign.rounds), "", failed[_COULD_BE_JUDGED]))
+    if failed[checks.JUDGED]:
+        judged = sum(each.is_judged for each in campaign.rounds)
+        outcome = Outcome(len(campaign.rounds), judged, failed[checks.JUDGED])
+        rows.append(CheckRow(checks.JUDGED, "", outcome))
     return rows
+
+
+def _asked(this: Round) -> list[dict[str, Any]]:
+    """Return what checks wrote of a round, those that say nothing of it left out."""
+    return [each for each in this.verdict["checks"] if each["is_asked"]] if this.verdict else []
 
 
 def _together(texts: Iterable[str]) -> str:

@@ -46,12 +46,12 @@ def timeline(rounds: Sequence[Round]) -> str | None:
     _errors(errors, judged)
     errors.set_xlim(0, end)
     errors.set_xlabel("seconds since the run began")
-    failed = [each.number for each in judged if each.problems]
+    failed = [each.number for each in rounds if each.problems]
     return as_svg(
         figure,
         "timeline",
-        f"Calls per second over {end:.0f} seconds and {len(judged)} rounds, at most {most:,.0f}; "
-        "below it when faults struck, and the errors that calls raised. "
+        f"Calls per second over {end:.0f} seconds and {len(judged)} judged rounds, "
+        f"at most {most:,.0f}; below it when faults struck, and the errors that calls raised. "
         + (f"Failed rounds: {', '.join(map(str, failed))}." if failed else "No round failed."),
     )
 

@@ -13,7 +13,7 @@ from workers.setting import AUDITOR, FIRST_TOOL
 
 from . import checks
 from .checks import Check, shortened
-from .evidence import Evidence
+from .evidence import Evidence, calls_of
 
 __all__ = ["acknowledged", "duration", "errors", "linearizable", "second_opinion", "since"]
 
@@ -30,7 +30,7 @@ def linearizable(history: Sequence[Operation]) -> Check:
     return Check(
         checks.LINEARIZABLE,
         () if violation is None else (str(violation),),
-        f"{len(history):,} calls",
+        f"{len(calls_of(history)):,} calls",
     )
 
 
@@ -64,13 +64,15 @@ def acknowledged(evidence: Evidence, history: Sequence[Operation]) -> Check:
             expected = " or ".join(sorted(state_of(value) for value in possible))
             there = state_of(found.get(key, START))
             problems.append(f"{module!a}, {sender!a}: acknowledged {expected}, found {there}")
-    return Check(checks.ACKNOWLEDGED, shortened(problems), f"{len(writes):,} pairs")
+    return Check(
+        checks.ACKNOWLEDGED, shortened(problems), f"{len(writes):,} pairs", is_asked=bool(writes)
+    )
 
 
 def since(evidence: Evidence) -> Check:
     """Hold the times in the file against those of the calls that made the last changes."""
     if any(fault.wrong_clock for fault in evidence.faults):
-        return Check(checks.SINCE, (), "not asked where the clock is wrong")
+        return Check(checks.SINCE, (), "the clock was wrong", is_asked=False)
     first_own = evidence.pairs.first_of(0)
     first_calls = evidence.first_calls
     last: dict[int, Operation | None] = {}  # who made the last change, where that is certain
@@ -107,7 +109,7 @@ def since(evidence: Evidence) -> Check:
         if early < -_CLOCK_NS or late > _CLOCK_NS:
             text = f"{early / 1e6:.0f} ms after it was called, {late / 1e6:.0f} ms after its return"
             problems.append(f"pair {key}, {what_it_was(change)}: since is {text}")
-    return Check(checks.SINCE, shortened(problems), f"{looked_at:,} pairs")
+    return Check(checks.SINCE, shortened(problems), f"{looked_at:,} pairs", is_asked=looked_at > 0)
 
 
 def errors(evidence: Evidence) -> Check:

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from faults import FAULTS, Fault
 from workers.caller import Pairs
-from workers.log import events_in
 from workers.setting import Board, Setting
 
+from . import checks
 from .interruption import heed
 from .round import run_round
 
@@ -48,7 +48,7 @@ class Round:
         faults: that strike in it.
         directory: of its records; gone if nothing is wrong.
         began_seconds: since the soak began.
-        calls: how many there were so far, about.
+        calls_so_far: how many there were, about, while it has no verdict.
         verdict: what the judge wrote; None before it has.
         problem: why there is no verdict.
     """
@@ -57,23 +57,21 @@ class Round:
     faults: list[str]
     directory: Path
     began_seconds: float
-    calls: int = 0
+    calls_so_far: int = 0
     verdict: dict[str, Any] | None = None
     problem: str | None = None
 
     @property
-    def strikes(self) -> int:
-        """How often faults have struck so far."""
-        if self.verdict:
-            return sum(count for _, _, count in self.verdict["numbers"]["strikes"])
-        return len(events_in(self.directory))
+    def is_judged(self) -> bool:
+        """Whether it is known to be right or wrong; where it could not be run, it is wrong."""
+        return bool(self.verdict or self.problem)
 
     @property
     def problems(self) -> list[tuple[str, str]]:
         """What is wrong: which check found it, and what."""
-        found = [("the round could be run and judged", self.problem)] if self.problem else []
-        checks = self.verdict["checks"] if self.verdict else ()
-        return found + [(check["name"], p) for check in checks for p in check["problems"]]
+        found = [(checks.JUDGED, self.problem)] if self.problem else []
+        judged = self.verdict["checks"] if self.verdict else ()
+        return found + [(check["name"], p) for check in judged for p in check["problems"]]
 
 
 Show = Callable[["Campaign", Round], None]
@@ -112,7 +110,8 @@ class Campaign:
     def run(self, show: Show = lambda _campaign, _round: None) -> None:
         """Run rounds until the time is up, each fault once at least, and judge them all.
 
-        A Ctrl-C ends the round that is under way, and raises when all are judged.
+        A Ctrl-C ends the round that is under way, and raises when all before it are judged. One
+        that strikes while the last judges work ends them, too: their rounds have no verdict then.
 
         Raises:
             KeyboardInterrupt: see there.
@@ -131,8 +130,11 @@ class Campaign:
                     break
                 self._run_round(names, elapsed, round_seconds, show)
         finally:
-            while self._judges:
-                self._see_to_judges(is_waiting=True)
+            try:
+                while self._judges:
+                    self._see_to_judges(is_waiting=True)
+            finally:
+                self._end_judges()
 
     def _is_caught(self) -> bool:
         while self._judges:
@@ -159,7 +161,7 @@ class Campaign:
         faults = [FAULTS[name] for name in names]
 
         def tick(board: Board) -> None:
-            this.calls = board.total()
+            this.calls_so_far = board.total()
             self._see_to_judges(is_waiting=False)
             show(self, this)
 
@@ -206,6 +208,12 @@ class Campaign:
                 _, errors = judge.communicate(timeout=_JUDGE_SECONDS)
                 self._judges.remove((this, judge))
                 _enter_verdict(this, errors.decode(errors="replace"))
+
+    def _end_judges(self) -> None:
+        for _, judge in self._judges:
+            judge.kill()
+            judge.wait()
+        self._judges.clear()
 
 
 def _combinations(names: Sequence[str], rng: random.Random) -> Iterator[list[str]]:

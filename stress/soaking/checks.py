@@ -23,6 +23,9 @@ LEFT: Final = "nothing is left"
 POWER: Final = "no power cut loses what was acknowledged"
 BESIDE: Final = "nothing went wrong beside the calls"
 
+JUDGED: Final = "the round could be run and judged"
+"""Not looked at by a judge: what is not so where a round has no verdict, but for a Ctrl-C."""
+
 MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         LINEARIZABLE: "Each call can be thought to have happened at one moment between its begin "
@@ -70,12 +73,14 @@ class Check:
     Args:
         name: what should be so.
         problems: what is not so; none where all is well.
-        looked_at: how much there was to look at.
+        looked_at: how much there was to look at; or why the check says nothing of this round.
+        is_asked: whether the check says anything of this round.
     """
 
     name: str
     problems: tuple[str, ...]
     looked_at: str = ""
+    is_asked: bool = True
 
 
 def shortened(problems: Iterable[str]) -> tuple[str, ...]:

@@ -78,7 +78,9 @@ def held(evidence: Evidence) -> Check:
             and member["started_ns"] < begin_ns - _LATE_NS
             and end_ns < member["ended_ns"]
         ]
-    return Check(checks.HELD, shortened(problems), f"{times} times" * bool(times))
+    if not times:
+        return Check(checks.HELD, (), "nobody held the write lock for long", is_asked=False)
+    return Check(checks.HELD, shortened(problems), f"{times} times")
 
 
 def shares(evidence: Evidence) -> dict[int, float]:
@@ -100,11 +102,11 @@ def fairness(evidence: Evidence) -> Check:
     """Compare the workers' shares, where nothing kept any of them from its own."""
     name = checks.SHARES
     if not all(fault.is_even for fault in evidence.faults):
-        return Check(name, (), "not asked for in this round")
+        return Check(name, (), "some fault of this round is uneven", is_asked=False)
     found = shares(evidence)
     written = sum(op.kind != Kind.GET and op.process in found for op in evidence.history)
     if written < _LEAST_WRITES * len(found):
-        return Check(name, (), f"not asked of {written} writes, which are too few")
+        return Check(name, (), f"{written} writes are too few to tell", is_asked=False)
     least = min(found.values(), default=0.0)
     problems = (
         [f"the slowest worker wrote {least:.2f} of the mean (limit {LEAST_SHARE})"]

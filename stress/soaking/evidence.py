@@ -11,8 +11,9 @@ from faults import FAULTS, Fault
 from judges.history import Kind, Operation, load
 from workers.caller import Pairs
 from workers.log import events_in
+from workers.setting import AUDITOR
 
-__all__ = ["Evidence", "evidence_in"]
+__all__ = ["Evidence", "calls_of", "evidence_in"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Evidence:
     def pairs(self) -> Pairs:
         """Which pairs there were."""
         return Pairs(**self.record["setting"]["pairs"])
+
+
+def calls_of(history: Sequence[Operation]) -> list[Operation]:
+    """Return what was called on stores: not what the auditor read, and not what mishaps did."""
+    return [operation for operation in history if operation.process < AUDITOR]
 
 
 def evidence_in(directory: Path) -> Evidence:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from judges.history import Kind
-from workers.setting import AUDITOR
 
 from .conduct import shares
-from .evidence import Evidence
+from .evidence import Evidence, calls_of
 
 __all__ = ["Histogram", "bucket_us", "merged", "numbers_of", "percentile_us"]
 
@@ -42,7 +41,7 @@ def numbers_of(evidence: Evidence) -> dict[str, Any]:
     """Return what the report shows of a round, as JSON has it. Times are in ns, from its start."""
     start_ns = evidence.record["started_ns"]
     seconds = (evidence.record["ended_ns"] - start_ns) / 1e9
-    calls = [op for op in evidence.history if op.process < AUDITOR]
+    calls = calls_of(evidence.history)
     kinds = Counter(op.kind.name.lower() for op in calls)
     latencies: dict[str, Histogram] = defaultdict(Counter)
     timeline: Counter[int] = Counter()

@@ -7,10 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from faults import FAULTS
+from powercuts.real import JOURNALS, RealCut, RealCuts
+from powercuts.survey import Survey, SurveyedWorkload
 from reporting.run import Run
 from reporting.tally import KINDS
 from soaking import checks
 from soaking.campaign import Campaign, Round
+
+SURVEY = Survey(
+    1,
+    [
+        SurveyedWorkload("first use", "FULL", 120, 14, 121, 640),
+        SurveyedWorkload("every call", "NORMAL", 130, 13, 60, 320),
+    ],
+)
+CUTS = RealCuts(
+    1,
+    4,
+    [
+        RealCut(level, journal, 1_200, 1_190, [], 1.0)
+        for level in ("FULL", "NORMAL")
+        for journal in JOURNALS
+        for _ in range(2)
+    ],
+)
 
 SHARES = {KINDS[0]: 0.7, KINDS[1]: 0.2, KINDS[2]: 0.05, KINDS[3]: 0.049, KINDS[4]: 0.001}
 
@@ -61,8 +81,14 @@ def verdict(
     looked_at = {
         checks.LINEARIZABLE: "5,736 calls",
         checks.DURATION: "longest 0.18 s",
-        checks.SHARES: "slowest 0.77 of the mean" if faults == ["calm"] else "not asked for here",
+        checks.SHARES: "slowest 0.77 of the mean"
+        if faults == ["calm"]
+        else "some fault of this round is uneven",
         checks.SIZES: "log 4.1 MB, database 16 kB",
+    }
+    not_asked = {
+        checks.SHARES: faults != ["calm"],
+        checks.HELD: not {"stop", "held-lock", "open-transaction"}.intersection(faults),
     }
     return {
         "checks": [
@@ -70,6 +96,7 @@ def verdict(
                 "name": name,
                 "problems": (problems or {}).get(name, []),
                 "looked_at": looked_at.get(name, ""),
+                "is_asked": not not_asked.get(name, False),
             }
             for name in checks.MEANINGS
             if name != checks.POWER
@@ -104,3 +131,15 @@ def run_of(this: Campaign, **others: Any) -> Run:
         "is_interrupted": False,
     }
     return Run(this, **(given | others))
+
+
+def complete_run(directory: Path, rounds: int = len(FAULTS), **others: Any) -> Run:
+    """Return a run in which everything was judged, and found good."""
+    return run_of(campaign(directory, rounds), **({"survey": SURVEY, "cuts": CUTS} | others))
+
+
+def broken(directory: Path, *problems: str, check: str = checks.LINEARIZABLE) -> Campaign:
+    """Return a campaign in whose second round of three a check has found these problems."""
+    result = campaign(directory, 3)
+    result.rounds[1].verdict = verdict(["kill"], random.Random(1), problems={check: list(problems)})
+    return result
