@@ -10,7 +10,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final, Literal
@@ -22,8 +22,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from powercuts.real import RealCuts, cut_for_real
-from powercuts.survey import SABOTAGES, Survey, Tick, survey
+from powercuts.survey import SABOTAGES, Tick, survey
 from powercuts.workloads import WORKLOADS
+from reporting.power import CutsRow, model_rows, real_rows
 
 # A table that is piped into a file or a CI log is not to be wrapped.
 _PIPED_WIDTH: Final = 160
@@ -96,27 +97,35 @@ def main(
             cuts = cut_for_real(
                 seed, share, rounds=100, levels=levels, sabotage=sabotage, tick=tick
             )
-    console.print(_model_table(found))
-    if cuts is not None:
-        console.print(_real_table(cuts))
+    rows = [*model_rows(found), *real_rows(cuts, levels)]
+    console.print(_table(rows))
     if report:
         with open(report, "w", encoding="utf-8") as file:
             json.dump({"model": asdict(found), "real": cuts and asdict(cuts)}, file, indent=1)
-    _end(console, found, cuts, keep)
+    _end(console, rows, [*found.losses, *(cuts.losses if cuts else ())], keep)
 
 
-def _end(console: Console, found: Survey, cuts: RealCuts | None, keep: str | None) -> None:
-    losses = [*found.losses, *(cuts.losses if cuts else ())]
+def _end(
+    console: Console, rows: Sequence[CutsRow], losses: Sequence[str], keep: str | None
+) -> None:
     if losses:
         console.print(*map(escape, losses), sep="\n")
         console.print("[bold red]FAILED[/bold red]")
         if keep and os.path.exists(keep):
             console.print(f"the first directory that fails: {keep}")
         sys.exit(1)
-    if all(each.skipped for each in found.workloads) and not (cuts and cuts.cuts):
+    if not any(row.cuts for row in rows):
         console.print("[bold red]FAILED[/bold red]: nothing could be cut here")
         sys.exit(1)
-    console.print("[bold green]No power cut lost anything[/bold green]")
+    gaps = [f"Not judged: {row.title}: {row.why_not}." for row in rows if row.why_not]
+    if gaps:
+        console.print(
+            "[bold yellow]No power cut lost anything, but some were not made[/bold yellow]"
+        )
+    else:
+        console.print("[bold green]No power cut lost anything[/bold green]")
+    for gap in gaps:
+        console.print(gap, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -138,52 +147,24 @@ def _progress(console: Console) -> Iterator[Tick]:
         yield tick
 
 
-def _model_table(found: Survey) -> Table:
-    table = Table(title="Cut on the model of a disk")
+def _table(rows: Sequence[CutsRow]) -> Table:
+    table = Table(title="Cut on the model of a disk, and for real")
     table.add_column("workload", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for column in ("recorded", "acknowledged", "cut points", "directories", "seconds"):
+    for column in ("calls or steps", "acknowledged", "cuts", "directories"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    for each in found.workloads:
-        numbers = (each.calls, each.acknowledgements, each.cut_points, each.directories)
+    for row in rows:
+        numbers = (row.calls, row.acknowledgements, row.cuts, row.directories)
+        style = {"good": "green", "bad": "red", "unproved": "yellow"}[row.outcome.kind]
+        verdict = f"{row.outcome.words}: {row.why_not}" if row.why_not else row.outcome.words
         table.add_row(
-            each.name,
-            each.synchronous,
+            row.name,
+            row.synchronous,
             *(f"{number:,}" for number in numbers),
-            f"{each.seconds:.1f}",
-            _verdict(len(each.losses), each.skipped),
+            f"[{style}]{escape(verdict)}[/{style}]",
         )
     return table
-
-
-def _real_table(cuts: RealCuts) -> Table:
-    table = Table(title=f"A real ext4, cut off under {cuts.processes} processes")
-    table.add_column("journal", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for column in ("cuts", "called", "acknowledged", "seconds"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    kinds = dict.fromkeys((cut.journal, cut.synchronous) for cut in cuts.cuts)
-    for kind in kinds:
-        those = [cut for cut in cuts.cuts if (cut.journal, cut.synchronous) == kind]
-        table.add_row(
-            *kind,
-            f"{len(those):,}",
-            f"{sum(cut.calls for cut in those):,}",
-            f"{sum(cut.acknowledgements for cut in those):,}",
-            f"{sum(cut.seconds for cut in those):.1f}",
-            _verdict(sum(len(cut.losses) for cut in those), None),
-        )
-    if cuts.skipped:
-        table.add_row("", "", "", "", "", "", _verdict(0, cuts.skipped))
-    return table
-
-
-def _verdict(losses: int, skipped: str | None) -> str:
-    if skipped:
-        return f"[yellow]skipped: {escape(skipped)}[/yellow]"
-    return f"[red]{losses} losses[/red]" if losses else "[green]ok[/green]"
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def cut_for_real(
     levels: Sequence[Synchronous] = ("FULL", "NORMAL"),
     sabotage: str | None = None,
     tick: Callable[[str, float], None] = lambda _name, _done: None,
+    done: list[RealCut] | None = None,
 ) -> RealCuts:
     """Shut a file system down under four processes that write, mount it again, and judge.
 
@@ -98,9 +99,11 @@ def cut_for_real(
         levels: what the stores are opened with.
         sabotage: "synchronous-off", "normal-as-full" or None, as in `survey`.
         tick: is told how far it is.
+        done: each cut is added to this list at once, so that it is not lost where a Ctrl-C ends
+            the cuts.
     """
     start = time.monotonic()
-    cuts: list[RealCut] = []
+    cuts = [] if done is None else done
     kinds = list(product(levels, JOURNALS))
     try:
         _refuse_unavailable()

@@ -93,6 +93,7 @@ def survey(
     sabotage: str | None = None,
     keep: str | None = None,
     tick: Tick = lambda _name, _done: None,
+    done: list[SurveyedWorkload] | None = None,
 ) -> Survey:
     """Record the workloads, cut the power everywhere, and judge what is left.
 
@@ -106,26 +107,22 @@ def survey(
         sabotage: one of `SABOTAGES`, or None.
         keep: a directory to be made, with the first that was judged to have lost something.
         tick: is told how far it is.
+        done: what became of each workload is added to this list at once, so that it is not lost
+            where a Ctrl-C ends the survey.
     """
+    done = [] if done is None else done
     end = time.monotonic() + seconds
     runs = [(name, level) for level in levels for name in workloads]
-    done: list[SurveyedWorkload] = []
     for number, (name, level) in enumerate(runs):
         start = time.monotonic()
         weights = [WORKLOADS[each].weight for each, _ in runs[number:]]
         until = start + max(end - start, 0) * weights[0] / sum(weights)
         tick(f"{name}, {level}", 0.0)
-        try:
-            recording = record(
-                name, level, seed, sabotage if sabotage == "synchronous-off" else None
-            )
-        except Unavailable as error:
-            done.append(SurveyedWorkload(name, level, skipped=str(error)))
-            continue
-        except (UnknownCall, WorkloadFailed, subprocess.TimeoutExpired) as error:
-            # Not recorded is not surveyed: that must fail, too.
-            problem = f"it could not be recorded: {error}"
-            done.append(SurveyedWorkload(name, level, losses=(problem,)))
+        recording = _recorded(
+            name, level, seed, sabotage if sabotage == "synchronous-off" else None
+        )
+        if isinstance(recording, SurveyedWorkload):
+            done.append(recording)
             continue
         until = max(until, time.monotonic() + (until - start) * _CUTTING_SHARE)
         result = cut_everywhere(recording, seed, until, sabotage=sabotage, keep=keep, tick=tick)
@@ -133,6 +130,19 @@ def survey(
         if result.losses:
             keep = None
     return Survey(seed, done)
+
+
+def _recorded(
+    name: str, level: Synchronous, seed: int, sabotage: str | None
+) -> Recording | SurveyedWorkload:
+    """Return the recording of a workload; or what became of the workload, if there is none."""
+    try:
+        return record(name, level, seed, sabotage)
+    except Unavailable as error:
+        return SurveyedWorkload(name, level, skipped=str(error))
+    except (UnknownCall, WorkloadFailed, subprocess.TimeoutExpired) as error:
+        # Not recorded is not surveyed: that must fail, too.
+        return SurveyedWorkload(name, level, losses=(f"it could not be recorded: {error}",))
 
 
 def cut_everywhere(

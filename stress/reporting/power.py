@@ -1,6 +1,6 @@
 """The power cuts of a run, a row for each workload: on the model of a disk, and for real."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -70,14 +70,16 @@ def model_rows(survey: Survey | None) -> Iterator[CutsRow]:
         )
 
 
-def real_rows(real: RealCuts | None) -> Iterator[CutsRow]:
+def real_rows(
+    real: RealCuts | None, levels: Sequence[str] = ("FULL", "NORMAL")
+) -> Iterator[CutsRow]:
     """Yield the real cuts of each kind, those kinds among them of which there was none."""
     if real is None:
         return
     if real.skipped and not real.cuts:
         yield CutsRow("a real file system", "", missing=real.skipped)
         return
-    for level, journal in product(("FULL", "NORMAL"), JOURNALS):
+    for level, journal in product(levels, JOURNALS):
         alike = [each for each in real.cuts if (each.synchronous, each.journal) == (level, journal)]
         yield CutsRow(
             f"ext4, {journal}",

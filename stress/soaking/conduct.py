@@ -1,7 +1,7 @@
 """Checks of how all got along: who waited for whom, who got how much, how large the files grew."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from judges.history import Kind, Operation
 from judges.violation import what_it_was
@@ -42,45 +42,46 @@ _LATE_NS: Final = 500_000_000
 
 def held(evidence: Evidence) -> Check:
     """Look what was done while somebody held the write lock."""
-    timeout = evidence.record["setting"]["timeout"]
-    until_ns = evidence.record["until_ns"]
-    first_calls = evidence.first_calls
-    problems, times = [], 0
-    for event in evidence.events:
-        begin_ns, end_ns = event["begin_ns"], event["end_ns"]
-        is_whole = end_ns < until_ns and end_ns - begin_ns > _LONG_STOP * timeout * 1e9
-        if not event.get("writers_wait") or not is_whole:
-            continue
-        times += 1
-        meanwhile = f"{(end_ns - begin_ns) / 1e9:.2f} s of: {event['what']}"
-        if not any(
-            "LockTimeout" in error["types"] and begin_ns < error["raised_ns"] < end_ns
-            for error in evidence.errors
-        ):
-            problems.append(f"nobody who wanted to write gave up in {meanwhile}")
-        inside = [
-            op
-            for op in evidence.history
-            if begin_ns < op.called_ns < (op.returned_ns or end_ns) < end_ns
-            and op.process not in (event.get("number"), AUDITOR)
-        ]
-        problems += [
-            f"process {op.process} thread {op.thread}: {what_it_was(op)} in {meanwhile}"
-            for op in inside
-            if _is_new_write(op, first_calls)
-        ]
-        readers = {op.process for op in inside if op.kind == Kind.GET}
-        problems += [
-            f"worker {member['number']} could not read once in {meanwhile}"
-            for member in evidence.record["members"]
-            if member["role"] == "worker"
+    least_ns = _LONG_STOP * evidence.record["setting"]["timeout"] * 1e9
+    waits = [
+        event
+        for event in evidence.events
+        if event.get("writers_wait")
+        and event["end_ns"] < evidence.record["until_ns"]
+        and event["end_ns"] - event["begin_ns"] > least_ns
+    ]
+    if not waits:
+        return Check(checks.HELD, (), "nobody held the write lock for long", is_asked=False)
+    problems = [problem for event in waits for problem in _problems_of_a_wait(evidence, event)]
+    return Check(checks.HELD, shortened(problems), f"{len(waits)} times")
+
+
+def _problems_of_a_wait(evidence: Evidence, event: Mapping[str, Any]) -> Iterator[str]:
+    begin_ns, end_ns = event["begin_ns"], event["end_ns"]
+    meanwhile = f"{(end_ns - begin_ns) / 1e9:.2f} s of: {event['what']}"
+    if not any(
+        "LockTimeout" in error["types"] and begin_ns < error["raised_ns"] < end_ns
+        for error in evidence.errors
+    ):
+        yield f"nobody who wanted to write gave up in {meanwhile}"
+    inside = [
+        op
+        for op in evidence.history
+        if begin_ns < op.called_ns < (op.returned_ns or end_ns) < end_ns
+        and op.process not in (event.get("number"), AUDITOR)
+    ]
+    for op in inside:
+        if _is_new_write(op, evidence.first_calls):
+            yield f"process {op.process} thread {op.thread}: {what_it_was(op)} in {meanwhile}"
+    readers = {op.process for op in inside if op.kind == Kind.GET}
+    for member in evidence.record["members"]:
+        if (
+            member["role"] == "worker"
             and member["number"] not in {event.get("number"), *readers}
             and member["started_ns"] < begin_ns - _LATE_NS
             and end_ns < member["ended_ns"]
-        ]
-    if not times:
-        return Check(checks.HELD, (), "nobody held the write lock for long", is_asked=False)
-    return Check(checks.HELD, shortened(problems), f"{times} times")
+        ):
+            yield f"worker {member['number']} could not read once in {meanwhile}"
 
 
 def shares(evidence: Evidence) -> dict[int, float]:

@@ -1,87 +1,18 @@
 """What is made of a round's records: nothing excused that is not allowed, nothing overlooked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from faults import FAULTS, Fault
-from judges.history import DOUBTFUL, START, Kind, Operation, new_value
+from judges.history import DOUBTFUL, START, Kind, Operation
 from soaking import checks
 from soaking.allowances import UNSEEN_NS, excused
-from soaking.evidence import Evidence
-from soaking.judgement import judged
 from soaking.sabotages import POWER_CUT, SABOTAGES
-from workers.caller import Pairs
 from workers.setting import AUDITOR, FIRST_MISHAP, FIRST_TOOL
 
-PAIRS = Pairs(shared=1, own=2, modules=2)
-OWN = PAIRS.first_of(0)
-
-MS = 1_000_000
-SECOND = 1_000 * MS
-
-
-def op(
-    called: int,
-    returned: int | None,
-    kind: Kind,
-    *,
-    key: int = 0,
-    span: int = 1,
-    value: int = 0,
-    result: int = 0,
-    process: int = 1,
-    expected: int = 0,
-) -> Operation:
-    return Operation(process, 0, kind, key, span, value, expected, result, called, returned)
-
-
-def value(number: int, process: int = 1) -> int:
-    return new_value(process, 0, number)
-
-
-def member(number: int, **more: Any) -> dict[str, Any]:
-    return {
-        "number": number,
-        "role": "worker",
-        "started_ns": 0,
-        "ended_ns": 9 * SECOND,
-        "exit_code": 0,
-        "killed_by": None,
-        "stops": [],
-        **more,
-    }
-
-
-def evidence(
-    history: Sequence[Operation] = (),
-    *,
-    faults: Sequence[str] = ("calm",),
-    errors: Sequence[Mapping[str, Any]] = (),
-    events: Sequence[dict[str, Any]] = (),
-    members: Sequence[dict[str, Any]] = (),
-    largest: Mapping[str, int] | None = None,
-    timeout: float = 1.0,
-    since_ns: Mapping[int, int] | None = None,
-) -> Evidence:
-    record = {
-        "setting": {"pairs": vars(PAIRS), "timeout": timeout},
-        "members": members,
-        "workers": len(members),
-        "started_ns": 0,
-        "ended_ns": 9 * SECOND,
-        "until_ns": 8 * SECOND,
-        "largest": largest or {},
-        "findings": {},
-    }
-    return Evidence(
-        record, [FAULTS[name] for name in faults], history, errors, events, since_ns or {}
-    )
-
-
-def problems(name: str, found: Evidence) -> tuple[str, ...]:
-    return next(check.problems for check in judged(found) if check.name == name)
+from .made_evidence import MS, OWN, PAIRS, SECOND, evidence, member, op, problems, value
 
 
 class TestExcused:
@@ -223,75 +154,6 @@ class TestErrors:
         stopped = member(1, stops=[(SECOND, 6 * SECOND)])
         assert problems(checks.DURATION, evidence([slow], members=[member(1)])) != ()
         assert problems(checks.DURATION, evidence([slow], members=[stopped])) == ()
-
-
-class TestHeldLock:
-    def check(self, *history: Operation, is_told: bool = True) -> tuple[str, ...]:
-        event = {
-            "fault": "held-lock",
-            "what": "lock held",
-            "writers_wait": True,
-            "begin_ns": 2 * SECOND,
-            "end_ns": 4 * SECOND,
-        }
-        what: dict[str, Any] = {"types": ["LockTimeout"], "message": "another process holds"}
-        times = {"called_ns": 2 * SECOND, "raised_ns": 3 * SECOND}
-        return problems(
-            checks.HELD,
-            evidence(
-                [op(2_500 * MS, 2_501 * MS, Kind.GET, process=1), *history],
-                faults=["held-lock"],
-                events=[event],
-                errors=[{"process": 1, "thread": 0, **what, **times}] * is_told,
-                members=[member(1)],
-            ),
-        )
-
-    def test_reading_and_giving_up_are_as_they_should_be(self) -> None:
-        assert self.check() == ()
-
-    def test_a_write_meanwhile_is_not(self) -> None:
-        write = op(3_000 * MS, 3_001 * MS, Kind.SET, value=value(1))
-        (text,) = self.check(write)
-        assert "process 1 thread 0: set S1.0.1 in 2.00 s of: lock held" in text
-
-    def test_a_set_that_changes_nothing_is(self) -> None:
-        first = op(SECOND, SECOND + 1, Kind.SET, value=value(1))
-        again = op(3_000 * MS, 3_001 * MS, Kind.SET, value=value(1))
-        assert self.check(first, again) == ()
-
-    def test_nobody_who_gives_up_or_reads_is_not(self) -> None:
-        assert "gave up" in self.check(is_told=False)[0]
-        event = {"fault": "stop", "what": "stopped", "writers_wait": True}
-        times = {"begin_ns": 0, "end_ns": 4 * SECOND}
-        found = evidence(events=[event | times], members=[member(1, started_ns=-SECOND)])
-        assert any("worker 1 could not read" in text for text in problems(checks.HELD, found))
-
-
-class TestWhatElse:
-    def test_unequal_shares(self) -> None:
-        history = [
-            op(number, number, Kind.SET, value=value(number, process), process=process)
-            for process, count in ((1, 190), (2, 200), (3, 10))
-            for number in range(1, count)
-        ]
-        found = evidence(history, members=[member(1), member(2), member(3)])
-        assert "the slowest worker wrote" in problems(checks.SHARES, found)[0]
-        equal = evidence(history, members=[member(1), member(2)])
-        assert problems(checks.SHARES, equal) == ()
-
-    def test_files_that_grow(self) -> None:
-        assert problems(checks.SIZES, evidence(largest={"-wal": 4_200_000, "": 20_000})) == ()
-        assert problems(checks.SIZES, evidence(largest={"-wal": 9_000_000})) != ()
-        assert problems(checks.SIZES, evidence(largest={"": 9_000_000})) != ()
-
-    def test_a_fault_that_never_struck_and_a_worker_that_never_worked(self) -> None:
-        texts = problems(checks.ACTIVE, evidence(faults=["kill"], members=[member(1)]))
-        assert texts == ("kill has not struck once", "worker 1 has called nothing")
-
-    def test_a_worker_that_came_last_need_not_have_worked(self) -> None:
-        late = member(1, started_ns=int(8.5 * SECOND))
-        assert problems(checks.ACTIVE, evidence(members=[late])) == ()
 
 
 class TestSabotages:

@@ -215,7 +215,7 @@ def powercut(*arguments: str) -> "subprocess.CompletedProcess[str]":
         [*command, *arguments], capture_output=True, text=True, check=False, timeout=100
     )
     if "nothing could be cut" in ended.stdout:
-        pytest.skip(ended.stdout.partition("skipped: ")[2].partition("│")[0] or ended.stdout)
+        pytest.skip(ended.stdout.partition("not judged: ")[2].partition("│")[0] or ended.stdout)
     return ended
 
 
