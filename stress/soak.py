@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,10 +20,11 @@ import click
 from rich.console import Console
 
 from faults import FAULTS, NEVER
-from powercuts.real import RealCuts, cut_for_real
+from powercuts.real import RealCut, RealCuts, cut_for_real
 from powercuts.survey import SABOTAGES as POWER_SABOTAGES
-from powercuts.survey import Survey
+from powercuts.survey import Survey, SurveyedWorkload
 from powercuts.survey import survey as survey_all
+from powercuts.workloads import UNTIL_CUT
 from reporting.display import Display, print_summary
 from reporting.run import Run
 from soaking import interruption
@@ -123,17 +123,11 @@ def main(
     """Use one store from many processes and threads while faults strike, and judge all of it."""
     if seconds is not None and minutes is not None:
         raise click.UsageError("give --seconds or --minutes, not both")
-    if keep is not None and keep.exists():
-        raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
     if not no_report:
-        try:
-            report.open("a").close()
-        except OSError as error:
-            raise click.BadParameter(f"{report} cannot be written: {error}") from error
+        _refuse_unwritable(report)
     seconds = minutes * 60 if minutes is not None else seconds or 70.0
     seed = random.randrange(10**6) if seed is None else seed
-    directory = keep or Path(tempfile.mkdtemp(prefix="soak-"))
-    directory.mkdir(exist_ok=True)
+    directory = _new_directory(keep)
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
     console.print(f"seed {seed}, {directory}")
 
@@ -142,12 +136,10 @@ def main(
         SABOTAGES[sabotage].apply()
     adopt_orphans()
     in_rounds = [name for name in faults if name != POWER_CUT]
-    cut_seconds = 0.0
-    if POWER_CUT in faults:
-        cut_seconds = seconds * (_POWER_CUT_SHARE if in_rounds else 1.0)
+    cut_share = 0.0 if POWER_CUT not in faults else _POWER_CUT_SHARE if in_rounds else 1.0
     campaign = Campaign(
         directory,
-        seconds - cut_seconds,
+        seconds * (1 - cut_share),
         seed,
         in_rounds,
         workers,
@@ -155,52 +147,83 @@ def main(
         synchronous,
         is_hunt=bool(sabotage),
     )
-    survey, cuts = None, None
     with Display(console, seconds) as display:
-        try:
-            if in_rounds:
-                try:
-                    campaign.run(display.show)
-                finally:
-                    _demand_that_nobody_is_left(campaign)
-            if cut_seconds:
-                survey, cuts = cut_power(seed, cut_seconds, sabotage, display.show_cut)
-        except KeyboardInterrupt:
-            pass  # `interruption` remembers it
-    is_interrupted = interruption.has_come()
+        survey, cuts = _try(campaign, seconds * cut_share, sabotage, display)
     run = Run(
         campaign,
         survey=survey,
         cuts=cuts,
         command=_command_line(seed),
         sabotage=SABOTAGES[sabotage].about if sabotage else None,
-        is_interrupted=is_interrupted,
+        is_interrupted=interruption.has_come(),
     )
-    if not no_report:
-        from reporting.page import write_report  # what it draws with is not needed otherwise
-
-        write_report(report, run)
-    print_summary(console, run, None if no_report else report)
+    _tell(console, run, None if no_report else report)
     if run.is_bad:
         console.print(f"the records are kept: {directory}", soft_wrap=True)
     elif keep is None:
         shutil.rmtree(directory)
-    sys.exit(1 if run.is_bad or run.is_empty else 130 if is_interrupted else 0)
+    sys.exit(1 if run.is_bad or run.is_empty else 130 if run.is_interrupted else 0)
 
 
-def cut_power(
-    seed: int, seconds: float, sabotage: str | None, tick: Callable[[str, float], None]
-) -> tuple[Survey, RealCuts]:
-    """Cut the power wherever it hurts."""
+def _tell(console: Console, run: Run, report: Path | None) -> None:
+    if report is not None:
+        from reporting.page import write_report  # what it draws with is not needed otherwise
+
+        write_report(report, run)
+    print_summary(console, run, report)
+
+
+def _refuse_unwritable(report: Path) -> None:
+    try:
+        report.open("a").close()
+    except OSError as error:
+        raise click.BadParameter(f"{report} cannot be written: {error}") from error
+
+
+def _new_directory(keep: Path | None) -> Path:
+    if keep is None:
+        return Path(tempfile.mkdtemp(prefix="soak-"))
+    if keep.exists():
+        raise click.BadParameter(f"{keep} exists: a soak starts with a new directory")
+    keep.mkdir()
+    return keep
+
+
+def _try(
+    campaign: Campaign, cut_seconds: float, sabotage: str | None, display: Display
+) -> tuple[Survey | None, RealCuts | None]:
+    """Run the rounds, then cut the power; where a Ctrl-C ends that, return what there is by then.
+
+    `interruption` remembers the Ctrl-C.
+    """
 
     def heeding(name: str, done: float) -> None:
         interruption.heed()
-        tick(name, done)
+        display.show_cut(name, done)
 
-    of_disk = sabotage if sabotage in POWER_SABOTAGES else None
-    survey = survey_all(seed, seconds * (1 - _REAL_SHARE), sabotage=of_disk, tick=heeding)
-    cuts = cut_for_real(seed, seconds * _REAL_SHARE, sabotage=of_disk, tick=heeding)
-    return survey, cuts
+    surveyed: list[SurveyedWorkload] = []
+    cut: list[RealCut] = []
+    skipped = None
+    try:
+        if campaign.faults:
+            try:
+                campaign.run(display.show)
+            finally:
+                _demand_that_nobody_is_left(campaign)
+        if cut_seconds:
+            of_disk = sabotage if sabotage in POWER_SABOTAGES else None
+            seed, real_seconds = campaign.seed, cut_seconds * _REAL_SHARE
+            survey_all(
+                seed, cut_seconds - real_seconds, sabotage=of_disk, tick=heeding, done=surveyed
+            )
+            skipped = cut_for_real(
+                seed, real_seconds, sabotage=of_disk, tick=heeding, done=cut
+            ).skipped
+    except KeyboardInterrupt:
+        pass
+    survey = Survey(campaign.seed, surveyed) if surveyed else None
+    is_cut = cut or skipped
+    return survey, RealCuts(campaign.seed, UNTIL_CUT.processes, cut, skipped) if is_cut else None
 
 
 def _demand_that_nobody_is_left(campaign: Campaign) -> None:

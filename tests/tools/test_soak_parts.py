@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from filelock import FileLock
@@ -17,8 +18,10 @@ from filelock import FileLock
 from faults import FAULTS
 from judges.history import load
 from lamson_sqlite_state import SQLiteStorage
+from powercuts import survey
+from powercuts.survey import SurveyedWorkload
 from soaking import audit, checks
-from soaking.campaign import _combinations
+from soaking.campaign import Campaign, Round, _combinations
 from soaking.statistics import merged, percentile_us
 from tests.helpers.children import in_child
 from workers.caller import Pairs
@@ -202,6 +205,51 @@ def test_each_fault_is_tried_alone_before_any_are_mixed() -> None:
     for each in mixed:
         assert len(set(each)) == len(each)
         assert not any(FAULTS[name].is_alone for name in each)
+
+
+class Judge:
+    """A judge that a Ctrl-C strikes while the soak waits for it."""
+
+    did: tuple[str, ...] = ()
+
+    def communicate(self, timeout: float) -> tuple[None, bytes]:
+        raise KeyboardInterrupt
+
+    def kill(self) -> None:
+        self.did += ("killed",)
+
+    def wait(self) -> None:
+        self.did += ("waited for",)
+
+
+def test_a_ctrl_c_while_the_last_judge_works_ends_it_and_leaves_the_round_unjudged(
+    tmp_path: Path,
+) -> None:
+    campaign, judge = Campaign(tmp_path, 1.0, 1, []), Judge()
+    this = Round(1, ["calm"], tmp_path, 0.0)
+    campaign.rounds.append(this)
+    campaign._judges.append((this, cast("Any", judge)))
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run()
+    assert judge.did == ("killed", "waited for")
+    assert not this.is_judged
+    assert not this.problems
+
+
+def test_what_was_cut_before_a_ctrl_c_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that was found is reported, whatever ends the rest of the survey."""
+    lost = SurveyedWorkload("first use", "FULL", 9, 8, 7, 6, ["lost A1"])
+    monkeypatch.setattr(survey, "record", lambda *_: object())
+    monkeypatch.setattr(survey, "cut_everywhere", lambda *_, **__: lost)
+    done: list[SurveyedWorkload] = []
+
+    def tick(_name: str, _done: float) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey.survey(1, 1.0, tick=tick, done=done)
+    assert [each.losses for each in done] == [["lost A1"]]
 
 
 def test_percentiles_of_histograms() -> None:
