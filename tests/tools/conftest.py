@@ -6,8 +6,7 @@ import pytest
 
 from reporting.page import write_report
 from reporting.run import Run
-
-from .read_reports import Written
+from tests.tools.read_reports import Written
 
 
 @pytest.fixture

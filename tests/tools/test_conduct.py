@@ -8,9 +8,18 @@ import pytest
 from judges.history import Kind, Operation
 from soaking import checks
 from soaking.statistics import numbers_of
+from tests.tools.made_evidence import (
+    MS,
+    PAIRS,
+    SECOND,
+    check,
+    evidence,
+    member,
+    op,
+    problems,
+    value,
+)
 from workers.setting import AUDITOR, FIRST_MISHAP
-
-from .made_evidence import MS, PAIRS, SECOND, check, evidence, member, op, problems, value
 
 
 class TestHeldLock:

@@ -10,9 +10,8 @@ from judges.history import DOUBTFUL, START, Kind, Operation
 from soaking import checks
 from soaking.allowances import UNSEEN_NS, excused
 from soaking.sabotages import POWER_CUT, SABOTAGES
+from tests.tools.made_evidence import MS, OWN, PAIRS, SECOND, evidence, member, op, problems, value
 from workers.setting import AUDITOR, FIRST_MISHAP, FIRST_TOOL
-
-from .made_evidence import MS, OWN, PAIRS, SECOND, evidence, member, op, problems, value
 
 
 class TestExcused:

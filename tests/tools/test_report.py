@@ -14,7 +14,6 @@ from reporting.tally import KINDS
 from reporting.wording import GLOSSARY
 from soaking import checks
 from soaking.campaign import Campaign, Round
-
 from tests.tools.read_reports import Elements, Written, headline, summary, tables_of, text_of
 from tests.tools.synthetic_runs import CUTS, SURVEY, broken, campaign, complete_run, run_of, verdict
 

@@ -16,9 +16,8 @@ from reporting.outcome import Outcome
 from reporting.run import Run
 from reporting.tally import by_check, by_fault, totals
 from soaking import checks
-
-from .read_reports import Written, number, summary, tables_of, text_of
-from .synthetic_runs import CUTS, campaign, complete_run, run_of
+from tests.tools.read_reports import Written, number, summary, tables_of, text_of
+from tests.tools.synthetic_runs import CUTS, campaign, complete_run, run_of
 
 
 @pytest.mark.parametrize(

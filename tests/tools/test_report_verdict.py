@@ -14,9 +14,8 @@ from powercuts.survey import Survey, SurveyedWorkload
 from reporting.run import Run
 from soaking import checks
 from soaking.campaign import Campaign
-
-from .read_reports import Written, headline, summary, tables_of, text_of, title
-from .synthetic_runs import CUTS, broken, campaign, complete_run, run_of
+from tests.tools.read_reports import Written, headline, summary, tables_of, text_of, title
+from tests.tools.synthetic_runs import CUTS, broken, campaign, complete_run, run_of
 
 KEPT = "Every promise was kept"
 NOT_ALL = "Nothing wrong was found, but not everything was judged"
