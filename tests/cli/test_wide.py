@@ -158,8 +158,8 @@ class TestExcerpts:
         """In the order of the key, SQLite compares each with the one before it alone."""
         with SQLiteStorage(store_path) as store:
             store.get("m", "ann")
-            assert store._database is not None
-            connection = store._database.connection
+            assert store._handle.database is not None
+            connection = store._handle.database.connection
             assert connection is not None
             asked: list[str] = []
             connection.set_trace_callback(asked.append)

@@ -53,12 +53,12 @@ def fill(path: str, rows: Iterable[RawRow]) -> None:
     """Make a store with these rows, closed again."""
     with SQLiteStorage(path, synchronous="NORMAL") as store:
         store.clear()
-        batches.in_batches(store, batches.insert, list(rows), "DO NOTHING")
+        batches.in_batches(store._handle, batches.insert, list(rows), "DO NOTHING")
 
 
 def put(store: SQLiteStorage, *rows: RawRow) -> None:
     """Put rows of new pairs in."""
-    batches.in_batches(store, batches.insert, rows, "DO NOTHING")
+    batches.in_batches(store._handle, batches.insert, rows, "DO NOTHING")
 
 
 def pass_a_millisecond() -> None:

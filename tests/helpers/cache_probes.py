@@ -31,16 +31,16 @@ __all__ = [
 def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
     """Return which statements a call of the store runs. No look falls due meanwhile."""
     statements: list[str] = []
-    assert store._database is not None
-    assert store._database.connection is not None
-    store._database.connection.set_trace_callback(statements.append)
+    assert store._handle.database is not None
+    assert store._handle.database.connection is not None
+    store._handle.database.connection.set_trace_callback(statements.append)
     store._cache.revalidate_at += 60
     try:
         call()
     finally:
         store._cache.revalidate_at -= 60
-        if store._database.connection is not None:
-            store._database.connection.set_trace_callback(None)
+        if store._handle.database.connection is not None:
+            store._handle.database.connection.set_trace_callback(None)
     return statements
 
 
@@ -69,21 +69,21 @@ def keeps_reads(store: SQLiteStorage) -> bool:
 
 
 def counter(store: SQLiteStorage, sender: str) -> int:
-    assert store._database is not None
-    assert store._database.versions.counters is not None
-    return store._database.versions.counters[counters.stripe_of(sender)]
+    assert store._handle.database is not None
+    assert store._handle.database.versions.counters is not None
+    return store._handle.database.versions.counters[counters.stripe_of(sender)]
 
 
 def hold_the_write_lock(store: SQLiteStorage) -> None:
     store.get("m", "ann")
-    assert store._database is not None
-    assert store._database.write_lock.try_lock()
+    assert store._handle.database is not None
+    assert store._handle.database.write_lock.try_lock()
 
 
 def settle(store: SQLiteStorage) -> None:
     """Have the directory believed to be unchanged, as it is a moment after its last change."""
-    assert store._database is not None
-    store._database.watch._believed = store._database.watch.look()
+    assert store._handle.database is not None
+    store._handle.database.watch._believed = store._handle.database.watch.look()
 
 
 def wait_until_a_look_is_due() -> None:

@@ -258,7 +258,7 @@ def test_memory_is_bounded_whatever_the_number_of_rows(
             try:
                 assert sum(1 for _ in rows(store)) == count
                 assert sum(1 for _ in rows(store, order="since", is_reversed=True)) == count
-                assert scan.count(store) == count
+                assert scan.count(store._handle) == count
                 peaks.append(tracemalloc.get_traced_memory()[1])
             finally:
                 tracemalloc.stop()

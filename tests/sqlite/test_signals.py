@@ -283,9 +283,9 @@ def test_set_in_a_handler_is_as_durable_as_any(path: str, interruptions: int) ->
 
     def look() -> None:
         store.set("m", "handler", f"{len(levels)}")
-        assert store._database is not None
-        assert store._database.connection is not None
-        levels.append(store._database.connection.execute("PRAGMA synchronous").fetchone()[0])
+        assert store._handle.database is not None
+        assert store._handle.database.connection is not None
+        levels.append(store._handle.database.connection.execute("PRAGMA synchronous").fetchone()[0])
 
     with SQLiteStorage(path) as store, interrupted_by(look, interruptions) as runs:
         for number in itertools.count():

@@ -26,13 +26,13 @@ def holder(path: str) -> Iterator[Actor]:
 
 
 def hold_write_lock(store: SQLiteStorage) -> bool:
-    assert store._database is not None
-    return store._database.write_lock.try_lock()
+    assert store._handle.database is not None
+    return store._handle.database.write_lock.try_lock()
 
 
 def release_write_lock(store: SQLiteStorage) -> None:
-    assert store._database is not None
-    store._database.write_lock.unlock()
+    assert store._handle.database is not None
+    store._handle.database.write_lock.unlock()
 
 
 def writes(store: SQLiteStorage) -> list[Callable[[], object]]:
@@ -148,15 +148,15 @@ class TestQueueOfThreads:
         for thread in threads:
             thread.join()
         assert {store.get("m", f"thread {number}") for number in range(8)} == {"HERE"}
-        assert store._queue.acquire(blocking=False)
-        store._queue.release()
+        assert store._handle._queue.acquire(blocking=False)
+        store._handle._queue.release()
         store.close()
 
     def test_keeps_nobody_waiting_for_a_thread_that_left_its_place_badly(
         self, path: str, holder: Actor
     ) -> None:
         store = SQLiteStorage(path)
-        thread = threading.Thread(target=store._queue.acquire)  # and never releases it
+        thread = threading.Thread(target=store._handle._queue.acquire)  # and never releases it
         thread.start()
         thread.join()
         waiting = threading.Thread(target=store.set, args=("m", "bob", "B1"))

@@ -150,12 +150,12 @@ class TestExport:
 
             class Slow(io.BytesIO):
                 def write(self, text: object) -> int:
-                    database = store._states.database if store._states else None
+                    database = store._handle.database
                     assert database is not None
                     assert database.connection is not None
                     assert not database.connection.in_transaction
                     # A log that somebody reads cannot be cut off.
-                    answer = other._states.database.connection.execute(  # type: ignore[union-attr]
+                    answer = other._handle.database.connection.execute(  # type: ignore[union-attr]
                         "PRAGMA wal_checkpoint(TRUNCATE)"
                     ).fetchone()
                     assert answer[0] == 0

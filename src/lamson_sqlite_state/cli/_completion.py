@@ -44,7 +44,7 @@ def _distinct(context: click.Context, column: str) -> list[object]:
     try:
         with ExistingStorage(os.path.expanduser(path), timeout=0, cache_size=0) as store:
             sql = f"SELECT DISTINCT {column} FROM states WHERE length({column}) <= {_LONGEST}"
-            rows = store._call(scan.run, sql)
+            rows = store._handle.run(scan.run, sql)
     except StorageError:
         return []
     return [value for (value,) in rows]

@@ -151,7 +151,7 @@ def find(store: SQLiteStorage, module: object, sender: object) -> Row | None:
         TypeError: as ``get``.
     """
     where = scan.Where("sender = ? AND module = ?", row_key(module, sender))
-    found = store._call(scan.read, where)
+    found = store._handle.run(scan.read, where)
     return row_of(found[0], store.path) if found else None
 
 
@@ -171,9 +171,11 @@ def forget(store: SQLiteStorage, sender: object, module: Exact | None = None) ->
     """
     if module is None:
         key = row_key("", sender)
-        return store._call(StatesTable.write, key, "", schema.FORGET_ALL, lambda _now: key[:1])
+        return store._handle.run(
+            StatesTable.write, key, "", schema.FORGET_ALL, lambda _now: key[:1]
+        )
     key = row_key(module.key, sender)
-    return store._call(StatesTable.write, key, "", schema.FORGET, lambda _now: key)
+    return store._handle.run(StatesTable.write, key, "", schema.FORGET, lambda _now: key)
 
 
 def rename_state(
@@ -198,8 +200,8 @@ def rename_state(
     old, new = checked_state(old), checked_state(new)
     selection = Selection(module=Exact(module), state=old)
     changed = 0
-    for looked_at, found in scan.pages(store, selection.where):
-        changed += batches.in_batches(store, batches.rename, found, old, new)
+    for looked_at, found in scan.pages(store._handle, selection.where):
+        changed += batches.in_batches(store._handle, batches.rename, found, old, new)
         progress(looked_at, None)
     return changed
 
@@ -285,8 +287,8 @@ def prune(
     """
     where = (selection if before_2009 else selection.with_true_ages).where
     removed = 0
-    for looked_at, found in scan.pages(store, where):
-        removed += batches.in_batches(store, batches.delete, found, where)
+    for looked_at, found in scan.pages(store._handle, where):
+        removed += batches.in_batches(store._handle, batches.delete, found, where)
         progress(looked_at, None)
     return removed
 
@@ -309,7 +311,7 @@ def _ordered(
     in_key_order = order == "sender" and not is_reversed
     by = ", ".join(f"{column}{direction}" for column in _ORDERS[order])
     suffix = f"{scan.IN_ORDER if in_key_order else f'ORDER BY {by}'} {most}"
-    pages = _told(scan.pages(store, selection.where, suffix, columns), progress)
+    pages = _told(scan.pages(store._handle, selection.where, suffix, columns), progress)
     if in_key_order:
         return itertools.islice(itertools.chain.from_iterable(pages), limit)
     return _sorted(pages, columns, suffix)

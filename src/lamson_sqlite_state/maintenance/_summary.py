@@ -9,12 +9,12 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from ..keys.rows import key_of_column, row_of
 from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Columns, Progress, Where
-from ..sqlite.engine.handle import StoreHandle
 from ..sqlite.engine.open_checks import WAL_LIMIT_BYTES
 from ..sqlite.engine.open_database import LOOK_SECONDS
 from ..sqlite.engine.queries import fetch
 from ..sqlite.engine.table import CHECKPOINT_PAGES, StatesTable
 from ..sqlite.process.filesystem import SIDE_FILES
+from ..sqlite.storage import SQLiteStorage
 from .excerpts import COUNTED, Excerpt, counted_of
 from .selection import EVERY_ROW, Selection
 
@@ -140,7 +140,7 @@ class Summary(Generic[Count]):
     limits: Limits
 
 
-def summary(store: StoreHandle, progress: Progress = scan.silent) -> Summary[StateCount]:
+def summary(store: SQLiteStorage, progress: Progress = scan.silent) -> Summary[StateCount]:
     """Count what is in a store.
 
     Each row is counted as it was at some moment of the counting: a million rows take two thirds
@@ -156,17 +156,19 @@ def summary(store: StoreHandle, progress: Progress = scan.silent) -> Summary[Sta
     return _summary(store, count_states(store, progress=progress))
 
 
-def summary_excerpts(store: StoreHandle, progress: Progress = scan.silent) -> Summary[CountExcerpt]:
+def summary_excerpts(
+    store: SQLiteStorage, progress: Progress = scan.silent
+) -> Summary[CountExcerpt]:
     """Do as `summary` for a screen: see `count_excerpts`."""
     return _summary(store, count_excerpts(store, progress=progress))
 
 
-def _summary(store: StoreHandle, states: tuple[Count, ...]) -> Summary[Count]:
+def _summary(store: SQLiteStorage, states: tuple[Count, ...]) -> Summary[Count]:
     senders = 0
-    for chunk in scan.chunks(store, _CHUNK_ROWS):
+    for chunk in scan.chunks(store._handle, _CHUNK_ROWS):
         where = chunk.where
         sql = f"SELECT count(DISTINCT sender) FROM states WHERE {where.sql}"
-        ((found,),) = store._call(scan.run, sql, where.parameters)
+        ((found,),) = store._handle.run(scan.run, sql, where.parameters)
         senders += found
     return Summary(
         path=store.path,
@@ -182,7 +184,7 @@ def _summary(store: StoreHandle, states: tuple[Count, ...]) -> Summary[Count]:
 
 
 def count_states(
-    store: StoreHandle, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
+    store: SQLiteStorage, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
 ) -> tuple[StateCount, ...]:
     """Count the pairs that are meant, per module and state, and by these. See `summary`.
 
@@ -198,7 +200,7 @@ def count_states(
 
 
 def count_excerpts(
-    store: StoreHandle, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
+    store: SQLiteStorage, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
 ) -> tuple[CountExcerpt, ...]:
     """Do as `count_states` for a screen: of modules and states of more than 4 KiB, read the ends.
 
@@ -212,14 +214,14 @@ def count_excerpts(
 
 
 def _counts(
-    store: StoreHandle, selection: Selection, progress: Progress, columns: Columns
+    store: SQLiteStorage, selection: Selection, progress: Progress, columns: Columns
 ) -> dict[tuple[Any, ...], tuple[int, int, int]]:
     where = selection.where
     counts: dict[tuple[Any, ...], tuple[int, int, int]] = {}
     looked_at = 0
-    for chunk in scan.chunks(store, _CHUNK_ROWS):
+    for chunk in scan.chunks(store._handle, _CHUNK_ROWS):
         condition = chunk.where.and_(where.sql, *where.parameters)
-        for *names, pairs, oldest, newest in store._call(_count_chunk, columns, condition):
+        for *names, pairs, oldest, newest in store._handle.run(_count_chunk, columns, condition):
             # Of the beginning of a module, which is no literal, the end comes third.
             module = "" if any(names[2:3]) else names[0]
             for since in (oldest, newest):
@@ -255,12 +257,12 @@ def _count_chunk(states: StatesTable, columns: Columns, where: Where) -> list[An
     return states.database.read(fetch, statements, ((), (), where.parameters, ()))
 
 
-def _limits(store: StoreHandle) -> Limits:
+def _limits(store: SQLiteStorage) -> Limits:
     return Limits(
         timeout_seconds=float(store.timeout),
-        synchronous=store._synchronous,
-        file_mode=f"{store._file_mode:o}",
-        cache_pairs=store._cache_size,
+        synchronous=store._arguments["synchronous"],
+        file_mode=f"{store._arguments['file_mode']:o}",
+        cache_pairs=store._arguments["cache_size"],
         look_ms=round(LOOK_SECONDS * 1000),
         checkpoint_pages=CHECKPOINT_PAGES,
         log_bytes=WAL_LIMIT_BYTES,

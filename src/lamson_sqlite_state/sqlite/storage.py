@@ -1,16 +1,22 @@
-"""SQLiteStorage: get, set, clear and nothing else. What every call goes through is in `handle`."""
+"""SQLiteStorage: get, set, clear and nothing else. Every call goes through `engine.handle`."""
+
+import os
+from typing import Any, Final, Literal, Self
 
 from ..interface import ROUTE_FIRST_STATE
 from ..keys.columns import checked_state, row_key
+from .coherence.cache import Cache
 from .engine import schema
-from .engine.handle import StoreHandle
+from .engine.handle import StoreHandle, absolute_path
 from .engine.table import StatesTable
 from .process.clock import Clock
 
 __all__ = ["ExistingStorage", "SQLiteStorage"]
 
+_SYNCHRONOUS_MODES: Final = ("FULL", "NORMAL")
 
-class SQLiteStorage(StoreHandle):
+
+class SQLiteStorage:
     """Conversation states in one SQLite file that threads and processes share safely.
 
     Every method is atomic across threads and processes: it has happened entirely or not at
@@ -61,6 +67,80 @@ class SQLiteStorage(StoreHandle):
         TypeError: an argument is of the wrong type.
     """
 
+    _must_exist = False
+    """Whether a missing file is an error."""
+
+    def __init__(
+        self,
+        database_path: str | os.PathLike[str],
+        *,
+        timeout: float = 30.0,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        file_mode: int = 0o600,
+        cache_size: int = 65_536,
+    ) -> None:
+        path = absolute_path(database_path)
+        if not timeout >= 0:
+            raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
+        if synchronous not in _SYNCHRONOUS_MODES:
+            raise ValueError(f"synchronous must be 'FULL' or 'NORMAL', not {synchronous!r}")
+        if file_mode & ~0o777 or file_mode & 0o600 != 0o600:
+            raise ValueError(f"file_mode must be 0o600 to 0o777, not {file_mode!r}")
+        if not isinstance(cache_size, int):
+            raise TypeError(f"cache_size must be an int, not {cache_size!r}")
+        if cache_size < 0:
+            raise ValueError(f"cache_size must be 0 or more pairs, not {cache_size!r}")
+        self._arguments: dict[str, Any] = {
+            "database_path": path,
+            "timeout": timeout,
+            "synchronous": synchronous,
+            "file_mode": file_mode,
+            "cache_size": cache_size,
+        }
+        self._cache = Cache(cache_size)
+        self._handle = StoreHandle(
+            path,
+            timeout=timeout,
+            synchronous=synchronous,
+            file_mode=file_mode,
+            cache=self._cache,
+            must_exist=self._must_exist,
+        )
+
+    @property
+    def path(self) -> str:
+        """The file, absolute and with symbolic links resolved."""
+        return self._handle.path
+
+    @property
+    def timeout(self) -> float:
+        """How many seconds one call may wait for other writers."""
+        return self._handle.timeout
+
+    def close(self) -> None:
+        """Close the file in this process; the next call opens it again.
+
+        The last process to close it leaves one whole file, without ``-wal`` and ``-shm``. Where
+        two close at one instant, SQLite may take neither for the last. Then both files stay, and
+        nothing is lost: the next process that opens the store and closes it is the last.
+        """
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments
+
+    def __setstate__(self, arguments: dict[str, Any]) -> None:
+        SQLiteStorage.__init__(self, **arguments)
+
     def get(self, module: object, sender: object) -> str:
         """Return the state of a pair; one nothing was set for is in START from then on.
 
@@ -82,10 +162,10 @@ class SQLiteStorage(StoreHandle):
             del entries, counters  # or they would stay as long as the traceback of an error
         key = row_key(module, sender)
         while True:
-            found = self._call(StatesTable.read, key, is_fresh)
+            found = self._handle.run(StatesTable.read, key, is_fresh)
             if found is not None:
                 return found
-            if self._call(StatesTable.insert_start, key):
+            if self._handle.run(StatesTable.insert_start, key):
                 return ROUTE_FIRST_STATE
 
     def set(self, module: object, sender: object, state: str) -> None:
@@ -107,11 +187,11 @@ class SQLiteStorage(StoreHandle):
                     if there == state and counters[stripe] == version:
                         return
                 del entries, counters
-        self._call(StatesTable.write, row_key(module, sender), checked_state(state))
+        self._handle.run(StatesTable.write, row_key(module, sender), checked_state(state))
 
     def clear(self) -> None:
         """Forget the states of all pairs, for all processes at one instant."""
-        self._call(StatesTable.clear)
+        self._handle.run(StatesTable.clear)
 
     def set_all(self, sender: object, state: str) -> int:
         """Give every pair that this sender has, in any module, the same state at one instant.
@@ -124,7 +204,7 @@ class SQLiteStorage(StoreHandle):
             TypeError, ValueError: as `set`.
         """
         key, text = row_key("", sender), checked_state(state)
-        return self._call(
+        return self._handle.run(
             StatesTable.write, key, text, schema.SET_ALL, lambda since: (text, since, text, key[0])
         )
 
@@ -140,10 +220,10 @@ class SQLiteStorage(StoreHandle):
         key = row_key(module, sender)
         old, new = checked_state(expected), checked_state(state)
         if old == new:
-            found = self._call(StatesTable.read, key, False)
+            found = self._handle.run(StatesTable.read, key, False)
             return (ROUTE_FIRST_STATE if found is None else found) == old
         if old == ROUTE_FIRST_STATE:
-            changed = self._call(
+            changed = self._handle.run(
                 StatesTable.write,
                 key,
                 new,
@@ -151,7 +231,7 @@ class SQLiteStorage(StoreHandle):
                 lambda since: (*key, new, since),
             )
         else:
-            changed = self._call(
+            changed = self._handle.run(
                 StatesTable.write,
                 key,
                 new,

@@ -146,7 +146,7 @@ def export_rows(
     Raises:
         OSError: of the file.
     """
-    of = scan.count(store)
+    of = scan.count(store._handle)
     found = rows(store, selection, progress=lambda looked_at, _: progress(looked_at, of))
     numbers = itertools.count()
     # zip asks the row first, and no number once there is none.
@@ -181,7 +181,7 @@ def import_rows(
         OSError: of the file; as with `BadRow`.
     """
     if store._must_exist:
-        scan.count(store)  # that there is none is told before anything is read
+        scan.count(store._handle)  # that there is none is told before anything is read
     found = _sorted(_READERS[format](file, name or str(getattr(file, "name", "input"))))
     return _put(store, found, on_conflict, progress)
 
@@ -250,8 +250,8 @@ def import_shelve(
         spill_database() as database,
     ):
         pairs = Pairs(database)
-        store._call(_know_the_shelf)
-        scan.count(store)  # as above, but no store is made for a shelf that is none
+        store._handle.run(_know_the_shelf)
+        scan.count(store._handle)  # as above, but no store is made for a shelf that is none
 
         def accepted() -> Iterator[Entry]:
             nonlocal read, refused_count
@@ -276,7 +276,7 @@ def import_shelve(
                     written += _count_changes(store, found, on_conflict)
                 else:
                     clause = _ON_SHELF_CONFLICT[on_conflict]
-                    written += batches.in_batches(store, batches.insert, found, clause)
+                    written += batches.in_batches(store._handle, batches.insert, found, clause)
                 done += len(found)
             progress(2 * total, 2 * total)
 
@@ -297,7 +297,9 @@ def _put(
 ) -> Imported:
     read = written = 0
     for found in pages:
-        written += batches.in_batches(store, batches.insert, found, _ON_CONFLICT[on_conflict])
+        written += batches.in_batches(
+            store._handle, batches.insert, found, _ON_CONFLICT[on_conflict]
+        )
         read += len(found)
         progress(read, None)
     return Imported(read, written)
@@ -310,7 +312,7 @@ def _know_the_shelf(states: StatesTable) -> None:
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:
     changes = 0
     for batch in batches.batches(found):
-        there = {row[:2]: row[2] for row in store._call(scan.read, batches.of_keys(batch))}
+        there = {row[:2]: row[2] for row in store._handle.run(scan.read, batches.of_keys(batch))}
         for sender, module, state, _ in batch:
             old = there.get((sender, module))
             changes += old is None or (on_conflict == "replace" and old != state)

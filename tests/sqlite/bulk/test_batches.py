@@ -52,9 +52,9 @@ def test_batches_have_no_more_parameters_than_sqlite_takes(
     fill(path, senders(1000))
     with ExistingStorage(path) as store:
         store.set("m", "ann", "A1")
-        assert store._database is not None
-        assert store._database.connection is not None
-        store._database.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+        assert store._handle.database is not None
+        assert store._handle.database.connection is not None
+        store._handle.database.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
         assert rename_state(store, "app", "OLD", "NEW") == 1000
         assert prune(store, Selection(state="NEW", entered_before_ms=OLD_MS + 1)) == 1000
 
@@ -95,7 +95,7 @@ def sizes(store: SQLiteStorage, rows: Sequence[RawRow]) -> list[int]:
         found.append(len(some))
         return _batches.rename(some, "OLD", "OLD")
 
-    assert _batches.in_batches(store, noted, rows) == len(rows)
+    assert _batches.in_batches(store._handle, noted, rows) == len(rows)
     return found
 
 
@@ -129,7 +129,7 @@ def test_the_log_is_checkpointed_in_small_pieces_and_later_as_ever(path: str) ->
 
         rename_state(store, "app", "OLD", "NEW", progress=look)
         assert largest < 2 * table._BULK_CHECKPOINT_PAGES * 4096
-        assert store._database is not None
-        assert store._database.connection is not None
-        found = store._database.connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+        assert store._handle.database is not None
+        assert store._handle.database.connection is not None
+        found = store._handle.database.connection.execute("PRAGMA wal_autocheckpoint").fetchone()
         assert found == (table.CHECKPOINT_PAGES,)

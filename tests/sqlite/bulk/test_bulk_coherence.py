@@ -32,7 +32,7 @@ SENDERS: Final = [row[0] for row in senders(6)]
 
 def insert(store: SQLiteStorage, _copy: str) -> int:
     return batches.in_batches(
-        store, batches.insert, senders(6, "NEW"), "DO UPDATE SET state = excluded.state"
+        store._handle, batches.insert, senders(6, "NEW"), "DO UPDATE SET state = excluded.state"
     )
 
 
@@ -170,7 +170,7 @@ class TestCutShort:
 
 def begin_again(store: SQLiteStorage) -> None:
     store.clear()
-    batches.in_batches(store, batches.insert, senders(6), "DO NOTHING")
+    batches.in_batches(store._handle, batches.insert, senders(6), "DO NOTHING")
 
 
 def kill_at(path: str, work: Callable[[SQLiteStorage], object], step: int) -> None:

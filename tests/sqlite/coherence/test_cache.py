@@ -83,12 +83,12 @@ class TestReading:
                     return answer
 
             have_no_look_fall_due(late)
-            assert late._database is not None
-            assert late._database.connection is not None
-            late._cache.empty(late._database.versions.counters)
-            late._database.connection.spare_cursor = Slow(late._database.connection)
+            assert late._handle.database is not None
+            assert late._handle.database.connection is not None
+            late._cache.empty(late._handle.database.versions.counters)
+            late._handle.database.connection.spare_cursor = Slow(late._handle.database.connection)
             assert late.get("m", "ann") == "A1"
-            late._database.connection.spare_cursor = None
+            late._handle.database.connection.spare_cursor = None
             assert late.get("m", "ann") == "A2"
 
     def test_keeps_the_start_it_has_stored(self, store: SQLiteStorage) -> None:
@@ -102,7 +102,7 @@ class TestReading:
         is_held, may_go = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with store.lock:
+            with store._handle.lock:
                 is_held.set()
                 may_go.wait(30)
 
@@ -306,10 +306,12 @@ class TestSignalHandlers:
                     assert second.get("m", "ann") == "FINALIZER"
                     return super().execute(*arguments)
 
-            assert store._database is not None
-            assert store._database.connection is not None
-            store._database.connection.spare_cursor = Interrupted(store._database.connection)
+            assert store._handle.database is not None
+            assert store._handle.database.connection is not None
+            store._handle.database.connection.spare_cursor = Interrupted(
+                store._handle.database.connection
+            )
             store.set("m", "ann", "A2")
             assert calls == 1
-            store._database.connection.spare_cursor = None
+            store._handle.database.connection.spare_cursor = None
             assert [each.get("m", "ann") for each in (store, second, third)] == ["A2"] * 3

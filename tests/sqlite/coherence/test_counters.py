@@ -69,9 +69,9 @@ class TestCounters:
         assert store.get("m", "ann") == "A1"
         with SQLiteStorage(store.path, cache_size=0) as other:
             other.get("m", "ann")
-            assert other._database is not None
-            assert other._database.versions.counters is not None
-            other._database.versions.counters[counters.stripe_of("ann")] |= 1
+            assert other._handle.database is not None
+            assert other._handle.database.versions.counters is not None
+            other._handle.database.versions.counters[counters.stripe_of("ann")] |= 1
             edit(store.path, "CRASHED")
             other.set("m", "ann", "CRASHED")
         assert store.get("m", "ann") == "CRASHED"

@@ -209,9 +209,9 @@ def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path, path: str) -
 def test_functions_in_a_planted_view_are_not_trusted(path: str) -> None:
     with SQLiteStorage(path) as store:
         store.get("m", "ann")
-        assert store._database is not None
-        assert store._database.connection is not None
-        assert store._database.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+        assert store._handle.database is not None
+        assert store._handle.database.connection is not None
+        assert store._handle.database.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
 
 
 def test_what_sqlite_does_not_do_as_told_is_an_error(

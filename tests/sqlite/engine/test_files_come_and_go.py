@@ -95,8 +95,8 @@ class TestDeletedLockFile:
 
 def lock_inode(store: SQLiteStorage) -> int:
     """Return the inode of the descriptor that the store locks."""
-    assert store._database is not None
-    descriptor = store._database.write_lock.descriptor
+    assert store._handle.database is not None
+    descriptor = store._handle.database.write_lock.descriptor
     assert descriptor is not None
     return os.fstat(descriptor).st_ino
 
@@ -121,9 +121,9 @@ class TestDirectoryWatch:
         directory = os.path.dirname(path)
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "A1")
-            assert store._database is not None
+            assert store._handle.database is not None
             found = os.stat(directory)
-            store._database.watch._believed = store._database.watch.look()
+            store._handle.database.watch._believed = store._handle.database.watch.look()
             os.unlink(path)
             os.utime(directory, ns=(found.st_atime_ns, found.st_mtime_ns))
             store.set("m", "bob", "B1")
@@ -132,7 +132,7 @@ class TestDirectoryWatch:
     def test_believes_a_time_only_when_it_is_older_than_the_tick(self, path: str) -> None:
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "A1")
-            database = store._database
+            database = store._handle.database
             assert database is not None
             stamp = database.watch.look()
             assert stamp is not None

@@ -226,7 +226,7 @@ class TestFreeNumbers:
                 thread.start()
             for _ in range(20):
                 reached.acquire()
-            with store.lock:  # in the middle of none of their calls
+            with store._handle.lock:  # in the middle of none of their calls
                 os.closerange(3, 256)
             for thread in threads:
                 thread.join()
@@ -352,9 +352,9 @@ def test_those_of_all_three_files_are_remembered(path: str) -> None:
         for call in (lambda: store.get("m", "ann"), lambda: store.set("m", "ann", "A2")):
             store.close()
             call()
-            assert store._database is not None
-            assert store._database.connection is not None
-            remembered = sorted(store._database.connection.descriptors.values())
+            assert store._handle.database is not None
+            assert store._handle.database.connection is not None
+            remembered = sorted(store._handle.database.connection.descriptors.values())
             files = [os.stat(path + suffix) for suffix in ("", "-wal", "-shm")]
             assert remembered == sorted((file.st_dev, file.st_ino) for file in files)
 

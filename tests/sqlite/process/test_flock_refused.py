@@ -115,8 +115,8 @@ def test_check_finds_it(
 def test_check_takes_no_lock_from_anybody(path: str) -> None:
     with SQLiteStorage(path) as store, SQLiteStorage(path, timeout=0) as other:
         store.set("m", "ann", "A1")
-        assert store._database is not None
-        store._database.write_lock.try_lock()
+        assert store._handle.database is not None
+        store._handle.database.write_lock.try_lock()
         check(path)
         with pytest.raises(StorageError):
             other.set("m", "ann", "A2")

@@ -12,6 +12,7 @@ from types import FrameType
 import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
+from lamson_sqlite_state.sqlite.engine.handle import StoreHandle
 from lamson_sqlite_state.sqlite.process import fork
 from tests.helpers.actors import Actor
 from tests.helpers.children import forked, in_child
@@ -74,7 +75,7 @@ class TestFork:
 
         def idle_child() -> None:
             os.read(to_child, 1)
-            store.__del__()  # as the interpreter's exit would
+            store._handle.__del__()  # as the interpreter's exit would
 
         with forked(idle_child), Actor(path) as third:
             store.close()
@@ -94,8 +95,8 @@ class TestFork:
 
         def child() -> None:
             store.get("m", "parent")
-            assert store._database is not None
-            assert store._database.write_lock.try_lock()
+            assert store._handle.database is not None
+            assert store._handle.database.write_lock.try_lock()
             os.write(done, b"1")
             os.read(to_child, 1)
 
@@ -170,11 +171,11 @@ class TestFork:
     ) -> None:
         """CPython swallows what a hook raises (Ctrl-C), forks, and calls the hooks after it."""
 
-        def interrupt(_store: SQLiteStorage) -> None:
+        def interrupt(_handle: StoreHandle) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(SQLiteStorage, "close_for_fork", interrupt)
+            patch.setattr(StoreHandle, "close_for_fork", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 fork._before()
         fork._after_in_parent()
@@ -190,7 +191,7 @@ class TestFork:
         self, store: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """CPython swallows what is raised in a hook, and a terminal's Ctrl-C with it."""
-        close = store.close_for_fork
+        close = store._handle.close_for_fork
 
         def close_and_be_interrupted() -> None:
             close()
@@ -198,7 +199,7 @@ class TestFork:
 
         def scene() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            monkeypatch.setattr(store, "close_for_fork", close_and_be_interrupted)
+            monkeypatch.setattr(store._handle, "close_for_fork", close_and_be_interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fork_a_child_that_exits()
             assert os.wait()[1] == 0  # nothing came into the child

@@ -100,8 +100,8 @@ def test_a_directory_that_has_just_changed_is_not_believed(
         Frozen(monkeypatch).shift(time, abs(shift))
         store.set("m", "ann", "A1")
         store.set("m", "ann", "A2")
-        assert store._database is not None
-        assert not store._database.watch.is_unchanged()
+        assert store._handle.database is not None
+        assert not store._handle.database.watch.is_unchanged()
 
 
 def test_a_copy_is_given_back_while_the_clock_stands_still(

@@ -127,7 +127,7 @@ def test_no_lock_is_kept_by_a_call_that_is_interrupted(
         for at in chosen:
             with suppress(Struck):
                 interrupted(lambda: call(store, at), at)  # noqa: B023
-            assert is_free(store._lock, store._queue, fork.open_lock), at
+            assert is_free(store._handle.lock, store._handle._queue, fork.open_lock), at
             assert is_file_free(store), at
         assert in_child(store.get, "m", "ann")
 

@@ -118,8 +118,8 @@ class TestRootOnTheStoreOfAnother:
                 become(MAIL)
             with SQLiteStorage(path) as store:
                 store.set("m", f"sender {number}", "HERE")
-                assert store._database is not None
-                lock = store._database.write_lock.descriptor
+                assert store._handle.database is not None
+                lock = store._handle.database.write_lock.descriptor
                 assert lock is not None
                 return os.fstat(lock).st_ino
 

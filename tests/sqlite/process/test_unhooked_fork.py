@@ -104,7 +104,7 @@ def test_lock_held_by_a_thread_that_stayed_behind_does_not_hang_the_child(path: 
     is_held, is_over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with store.lock:
+        with store._handle.lock:
             is_held.set()
             is_over.wait()
 
@@ -128,7 +128,7 @@ def test_child_that_drops_the_store_late_deletes_nobodys_log(path: str) -> None:
     pid = ctypes.CDLL(None).fork()
     if pid == 0:
         os.read(to_child, 1)
-        store.__del__()  # as `del store` would
+        store._handle.__del__()  # as `del store` would
         os._exit(0)
     store.close()
     with Actor(path) as third:
@@ -164,8 +164,8 @@ def test_python_fork_of_the_child_does_not_close_what_it_inherited(path: str) ->
     """The hooks close every connection of this process, and that one is another's."""
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")
-    assert store._database is not None
-    connection = store._database.connection
+    assert store._handle.database is not None
+    connection = store._handle.database.connection
     assert connection is not None
 
     def child() -> None:
@@ -205,7 +205,7 @@ def test_python_fork_of_the_child_is_refused_as_well(path: str) -> None:
 def test_is_noticed_where_the_kernel_wipes_no_page(path: str) -> None:
     """Before Linux 4.14, on other systems and in some emulators each call asks who it is."""
     store = SQLiteStorage(path)
-    store._mark = fork._ByProcessId()
+    store._handle._mark = fork._ByProcessId()
     store.set("m", "ann", "A1")
 
     def child() -> None:

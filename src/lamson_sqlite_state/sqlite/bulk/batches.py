@@ -136,7 +136,7 @@ def in_batches(
             some = most[start : start + pace]
             # Made before the lock is taken: nobody is to wait for arithmetic.
             batch = work(some, *args, **kwargs)
-            done, seconds = store._call(_change, batch)
+            done, seconds = store.run(_change, batch)
             changed += done
             start += len(some)
             if seconds > 1.5 * _BATCH_SECONDS:

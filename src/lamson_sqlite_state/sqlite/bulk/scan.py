@@ -109,7 +109,7 @@ def chunks(store: StoreHandle, rows: int) -> Iterator[Chunk]:
     while True:
         rest = Chunk(after, None, 0)
         where = rest.where
-        found = store._call(
+        found = store.run(
             run,
             f"SELECT sender FROM states WHERE {where.sql}"
             f" ORDER BY sender, module LIMIT 1 OFFSET {rows - 1}",
@@ -117,7 +117,7 @@ def chunks(store: StoreHandle, rows: int) -> Iterator[Chunk]:
         )
         if not found:
             sql = f"SELECT count(*) FROM states WHERE {where.sql}"
-            ((left,),) = store._call(run, sql, where.parameters)
+            ((left,),) = store.run(run, sql, where.parameters)
             yield rest._replace(rows=left)
             return
         ((last,),) = found
@@ -148,14 +148,14 @@ def pages(
         StorageError: as every call.
     """
     if where.is_point_lookup:
-        found = store._call(read, where, suffix, columns)
+        found = store.run(read, where, suffix, columns)
         yield len(found), found
         return
     looked_at = 0
     for chunk in chunks(store, CHUNK_ROWS):
         condition = chunk.where.and_(where.sql, *where.parameters)
         looked_at += chunk.rows
-        yield looked_at, store._call(read, condition, suffix, columns)
+        yield looked_at, store.run(read, condition, suffix, columns)
 
 
 def run(states: StatesTable, sql: str, parameters: Parameters = ()) -> list[Any]:
@@ -173,5 +173,5 @@ def read(
 
 def count(store: StoreHandle) -> int:
     """Return how many rows there are."""
-    ((rows,),) = store._call(run, "SELECT count(*) FROM states")
+    ((rows,),) = store.run(run, "SELECT count(*) FROM states")
     return int(rows)

@@ -8,12 +8,12 @@ from contextlib import closing
 from typing import Final, TypeAlias, TypeVar
 
 from ... import sqlite_uri
+from ..coherence.cache import Cache
 from ..engine import connections, old_shelf, schema
 from ..engine.connections import SHARED_LOCKS, Connection
 from ..engine.database import Database
 from ..engine.driver_errors import OPENING_SECONDS, Busy, translated_errors
-from ..engine.handle import StoreHandle
-from ..engine.table import StatesTable
+from ..engine.handle import StoreHandle, absolute_path
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.lock_set import holding
@@ -38,7 +38,14 @@ class ReadOnlyStore(StoreHandle):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, timeout=_TIMEOUT_SECONDS, cache_size=0)
+        super().__init__(
+            absolute_path(path),
+            timeout=_TIMEOUT_SECONDS,
+            synchronous="FULL",
+            file_mode=0o600,
+            cache=Cache(0),
+            must_exist=False,
+        )
 
     def read(self, work: "Work[T]") -> T:
         """Return what ``work`` returns for a connection to the file that has the name now.
@@ -49,12 +56,10 @@ class ReadOnlyStore(StoreHandle):
         Raises:
             StorageError: the file cannot be read.
         """
-        return self._call(lambda states: states.database.read(work))
+        return self.run(lambda states: states.database.read(work))
 
-    def _resolved(self) -> StatesTable:
-        database = _LookedAt(self.path, self._synchronous, self._file_mode, self._cache)
-        self._database, self._states = database, StatesTable(database, self._synchronous)
-        return self._states
+    def _new_database(self) -> Database:
+        return _LookedAt(self.path, "FULL", 0o600, self._cache)
 
 
 class _LookedAt(Database):

@@ -12,11 +12,10 @@ from ..bulk.callbacks import raising_through
 from ..bulk.scan import Progress
 from ..engine.connections import Connection
 from ..engine.driver_errors import translated_errors
-from ..engine.handle import StoreHandle
 from ..engine.schema import first_row
 from ..engine.table import StatesTable
 from ..process import filesystem, new_files, remedies
-from ..storage import ExistingStorage
+from ..storage import ExistingStorage, SQLiteStorage
 from . import atomic_file
 from .snapshot import connect, opened_copy, refuse_damaged
 
@@ -39,7 +38,7 @@ class Backup(NamedTuple):
 
 
 def backup(
-    store: StoreHandle,
+    store: SQLiteStorage,
     destination: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -76,11 +75,11 @@ def backup(
         ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source,
         raising_through(progress) as told,
     ):
-        source._call(scan.run, "SELECT 1")  # or it is missing
+        source._handle.run(scan.run, "SELECT 1")  # or it is missing
         with atomic_file.placed(target, overwrite=overwrite) as unfinished:
             try:
                 os.close(new_files.create_like(unfinished, store.path))
-                pairs = source._call(_copy, unfinished, told)
+                pairs = source._handle.run(_copy, unfinished, told)
                 _verify(unfinished, pairs)
                 new_files.sync_file(unfinished)
                 size_bytes = os.path.getsize(unfinished)

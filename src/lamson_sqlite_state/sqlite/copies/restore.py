@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from ..bulk import batches, scan
 from ..bulk.scan import Progress, Where
-from ..engine.handle import StoreHandle
 from ..process.clock import Clock
+from ..storage import SQLiteStorage
 from .snapshot import copy_pages, whole_copy
 
 # A pair that has changed since the beginning is left alone. A time in the future is no sign of
@@ -37,7 +37,7 @@ class Restored(NamedTuple):
 
 
 def restore(
-    store: StoreHandle,
+    store: SQLiteStorage,
     source: str | os.PathLike[str],
     *,
     progress: Progress = scan.silent,
@@ -68,25 +68,25 @@ def restore(
     start_ms = _next_ms()
     with whole_copy(source, store) as copy:
         pairs = sum(map(len, copy_pages(copy)))  # and all of them can be read
-        of = pairs + scan.count(store)
+        of = pairs + scan.count(store._handle)
         written = removed = looked_at = 0
         for found in copy_pages(copy):
             for batch in batches.batches(found):
-                there = set(store._call(scan.read, batches.of_keys(batch)))
+                there = set(store._handle.run(scan.read, batches.of_keys(batch)))
                 changed = [row for row in batch if row not in there]
                 written += batches.in_batches(
-                    store, batches.insert, changed, _ON_CONFLICT, start_ms, batches.NOW
+                    store._handle, batches.insert, changed, _ON_CONFLICT, start_ms, batches.NOW
                 )
                 looked_at += len(batch)
                 progress(looked_at, of)
         unchanged = Where(_UNCHANGED, (start_ms, batches.NOW))
-        for looked_at_here, found in scan.pages(store):
+        for looked_at_here, found in scan.pages(store._handle):
             for batch in batches.batches(found):
                 keys = batches.of_keys(batch)
                 query = f"SELECT sender, module FROM states WHERE {keys.sql}"
                 kept = set(copy.execute(query, keys.parameters))
                 extra = [row for row in batch if row[:2] not in kept]
-                removed += batches.in_batches(store, batches.delete, extra, unchanged)
+                removed += batches.in_batches(store._handle, batches.delete, extra, unchanged)
             progress(min(looked_at + looked_at_here, of), of)
     return Restored(pairs, written, removed)
 

@@ -12,9 +12,9 @@ from ...keys.rows import RawRow
 from ..bulk import scan
 from ..engine import connections, schema
 from ..engine.driver_errors import translated_errors
-from ..engine.handle import StoreHandle
 from ..engine.queries import rows_unless_signalled
 from ..process import filesystem
+from ..storage import SQLiteStorage
 
 # For how long a copy may be locked by another program that writes to it.
 _COPY_SECONDS: Final = 1.0
@@ -40,7 +40,9 @@ def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
 
 
 @contextlib.contextmanager
-def whole_copy(source: str | os.PathLike[str], store: StoreHandle) -> Iterator[sqlite3.Connection]:
+def whole_copy(
+    source: str | os.PathLike[str], store: SQLiteStorage
+) -> Iterator[sqlite3.Connection]:
     """Give a connection to a verified copy of a store.
 
     Args:
