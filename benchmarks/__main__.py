@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -27,8 +28,9 @@ from ._results import RESULTS, Results
 from ._rows import Row
 from ._scale import scale, scale_steps
 from ._starting import importing, opening
-from .against import _effort as turns
 from .against._command import measure_against
+from .against._effort import BENCH as TURNS
+from .against._effort import SMOKE as SMOKE_TURNS
 
 __all__ = ["main"]
 
@@ -63,6 +65,9 @@ _OPERATIONS: Final[tuple[Operation, ...]] = (
     help="Measure the working tree and this revision in turns, with a new environment for each.",
 )
 @click.option(
+    "--rounds", type=click.IntRange(min=1), help="With --against: how many rounds; by default 12."
+)
+@click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False),
     help="Measure on the disk of this directory; by default, the one for temporary files.",
@@ -83,6 +88,7 @@ def main(
     quick: bool,
     strict: bool,
     against: str | None,
+    rounds: int | None,
     directory: str | None,
     results_directory: str | None,
     redraw: bool,
@@ -91,9 +97,12 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     if against is not None:
         if full or strict or redraw or results_directory:
-            raise click.UsageError("--against goes with --quick and --directory only")
-        measure_against(against, directory, turns.SMOKE if quick else turns.BENCH, console)
+            raise click.UsageError("--against goes with --quick, --rounds and --directory only")
+        turns = SMOKE_TURNS if quick else TURNS
+        measure_against(against, directory, replace(turns, rounds=rounds or turns.rounds), console)
         return
+    if rounds:
+        raise click.UsageError("--rounds goes with --against only")
     committed = Results.committed()
     if redraw:
         if committed is None:

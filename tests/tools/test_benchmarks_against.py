@@ -157,7 +157,8 @@ def test_unknown_revision_is_one_clear_line() -> None:
 def test_options_that_mean_nothing_beside_it_are_refused(option: str) -> None:
     result = invoke("--against=HEAD", option)
     assert result.exit_code == 2
-    assert "--against goes with --quick and --directory only" in result.output
+    assert "--against goes with --quick, --rounds and --directory only" in result.output
+    assert invoke("--rounds=3").exit_code == 2
 
 
 def test_workers_need_nothing_of_the_package_but_its_public_names(tmp_path: pathlib.Path) -> None:
