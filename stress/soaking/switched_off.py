@@ -128,10 +128,10 @@ def clear_tells_nobody() -> None:
         connection: sqlite3.Connection,
         sql: str,
         parameters: Sequence[object] = (),
-    ) -> int:
-        return connection.execute(sql, parameters).rowcount
+    ) -> tuple[int, int]:
+        return connection.execute(sql, parameters).rowcount, 1
 
-    _replace(coherence.Versions, "commit_to", commit)
+    _replace(coherence.Versions, "commit", commit)
 
 
 def no_look_before_writing() -> None:
@@ -142,16 +142,17 @@ def no_look_before_writing() -> None:
 
 def no_look_for_edits() -> None:
     def believe(self: database.Database, _connection: Any, now: float) -> None:
-        if not self.cache.goes_by(self.versions.counters):
-            self.cache.empty(self.versions.counters)
-        self.cache.revalidate_at = now + 0.010
+        cache, counters = self.file.cache, self.file.versions.counters
+        if not cache.goes_by(counters):
+            cache.empty(counters)
+        cache.note_look(now)
 
     _replace(database.Database, "_look_for_edits", believe)
 
 
 def reopen_beside_a_deleted_log() -> None:
-    _replace(database.Database, "_mend", lambda self, _connection: self._disconnect())
-    _replace(opening, "refuse_unsafe", lambda *_arguments, **_options: None)
+    _replace(database.Database, "_mend", lambda self, _connection: self.file.disconnect())
+    _replace(opening, "refuse_unsafe", lambda *_arguments, **_options: True)
 
 
 def reads_take_the_lock() -> None:

@@ -29,6 +29,7 @@ from lamson_sqlite_state.maintenance import (
 from lamson_sqlite_state.maintenance.excerpts import LONGEST_BYTES
 from lamson_sqlite_state.sqlite.bulk import scan
 from tests.helpers.commands import on_terminal, run_in_process
+from tests.helpers.insides import connection_of
 
 MODULE = "app.handlers.subscription"
 LONG = "x" * 1_000_000
@@ -158,8 +159,7 @@ class TestExcerpts:
         """In the order of the key, SQLite compares each with the one before it alone."""
         with SQLiteStorage(store_path) as store:
             store.get("m", "ann")
-            assert store._handle.database is not None
-            connection = store._handle.database.connection
+            connection = connection_of(store)
             assert connection is not None
             asked: list[str] = []
             connection.set_trace_callback(asked.append)

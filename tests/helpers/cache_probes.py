@@ -11,6 +11,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.sqlite.coherence import counters
 from lamson_sqlite_state.sqlite.engine import table
+from tests.helpers.insides import connection_of, counters_of, file_of
 from tests.helpers.state_files import make_the_next_read_look
 
 __all__ = [
@@ -31,16 +32,14 @@ __all__ = [
 def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
     """Return which statements a call of the store runs. No look falls due meanwhile."""
     statements: list[str] = []
-    assert store._handle.database is not None
-    assert store._handle.database.connection is not None
-    store._handle.database.connection.set_trace_callback(statements.append)
+    connection_of(store).set_trace_callback(statements.append)
     store._cache.revalidate_at += 60
     try:
         call()
     finally:
         store._cache.revalidate_at -= 60
-        if store._handle.database.connection is not None:
-            store._handle.database.connection.set_trace_callback(None)
+        if (connection := file_of(store).connection) is not None:
+            connection.set_trace_callback(None)
     return statements
 
 
@@ -69,21 +68,17 @@ def keeps_reads(store: SQLiteStorage) -> bool:
 
 
 def counter(store: SQLiteStorage, sender: str) -> int:
-    assert store._handle.database is not None
-    assert store._handle.database.versions.counters is not None
-    return store._handle.database.versions.counters[counters.stripe_of(sender)]
+    return counters_of(store)[counters.stripe_of(sender)]
 
 
 def hold_the_write_lock(store: SQLiteStorage) -> None:
     store.get("m", "ann")
-    assert store._handle.database is not None
-    assert store._handle.database.write_lock.try_lock()
+    assert file_of(store).write_lock.try_lock()
 
 
 def settle(store: SQLiteStorage) -> None:
     """Have the directory believed to be unchanged, as it is a moment after its last change."""
-    assert store._handle.database is not None
-    store._handle.database.watch._believed = store._handle.database.watch.look()
+    file_of(store).watch._believed = file_of(store).watch.look()
 
 
 def wait_until_a_look_is_due() -> None:

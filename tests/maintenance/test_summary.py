@@ -27,6 +27,7 @@ from lamson_sqlite_state.maintenance._summary import has_wal_reset_race
 from lamson_sqlite_state.sqlite.bulk import batches, scan
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import OLD_MS, fill, senders, two_at_a_time
+from tests.helpers.insides import connection_of
 
 
 @pytest.fixture
@@ -83,9 +84,7 @@ class TestSummary:
         options: dict[str, object] = {"timeout": 1.5, "cache_size": 7, "file_mode": 0o640}
         with ExistingStorage(path, synchronous="NORMAL", **options) as store:  # type: ignore[arg-type]
             found = summary(store)
-            assert store._handle.database is not None
-            assert store._handle.database.connection is not None
-            ask = store._handle.database.connection.execute
+            ask = connection_of(store).execute
             assert ask("PRAGMA wal_autocheckpoint").fetchone() == (found.limits.checkpoint_pages,)
             assert ask("PRAGMA journal_size_limit").fetchone() == (found.limits.log_bytes,)
         assert found.limits[:5] == (1.5, "NORMAL", "640", 7, 10)
@@ -162,13 +161,11 @@ def statements(store: SQLiteStorage, work: Callable[[], object]) -> list[str]:
     """Return the SQL that a store runs on its table meanwhile, with its parameters in it."""
     found: list[str] = []
     store.get("app", "ann")
-    assert store._handle.database is not None
-    assert store._handle.database.connection is not None
-    store._handle.database.connection.set_trace_callback(found.append)
+    connection_of(store).set_trace_callback(found.append)
     try:
         work()
     finally:
-        store._handle.database.connection.set_trace_callback(None)
+        connection_of(store).set_trace_callback(None)
     return [sql for sql in found if "states" in sql and not sql.startswith(("CREATE", "PRAGMA"))]
 
 
@@ -201,10 +198,8 @@ def test_no_question_but_the_first_of_the_chunks_scans_the_table(
             monkeypatch.setattr(_summary, "_CHUNK_ROWS", 30)
         found = statements(store, lambda: WORK[what](store))
         assert found
-        assert store._handle.database is not None
-        assert store._handle.database.connection is not None
         for sql in found:
-            plan = store._handle.database.connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+            plan = connection_of(store).execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
             steps = [step[3] for step in plan]
             if "WHERE 1 ORDER BY sender, module LIMIT 1 OFFSET" in sql:
                 assert steps == ["SCAN states"]

@@ -19,6 +19,7 @@ from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.engine import connections, open_checks, recovery
 from lamson_sqlite_state.sqlite.process import clock, filesystem, fork, new_files, write_lock
 from tests.helpers.actors import Actor
+from tests.helpers.insides import connection_of, file_of
 
 
 @pytest.fixture
@@ -169,15 +170,14 @@ def test_handler_that_writes_leaves_the_lock_to_the_call_it_interrupted(
 
 def test_write_within_a_write_is_as_durable_as_any(open_store: SQLiteStorage) -> None:
     """A finalizer may run in the middle of the START insert, which has `synchronous` lowered."""
-    assert open_store._handle.database is not None
-    connection = open_store._handle.database.connection
+    connection = connection_of(open_store)
     assert connection is not None
     connection.execute("PRAGMA synchronous = NORMAL")
-    open_store._handle.database.write_lock.depth += 1
+    file_of(open_store).write_lock.depth += 1
     try:
         open_store.set("m", "handler", "H1")
     finally:
-        open_store._handle.database.write_lock.depth -= 1
+        file_of(open_store).write_lock.depth -= 1
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
@@ -228,8 +228,7 @@ def test_exit_of_a_handler_that_closes_as_the_lock_is_let_go_of_is_not_lost(
     open_store: SQLiteStorage,
 ) -> None:
     """Nor is a file closed that was given the number of the lock's descriptor meanwhile."""
-    assert open_store._handle.database is not None
-    lock = open_store._handle.database.write_lock
+    lock = file_of(open_store).write_lock
     assert lock.descriptor is not None
     number, unlock_file, taken = lock.descriptor, lock.unlock_file, []
 
@@ -277,8 +276,7 @@ class TestDaemon:
     """Whatever starts a daemon closes all descriptors, those of an open store too."""
 
     def close_lock_descriptor(self, store: SQLiteStorage) -> None:
-        assert store._handle.database is not None
-        descriptor = store._handle.database.write_lock.descriptor
+        descriptor = file_of(store).write_lock.descriptor
         assert descriptor is not None
         os.close(descriptor)
 
@@ -321,7 +319,6 @@ class TestFailedRescue:
         for _ in range(3):
             with pytest.raises(StorageError, match=message):
                 store.set("m", "ann", "NEVER")
-            assert store._handle.database is not None
             store._cache.revalidate_at = 0.0
             assert store.get("m", "ann") == "A2"
 

@@ -19,6 +19,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from tests.helpers.actors import Actor
 from tests.helpers.children import in_child
+from tests.helpers.insides import connection_of
 from tests.helpers.state_files import states
 
 pytestmark = [
@@ -283,9 +284,7 @@ def test_set_in_a_handler_is_as_durable_as_any(path: str, interruptions: int) ->
 
     def look() -> None:
         store.set("m", "handler", f"{len(levels)}")
-        assert store._handle.database is not None
-        assert store._handle.database.connection is not None
-        levels.append(store._handle.database.connection.execute("PRAGMA synchronous").fetchone()[0])
+        levels.append(connection_of(store).execute("PRAGMA synchronous").fetchone()[0])
 
     with SQLiteStorage(path) as store, interrupted_by(look, interruptions) as runs:
         for number in itertools.count():

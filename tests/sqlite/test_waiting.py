@@ -14,6 +14,7 @@ import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
 from tests.helpers.actors import Actor
+from tests.helpers.insides import file_of
 
 
 @pytest.fixture
@@ -26,13 +27,11 @@ def holder(path: str) -> Iterator[Actor]:
 
 
 def hold_write_lock(store: SQLiteStorage) -> bool:
-    assert store._handle.database is not None
-    return store._handle.database.write_lock.try_lock()
+    return file_of(store).write_lock.try_lock()
 
 
 def release_write_lock(store: SQLiteStorage) -> None:
-    assert store._handle.database is not None
-    store._handle.database.write_lock.unlock()
+    file_of(store).write_lock.unlock()
 
 
 def writes(store: SQLiteStorage) -> list[Callable[[], object]]:

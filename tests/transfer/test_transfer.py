@@ -22,6 +22,7 @@ from lamson_sqlite_state.transfer.json_lines import as_object, json_lines, read_
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import raw_rows
 from tests.helpers.children import peak_growth_kib
+from tests.helpers.insides import connection_of
 from tests.helpers.strategies import KEYS, STATES
 
 ROWS = st.lists(st.builds(Row, KEYS, KEYS, STATES, st.integers(0, 253_402_300_799_999)), max_size=5)
@@ -150,15 +151,10 @@ class TestExport:
 
             class Slow(io.BytesIO):
                 def write(self, text: object) -> int:
-                    database = store._handle.database
-                    assert database is not None
-                    assert database.connection is not None
-                    assert not database.connection.in_transaction
+                    assert not connection_of(store).in_transaction
                     # A log that somebody reads cannot be cut off.
-                    answer = other._handle.database.connection.execute(  # type: ignore[union-attr]
-                        "PRAGMA wal_checkpoint(TRUNCATE)"
-                    ).fetchone()
-                    assert answer[0] == 0
+                    answer = connection_of(other).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    assert answer.fetchone()[0] == 0
                     return super().write(text)  # type: ignore[arg-type]
 
             assert export_rows(store, Slow(), "jsonl") == 3000

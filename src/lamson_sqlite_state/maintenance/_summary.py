@@ -9,8 +9,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from ..keys.rows import key_of_column, row_of
 from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Columns, Progress, Where
+from ..sqlite.coherence.cache import LOOK_SECONDS
 from ..sqlite.engine.open_checks import WAL_LIMIT_BYTES
-from ..sqlite.engine.open_database import LOOK_SECONDS
 from ..sqlite.engine.queries import fetch
 from ..sqlite.engine.table import CHECKPOINT_PAGES, StatesTable
 from ..sqlite.process.filesystem import SIDE_FILES

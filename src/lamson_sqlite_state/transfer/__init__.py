@@ -306,7 +306,7 @@ def _put(
 
 
 def _know_the_shelf(states: StatesTable) -> None:
-    states.database.is_shelf_known = True
+    states.database.file.is_shelf_known = True
 
 
 def _count_changes(store: SQLiteStorage, found: list[RawRow], on_conflict: OnConflict) -> int:

@@ -15,6 +15,7 @@ from lamson_sqlite_state.sqlite.engine import table
 from lamson_sqlite_state.sqlite.engine.table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import OLD_MS, fill, senders, two_at_a_time
+from tests.helpers.insides import connection_of
 
 
 def test_batches_are_of_few_characters_where_keys_are_long(
@@ -52,9 +53,7 @@ def test_batches_have_no_more_parameters_than_sqlite_takes(
     fill(path, senders(1000))
     with ExistingStorage(path) as store:
         store.set("m", "ann", "A1")
-        assert store._handle.database is not None
-        assert store._handle.database.connection is not None
-        store._handle.database.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+        connection_of(store).setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
         assert rename_state(store, "app", "OLD", "NEW") == 1000
         assert prune(store, Selection(state="NEW", entered_before_ms=OLD_MS + 1)) == 1000
 
@@ -129,7 +128,5 @@ def test_the_log_is_checkpointed_in_small_pieces_and_later_as_ever(path: str) ->
 
         rename_state(store, "app", "OLD", "NEW", progress=look)
         assert largest < 2 * table._BULK_CHECKPOINT_PAGES * 4096
-        assert store._handle.database is not None
-        assert store._handle.database.connection is not None
-        found = store._handle.database.connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+        found = connection_of(store).execute("PRAGMA wal_autocheckpoint").fetchone()
         assert found == (table.CHECKPOINT_PAGES,)

@@ -232,11 +232,11 @@ def test_what_only_looks_like_a_mishap_for_a_moment_is_none(
     make_store(path)
     refuse, asked = open_checks.refuse_unsafe, []
 
-    def refuse_at_first(*arguments: Any, **options: Any) -> None:
+    def refuse_at_first(*arguments: Any, **options: Any) -> bool:
         asked.append(arguments)
         if len(asked) < 3:
             raise Busy("somebody comes and goes")
-        refuse(*arguments, **options)
+        return refuse(*arguments, **options)
 
     monkeypatch.setattr(open_checks, "refuse_unsafe", refuse_at_first)
     assert check(path) == []

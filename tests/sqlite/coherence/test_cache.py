@@ -15,6 +15,7 @@ from lamson_sqlite_state import SQLiteStorage
 from tests.helpers.actors import Actor
 from tests.helpers.cache_probes import asked, have_no_look_fall_due, hold_the_write_lock, kept
 from tests.helpers.children import in_child
+from tests.helpers.insides import connection_of, file_of
 from tests.helpers.state_files import make_the_next_read_look, rows
 from tests.sqlite.test_signals import interrupted_by
 
@@ -83,12 +84,10 @@ class TestReading:
                     return answer
 
             have_no_look_fall_due(late)
-            assert late._handle.database is not None
-            assert late._handle.database.connection is not None
-            late._cache.empty(late._handle.database.versions.counters)
-            late._handle.database.connection.spare_cursor = Slow(late._handle.database.connection)
+            late._cache.empty(file_of(late).versions.counters)
+            connection_of(late).spare_cursor = Slow(connection_of(late))
             assert late.get("m", "ann") == "A1"
-            late._handle.database.connection.spare_cursor = None
+            connection_of(late).spare_cursor = None
             assert late.get("m", "ann") == "A2"
 
     def test_keeps_the_start_it_has_stored(self, store: SQLiteStorage) -> None:
@@ -306,12 +305,8 @@ class TestSignalHandlers:
                     assert second.get("m", "ann") == "FINALIZER"
                     return super().execute(*arguments)
 
-            assert store._handle.database is not None
-            assert store._handle.database.connection is not None
-            store._handle.database.connection.spare_cursor = Interrupted(
-                store._handle.database.connection
-            )
+            connection_of(store).spare_cursor = Interrupted(connection_of(store))
             store.set("m", "ann", "A2")
             assert calls == 1
-            store._handle.database.connection.spare_cursor = None
+            connection_of(store).spare_cursor = None
             assert [each.get("m", "ann") for each in (store, second, third)] == ["A2"] * 3

@@ -26,6 +26,7 @@ from tests.helpers.cache_probes import (
     have_no_look_fall_due,
     keeps_reads,
 )
+from tests.helpers.insides import counters_of
 
 PACKAGE: Final = os.path.dirname(lamson_sqlite_state.__file__)
 
@@ -69,9 +70,7 @@ class TestCounters:
         assert store.get("m", "ann") == "A1"
         with SQLiteStorage(store.path, cache_size=0) as other:
             other.get("m", "ann")
-            assert other._handle.database is not None
-            assert other._handle.database.versions.counters is not None
-            other._handle.database.versions.counters[counters.stripe_of("ann")] |= 1
+            counters_of(other)[counters.stripe_of("ann")] |= 1
             edit(store.path, "CRASHED")
             other.set("m", "ann", "CRASHED")
         assert store.get("m", "ann") == "CRASHED"

@@ -17,9 +17,10 @@ from lamson_sqlite_state import (
     SQLiteStorage,
     StorageError,
 )
-from lamson_sqlite_state.sqlite.engine import connections, open_checks, schema
+from lamson_sqlite_state.sqlite.engine import lock_probe, open_checks, queries, schema
 from lamson_sqlite_state.sqlite.process import filesystem
 from tests.helpers.actors import Actor
+from tests.helpers.insides import connection_of
 from tests.helpers.state_files import every_call, make_the_next_read_look
 
 
@@ -160,7 +161,7 @@ def test_a_store_that_another_process_is_just_making_is_no_other_applications(
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     with Actor(path) as other, SQLiteStorage(path) as store:
-        real = schema.first_row
+        real = queries.first_row
 
         def first_row(connection: sqlite3.Connection, sql: str, *parameters: Any) -> Any:
             row = real(connection, sql, *parameters)
@@ -209,9 +210,7 @@ def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path, path: str) -
 def test_functions_in_a_planted_view_are_not_trusted(path: str) -> None:
     with SQLiteStorage(path) as store:
         store.get("m", "ann")
-        assert store._handle.database is not None
-        assert store._handle.database.connection is not None
-        assert store._handle.database.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+        assert connection_of(store).execute("PRAGMA trusted_schema").fetchone() == (0,)
 
 
 def test_what_sqlite_does_not_do_as_told_is_an_error(
@@ -226,7 +225,7 @@ def test_what_sqlite_does_not_do_as_told_is_an_error(
 def test_where_nobody_can_be_asked_for_locks_a_store_works(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_CAN_ASK", False)
+    monkeypatch.setattr(lock_probe, "_CAN_ASK", False)
     for number in range(3):
         with SQLiteStorage(path) as store:
             store.set("m", "ann", f"A{number}")

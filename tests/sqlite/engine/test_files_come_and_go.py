@@ -11,6 +11,7 @@ from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.coherence import counters
 from lamson_sqlite_state.sqlite.process import filesystem, new_files
 from tests.helpers.actors import Actor
+from tests.helpers.insides import file_of
 from tests.helpers.state_files import let_readers_notice, rows
 
 
@@ -95,8 +96,7 @@ class TestDeletedLockFile:
 
 def lock_inode(store: SQLiteStorage) -> int:
     """Return the inode of the descriptor that the store locks."""
-    assert store._handle.database is not None
-    descriptor = store._handle.database.write_lock.descriptor
+    descriptor = file_of(store).write_lock.descriptor
     assert descriptor is not None
     return os.fstat(descriptor).st_ino
 
@@ -121,9 +121,8 @@ class TestDirectoryWatch:
         directory = os.path.dirname(path)
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "A1")
-            assert store._handle.database is not None
             found = os.stat(directory)
-            store._handle.database.watch._believed = store._handle.database.watch.look()
+            file_of(store).watch._believed = file_of(store).watch.look()
             os.unlink(path)
             os.utime(directory, ns=(found.st_atime_ns, found.st_mtime_ns))
             store.set("m", "bob", "B1")
@@ -132,9 +131,8 @@ class TestDirectoryWatch:
     def test_believes_a_time_only_when_it_is_older_than_the_tick(self, path: str) -> None:
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "A1")
-            database = store._handle.database
-            assert database is not None
-            stamp = database.watch.look()
+            watch = file_of(store).watch
+            stamp = watch.look()
             assert stamp is not None
             directory, inode, _ = stamp
             now_ns = os.stat(os.path.dirname(path)).st_atime_ns
@@ -143,9 +141,9 @@ class TestDirectoryWatch:
                 (now_ns + 60_000_000_000, False),  # the clock was set back
                 (now_ns - now_ns % 1_000_000_000, False),  # a file system that keeps seconds
             ]:
-                database.watch._believed = None
-                database.watch.settle((directory, inode, modified_ns))
-                assert (database.watch._believed is not None) is is_believed
+                watch._believed = None
+                watch.settle((directory, inode, modified_ns))
+                assert (watch._believed is not None) is is_believed
 
 
 def test_two_paths_to_one_file_share_one_lock(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.sqlite.process import descriptors
 from tests.helpers.actors import Actor
+from tests.helpers.insides import connection_of
 from tests.helpers.state_files import make_the_next_read_look, states
 
 SETUP = """
@@ -352,9 +353,7 @@ def test_those_of_all_three_files_are_remembered(path: str) -> None:
         for call in (lambda: store.get("m", "ann"), lambda: store.set("m", "ann", "A2")):
             store.close()
             call()
-            assert store._handle.database is not None
-            assert store._handle.database.connection is not None
-            remembered = sorted(store._handle.database.connection.descriptors.values())
+            remembered = sorted(connection_of(store).descriptors.values())
             files = [os.stat(path + suffix) for suffix in ("", "-wal", "-shm")]
             assert remembered == sorted((file.st_dev, file.st_ino) for file in files)
 

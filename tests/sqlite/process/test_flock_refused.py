@@ -13,6 +13,7 @@ from lamson_sqlite_state.cli._session import UNUSABLE
 from lamson_sqlite_state.sqlite.check import check
 from tests.helpers.checking import make_store, only
 from tests.helpers.commands import run_in_process
+from tests.helpers.insides import file_of
 from tests.helpers.state_files import every_call, states
 
 SAID: Final = r"states\.lock: flock\(2\) is refused \({}.*type .*: put the store on a local disk"
@@ -115,8 +116,7 @@ def test_check_finds_it(
 def test_check_takes_no_lock_from_anybody(path: str) -> None:
     with SQLiteStorage(path) as store, SQLiteStorage(path, timeout=0) as other:
         store.set("m", "ann", "A1")
-        assert store._handle.database is not None
-        store._handle.database.write_lock.try_lock()
+        file_of(store).write_lock.try_lock()
         check(path)
         with pytest.raises(StorageError):
             other.set("m", "ann", "A2")

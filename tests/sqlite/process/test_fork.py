@@ -16,6 +16,7 @@ from lamson_sqlite_state.sqlite.engine.handle import StoreHandle
 from lamson_sqlite_state.sqlite.process import fork
 from tests.helpers.actors import Actor
 from tests.helpers.children import forked, in_child
+from tests.helpers.insides import file_of
 from tests.helpers.state_files import states
 
 
@@ -95,8 +96,7 @@ class TestFork:
 
         def child() -> None:
             store.get("m", "parent")
-            assert store._handle.database is not None
-            assert store._handle.database.write_lock.try_lock()
+            assert file_of(store).write_lock.try_lock()
             os.write(done, b"1")
             os.read(to_child, 1)
 

@@ -17,7 +17,7 @@ import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
 from lamson_sqlite_state.sqlite.process import fork
-from lamson_sqlite_state.sqlite.process.lock_set import LockSet, holding
+from lamson_sqlite_state.sqlite.process.reentry import LockSet, holding
 from tests.helpers.children import in_child
 from tests.helpers.interruptions import interrupted
 

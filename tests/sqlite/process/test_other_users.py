@@ -17,6 +17,7 @@ from lamson_sqlite_state.sqlite.process import new_files
 from tests.helpers.actors import Actor
 from tests.helpers.children import in_child, in_children
 from tests.helpers.commands import run_in_process
+from tests.helpers.insides import file_of
 from tests.helpers.state_files import rows
 
 MAIL, GROUP, MEMBER = 65_534, 60_000, 60_001
@@ -118,8 +119,7 @@ class TestRootOnTheStoreOfAnother:
                 become(MAIL)
             with SQLiteStorage(path) as store:
                 store.set("m", f"sender {number}", "HERE")
-                assert store._handle.database is not None
-                lock = store._handle.database.write_lock.descriptor
+                lock = file_of(store).write_lock.descriptor
                 assert lock is not None
                 return os.fstat(lock).st_ino
 

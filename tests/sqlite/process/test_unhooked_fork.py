@@ -13,6 +13,7 @@ import pytest
 from lamson_sqlite_state import SQLiteStorage, UnsafeFork
 from lamson_sqlite_state.sqlite.process import fork
 from tests.helpers.actors import Actor
+from tests.helpers.insides import connection_of
 from tests.helpers.state_files import every_call, make_the_next_read_look, states
 
 
@@ -164,8 +165,7 @@ def test_python_fork_of_the_child_does_not_close_what_it_inherited(path: str) ->
     """The hooks close every connection of this process, and that one is another's."""
     store = SQLiteStorage(path)
     store.set("m", "ann", "A1")
-    assert store._handle.database is not None
-    connection = store._handle.database.connection
+    connection = connection_of(store)
     assert connection is not None
 
     def child() -> None:

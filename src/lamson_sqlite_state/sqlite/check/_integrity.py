@@ -7,7 +7,7 @@ from typing import Final
 
 from ...command_line import command
 from ..engine import schema
-from ..engine.queries import all_rows, rows_unless_signalled
+from ..engine.queries import all_rows, first_row, rows_unless_signalled
 from ._finding import Finding, shown
 from ._reader import Reader
 
@@ -88,7 +88,7 @@ def odd_table(reader: Reader, path: str) -> Iterator[Finding]:
     """
     objects = reader.read(partial(all_rows, sql=schema.OBJECTS))
     sql = next((sql for kind, name, sql in objects if (kind, name) == ("table", "states")), "")
-    (encoding,) = reader.read(partial(schema.first_row, sql="PRAGMA encoding"))
+    (encoding,) = reader.read(partial(first_row, sql="PRAGMA encoding"))
     if not schema.is_as_made(sql) or encoding != "UTF-8":
         yield Finding(
             "schema",

@@ -16,11 +16,11 @@ from typing import Final, TypeAlias
 
 from filelock import unlock_descriptor
 
-from ..engine import connections
+from ..engine import lock_probe
 from ..process import filesystem, fork
 from ..process.clock import Clock
 from ..process.filesystem import Identity
-from ..process.lock_set import holding
+from ..process.reentry import holding
 from ._finding import Finding, from_error
 from ._processes import HeldLock, described, held_locks, is_stopped, remedy_for
 from ._sampling import looks
@@ -170,7 +170,7 @@ def _writers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
     }
     if not found:
         with contextlib.suppress(OSError):
-            holder = holding(fork.open_lock, connections.lock_holder, shm, identity, _WRITER)
+            holder = holding(fork.open_lock, lock_probe.lock_holder, shm, identity, _WRITER)
             found = set() if holder is None else {holder}
     return found - {os.getpid()}
 

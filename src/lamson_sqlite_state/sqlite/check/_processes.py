@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from ..engine import connections
+from ..engine import lock_probe
 from ..process.filesystem import Identity
 from ._finding import age, shown
 
@@ -52,7 +52,7 @@ class HeldLock:
         if self.inode != identity[1]:
             return False
         # btrfs and overlayfs tell stat() of other devices than they tell of here.
-        return self.device == identity[0] or connections.has_open(self.process, identity)
+        return self.device == identity[0] or lock_probe.has_open(self.process, identity)
 
     def covers(self, length: int, start: int) -> bool:
         """Whether it is for any of so many bytes from there on."""

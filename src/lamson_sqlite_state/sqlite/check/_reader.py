@@ -9,14 +9,15 @@ from typing import Final, TypeAlias, TypeVar
 
 from ... import sqlite_uri
 from ..coherence.cache import Cache
-from ..engine import connections, old_shelf, schema
-from ..engine.connections import SHARED_LOCKS, Connection
+from ..engine import connections, lock_probe, old_shelf, schema
+from ..engine.connections import Connection
 from ..engine.database import Database
 from ..engine.driver_errors import OPENING_SECONDS, Busy, translated_errors
 from ..engine.handle import StoreHandle, absolute_path
+from ..engine.lock_probe import SHARED_LOCKS
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
-from ..process.lock_set import holding
+from ..process.reentry import holding
 
 T = TypeVar("T")
 
@@ -59,28 +60,29 @@ class ReadOnlyStore(StoreHandle):
         return self.run(lambda states: states.database.read(work))
 
     def _new_database(self) -> Database:
-        return _LookedAt(self.path, "FULL", 0o600, self._cache)
+        return _LookedAt(self.path, "FULL", 0o600, self._cache, connect=_connect_to_look)
 
 
 class _LookedAt(Database):
-    """The file of an onlooker: neither created nor mended, and its log is not written back."""
-
-    def _new_connection(self, identity: Identity) -> Connection:
-        # The last connection to close deletes the log, and writes it back before; but not one
-        # that may only read. Where others use the database they do it, else nobody is to: what
-        # a crash has left stays as it is. Without a log there is nothing to keep, and a
-        # connection that may only read would leave one.
-        is_left_over = (
-            os.path.lexists(f"{self.path}-wal")
-            and connections.side_files_here(identity) is None
-            and connections.lock_holder(self.path, identity, SHARED_LOCKS) is None
-        )
-        return Connection.to(self.path, is_read_only=is_left_over)
+    """The file of an onlooker: neither created nor mended."""
 
     def _mend_under_lock(self) -> None:
         if filesystem.identity(self.path) is None:
             raise old_shelf.no_store("no such file", self.path)
         raise Busy("the store is being made, mended or replaced", OPENING_SECONDS)
+
+
+def _connect_to_look(path: str, identity: Identity) -> Connection:
+    # The last connection to close deletes the log, and writes it back before; but not one
+    # that may only read. Where others use the database they do it, else nobody is to: what
+    # a crash has left stays as it is. Without a log there is nothing to keep, and a
+    # connection that may only read would leave one.
+    is_left_over = (
+        os.path.lexists(f"{path}-wal")
+        and connections.side_files_here(identity) is None
+        and lock_probe.lock_holder(path, identity, SHARED_LOCKS) is None
+    )
+    return Connection.to(path, is_read_only=is_left_over)
 
 
 class Copy:
@@ -132,5 +134,5 @@ def is_switched(path: str, identity: Identity) -> bool:
 def _header_of(path: str, identity: Identity) -> bytes | None:
     with contextlib.suppress(OSError):
         # No thread opens the database meanwhile, nor forks.
-        return holding(fork.open_lock, connections.header_of, path, identity)
+        return holding(fork.open_lock, lock_probe.header_of, path, identity)
     return None

@@ -14,8 +14,7 @@ from typing import Any, Final, TypeAlias
 from ...command_line import command
 from ...keys.literals import is_literal
 from ...keys.rows import OLDEST_MS
-from ..engine import schema
-from ..engine.queries import all_rows
+from ..engine.queries import all_rows, first_row
 from ._finding import Finding, shown
 from ._reader import Reader
 
@@ -87,7 +86,7 @@ def unreadable(
     Raises:
         StorageError: the file cannot be read.
     """
-    (total,) = reader.read(lambda connection: schema.first_row(connection, _COUNT))
+    (total,) = reader.read(partial(first_row, sql=_COUNT))
     counts: Counter[str] = Counter()
     examples: dict[str, list[Example]] = {}
     place: Place | None = None

@@ -11,13 +11,13 @@ from typing import Final
 from ...command_line import command
 from ...errors import StorageError, UnsafeFork
 from ..coherence import counters
-from ..engine import connections, open_checks
-from ..engine.connections import DEADMAN_SWITCH, SHARED_LOCKS
-from ..engine.driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock
+from ..engine import lock_probe, open_checks
+from ..engine.driver_errors import OPENING_SECONDS, Busy
+from ..engine.lock_probe import DEADMAN_SWITCH, SHARED_LOCKS
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
-from ..process.lock_set import holding
 from ..process.new_files import is_unfinished
+from ..process.reentry import holding
 from ._files import Files
 from ._finding import Finding, age, shown
 from ._processes import described, held_locks
@@ -40,10 +40,10 @@ _JOURNAL_HEADER_BYTES: Final = 28
 
 def is_in_use(path: str, identity: Identity) -> bool:
     """Whether any process has the database open, or nobody can tell."""
-    if sys.platform != "linux" or connections.has_open(os.getpid(), identity):
+    if sys.platform != "linux" or lock_probe.has_open(os.getpid(), identity):
         return True
     try:
-        holder = holding(fork.open_lock, connections.lock_holder, path, identity, SHARED_LOCKS)
+        holder = holding(fork.open_lock, lock_probe.lock_holder, path, identity, SHARED_LOCKS)
     except OSError:  # it may not be opened, or not be written to
         return True
     return holder is not None
@@ -63,16 +63,14 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
     refuse = partial(open_checks.refuse_unsafe, path, identity, side_files, is_locked=False)
     for _ in looks(_PATIENCE_SECONDS, _NAP_SECONDS):
         try:
-            holding(fork.open_lock, refuse)
-        except Busy as answer:
-            blocker = answer.blocker
-        except NeedsWriteLock:  # this process has the old one open
+            if holding(fork.open_lock, refuse):
+                return
             blocker = "the database was replaced, and this process has the old one open"
+        except Busy as busy:
+            blocker = busy.blocker
         except UnsafeFork:
             raise
         except (OSError, StorageError):  # it may not be opened: who reads it next says so
-            return
-        else:
             return
         if filesystem.identity(path) != identity:
             break

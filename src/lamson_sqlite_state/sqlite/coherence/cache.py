@@ -15,6 +15,10 @@ from .counters import COUNTERS
 # memory by sending longer ones as his name, or letters that take four bytes each.
 _LONGEST: Final = 400
 
+# How long a reader may go on with a file that has lost its name, or with a cache that does not
+# know of another tool's edit. Writers look every time.
+LOOK_SECONDS: Final = 0.010
+
 # What a cache goes by that is to keep nothing.
 _ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
 
@@ -57,6 +61,11 @@ class Cache:
         since, by a test that had set it ahead: then nobody knows how old the look is."""
         self.revalidate_at: float = 0.0
         """When the files are to be looked at again."""
+
+    def note_look(self, now: float) -> None:
+        """Have no look fall due within `LOOK_SECONDS` of one that began at ``now``."""
+        self.revalidated_at = now
+        self.revalidate_at = now + LOOK_SECONDS
 
     def is_fresh(self) -> bool:
         """Whether the last look at the files was a moment ago, so that none is due yet."""

@@ -2,7 +2,7 @@
 
 ``states.versions`` is mapped into every process that has the store open. It holds a counter for
 each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
-odd, commits, and makes it even again (`StatesTable.write`): with a value it never had before, or
+odd, commits, and makes it even again (`Versions.commit`): with a value it never had before, or
 with the one it had if the statement turned out to change nothing. A reader takes a
 state into its cache only under an even value that it read *before* it asked the database, and
 uses it only while the counter still has that value. Between those two moments no writer has
@@ -47,6 +47,8 @@ _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
 # No counter is ever 0, which is what a file reads as that was truncated and has grown again.
 FIRST_VERSION: Final = 2
 
+_ODD: Final = 1
+
 LARGEST_VERSION: Final = 2**64 - 1
 """After which `FIRST_VERSION` comes. Nobody counts so far, but a damaged disk may have."""
 
@@ -84,7 +86,6 @@ class Versions:
 
     Attributes:
         counters: the mapped file, or None while there is none.
-        write_sequence: another number for each statement that was counted.
 
     Args:
         database_path: the database, beside which they stand. They belong to whom it belongs to.
@@ -96,7 +97,6 @@ class Versions:
         self.counters: memoryview | None = None
         self._mapping: mmap.mmap | None = None
         self._identity: Identity | None = None
-        self.write_sequence: int = 0
 
     def is_whole(self) -> bool:
         """Whether the counters may be touched: a file is mapped, and was not truncated since."""
@@ -157,55 +157,61 @@ class Versions:
             _lost.append(self._mapping)
         self.close()
 
-    def commit_to(
+    def commit(
         self,
         stripes: Collection[int],
         lock: WriteLock,
-        connection: sqlite3.Connection,
+        cursor: sqlite3.Cursor,
         sql: str,
         parameters: Sequence[object] = (),
-    ) -> int | None:
-        """Do as `StatesTable.write` with a statement that may change the states of many senders.
+    ) -> tuple[int, int] | None:
+        """Run a statement that may change states of the senders of some stripes.
+
+        The counters of the stripes are odd while the statement runs. Afterwards they have values
+        that they never had before. A single counter has its old value again where the statement has
+        changed no row. Within another call's hold, and where a signal handler has written
+        meanwhile, the counters stay odd, because the other write may not have committed yet.
 
         Args:
-            stripes: of all of them.
+            stripes: of all senders whose states the statement may change.
             lock: is held.
-            connection: to the database.
+            cursor: runs the statement.
             sql: the statement; it commits by itself.
             parameters: of the statement.
 
         Returns:
-            None if the store was closed by a signal handler and nothing was done; else how
-            many rows were changed, as SQLite counts: before 3.36 or so, it said of a DELETE of
-            all rows that it had changed none.
+            How many rows were changed, and what the counter of the last stripe is. None where a
+            signal handler has closed the store or written to it, so that nothing was done. (SQLite
+            before 3.36 or so said of a DELETE of all rows that it had changed none.)
+
+        Raises:
+            sqlite3.Error: whether the statement has committed may be unknown. The counters stay
+                odd.
         """
-        while True:
-            write_sequence = self.write_sequence = self.write_sequence + 1
-            lock_generation, counters = lock.lock_generation, self.counters
-            if not lock.is_held or counters is None:
+        before = after = _ODD
+        sequence = lock.sequence = lock.sequence + 1
+        counters = self.counters
+        if not lock.is_held or counters is None:
+            return None
+        # Each test of the sequence stands right before its deed: see `reentry`.
+        try:
+            for stripe in stripes:
+                if lock.sequence != sequence:
+                    return None
+                before = counters[stripe]
+                counters[stripe] = before | 1
+            if lock.sequence != sequence:
                 return None
-            try:
-                for stripe in stripes:
-                    if (
-                        self.write_sequence != write_sequence
-                        or lock.lock_generation != lock_generation
-                    ):
-                        break
-                    counters[stripe] |= 1
-                if self.write_sequence != write_sequence or lock.lock_generation != lock_generation:
-                    continue
-                changed = connection.execute(sql, parameters).rowcount
-                for stripe in stripes:
-                    if (
-                        self.write_sequence != write_sequence
-                        or lock.lock_generation != lock_generation
-                        or lock.depth > 1
-                    ):
-                        break
-                    counters[stripe] = (counters[stripe] + 1) & LARGEST_VERSION or FIRST_VERSION
-                return changed
-            finally:
-                del counters
+            changed = cursor.execute(sql, parameters).rowcount
+            is_as_before = not changed and not before & 1 and len(stripes) == 1
+            for stripe in stripes:
+                if lock.sequence != sequence or lock.depth > 1:
+                    return changed, _ODD
+                after = before if is_as_before else counters[stripe] + 1 & LARGEST_VERSION
+                counters[stripe] = after = after or FIRST_VERSION
+            return changed, after
+        finally:
+            del counters, cursor  # an error's traceback would keep them, and their files open
 
     def _make_all_odd(self, lock: WriteLock) -> None:
         for stripe in EVERY_STRIPE:

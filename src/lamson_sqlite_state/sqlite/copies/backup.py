@@ -12,7 +12,7 @@ from ..bulk.callbacks import raising_through
 from ..bulk.scan import Progress
 from ..engine.connections import Connection
 from ..engine.driver_errors import translated_errors
-from ..engine.schema import first_row
+from ..engine.queries import first_row
 from ..engine.table import StatesTable
 from ..process import filesystem, new_files, remedies
 from ..storage import ExistingStorage, SQLiteStorage

@@ -10,7 +10,7 @@ from ... import sqlite_uri
 from ...errors import NoStore, NotAStateFile, StorageError
 from ...keys.rows import RawRow
 from ..bulk import scan
-from ..engine import connections, schema
+from ..engine import lock_probe, schema
 from ..engine.driver_errors import translated_errors
 from ..engine.queries import rows_unless_signalled
 from ..process import filesystem
@@ -74,7 +74,7 @@ def opened_copy(path: str) -> sqlite3.Connection:
     # Without a log nobody has it open. Then it need not be locked, and may be on a read-only disk.
     is_at_rest = not os.path.lexists(f"{path}-wal") and not os.path.lexists(f"{path}-journal")
     # But by this process it may be about to be written.
-    is_at_rest = is_at_rest and not connections.has_open(os.getpid(), found[0])
+    is_at_rest = is_at_rest and not lock_probe.has_open(os.getpid(), found[0])
     mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
     return connect(path, mode)
 

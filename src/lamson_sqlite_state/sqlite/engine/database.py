@@ -1,10 +1,10 @@
 """One SQLite file as calls see it: looked at when that is due, written to under its lock.
 
-What this package writes, every process learns from the counters of `counters`. What other tools
+What this package writes, every process learns from the counters of `coherence`. What other tools
 write, and files that come and go, are noticed by a look every 10 ms, which empties the cache.
 
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `Busy`, so that the store can let its lock go meanwhile.
+another process at work raises `Busy`, so that the store can release its RLock meanwhile.
 
 All that commits does so under the write lock, and so do the checkpoints that SQLite makes in
 a commit. That makes sharing fair, and it keeps SQLite's WAL-reset race away, in which a commit
@@ -12,7 +12,6 @@ and a checkpoint at one instant corrupt the file (versions 3.7.0 to 3.51.2,
 https://www.sqlite.org/wal.html#walresetbug).
 """
 
-import contextlib
 import math
 import sqlite3
 import time
@@ -20,57 +19,89 @@ from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from ...errors import StorageError
+from ..coherence.cache import Cache
 from ..process import filesystem
 from ..process.clock import Clock
-from ..process.write_lock import UNLOCK_NONE
+from ..process.filesystem import Identity
 from . import old_shelf, recovery
-from .connections import Connection
-from .driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock, translated
-from .open_database import OpenFile
-from .schema import first_row
+from .connections import Connect, Connection, connect_to_write
+from .driver_errors import OPENING_SECONDS, Busy, translated
+from .open_database import OpenDatabase
+from .queries import first_row
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
-class Database(OpenFile):
-    """The file at ``path``, with its write lock. Opens itself at the first call.
+class Database:
+    """The file at ``path``, with its write lock. It opens itself at the first call.
 
-    The arguments are those of `OpenFile`.
+    The arguments are those of `OpenDatabase`.
+
+    Attributes:
+        path: absolute, with symbolic links resolved.
+        file: the open file.
     """
 
-    def look(self) -> Connection:
+    def __init__(
+        self,
+        path: str,
+        synchronous: str,
+        file_mode: int,
+        cache: Cache,
+        *,
+        must_exist: bool = False,
+        connect: Connect = connect_to_write,
+    ) -> None:
+        self.path: str = path
+        self.file: OpenDatabase = OpenDatabase(
+            path, synchronous, file_mode, cache, must_exist=must_exist, connect=connect
+        )
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which file is open here now, if any."""
+        return self.file.identity
+
+    def close(self) -> None:
+        """Close the connection and the lock descriptor; harmless where they are closed."""
+        self.file.close()
+
+    def abandon(self) -> None:
+        """Never close what another process has opened: see `OpenDatabase.abandon`."""
+        self.file.abandon()
+
+    def revalidate(self) -> Connection:
         """Return the connection, opened if need be, after a look around if one is due.
 
         A file that has lost its name is left, if that needs no waiting. If others have
         written, the cache is emptied.
 
         Raises:
-            Busy, NeedsWriteLock, StorageError, sqlite3.Error, OSError: it could not be opened.
+            Busy, StorageError, sqlite3.Error, OSError: the file could not be opened.
         """
+        file = self.file
         while True:
-            connection = self.connection
+            connection = file.connection
             if connection is None:
-                try:
-                    self._open(is_locked=False)
-                except NeedsWriteLock:
+                if not file.open(is_locked=False):
                     self._mend_under_lock()
                 continue
-            now = Clock.monotonic()
-            if self.cache.revalidated_at <= now < self.cache.revalidate_at:
+            if file.cache.is_fresh():
                 return connection
+            now = Clock.monotonic()
             try:
-                if self._is_all_in_place(connection):
+                if file.is_all_in_place(connection):
                     connection.lost_at = None
                 else:
                     self._mend_for_a_reader(connection, now)
-                    connection = self.connection or connection
-                    if not self.versions.is_in_place():
-                        self.cache.empty(None)
-                        self.versions.open()
+                    connection = file.connection or connection
+                    if not file.versions.is_in_place():
+                        file.cache.empty(None)
+                        file.versions.open()
                 self._look_for_edits(connection, now)
             except sqlite3.ProgrammingError:
-                self.reopen_if_closed(connection)
+                file.reopen_if_closed(connection)
             else:
                 return connection
 
@@ -78,23 +109,22 @@ class Database(OpenFile):
         """Call ``work`` with the connection, after a look around if one is due.
 
         Args:
-            work: only reads. It is given the connection and the arguments. Called again where it
-                finds the connection closed: a signal handler was at work.
+            work: only reads. It is given the connection and the arguments. It is called again where
+                it finds the connection closed by a signal handler.
             arguments: of the work.
 
         Raises:
-            Busy: see there; nothing was read.
-            StorageError: nothing was read.
+            Busy, StorageError: nothing was read.
         """
         try:
             while True:
-                connection = self.look()
+                connection = self.revalidate()
                 try:
                     return work(connection, *arguments)
                 except sqlite3.ProgrammingError:
-                    self.reopen_if_closed(connection)
+                    self.file.reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
-            self.raise_storage_error(error, is_writing=False)
+            self.file.raise_storage_error(error, is_writing=False)
 
     def locked(
         self,
@@ -104,157 +134,147 @@ class Database(OpenFile):
         """Call ``work`` under the write lock, with the connection to the file that has the name.
 
         Args:
-            work: is given the connection, the time (Unix time in ms) and the arguments. Called
-                again where it returns None or finds the connection closed: a signal handler
-                was at work.
+            work: is given the connection, the time (Unix time in ms) and the arguments. It is
+                called again where it returns None or finds the connection closed, because a signal
+                handler was at work.
             arguments: of the work.
 
         Raises:
-            Busy: see there; nothing was done.
-            StorageError: nothing was written, unless its code is "outcome-unknown".
+            Busy: nothing was done.
+            StorageError: nothing was written, unless the code is "outcome-unknown".
         """
-        lock = self.write_lock
-        depth = lock.depth
-        lock.depth = depth + 1
+        return self.file.write_lock.hold(self._locked, work, arguments)
+
+    def _locked(
+        self,
+        work: Callable[[Connection, int, *Arguments], int | None],
+        arguments: tuple[*Arguments],
+    ) -> int:
+        file = self.file
+        lock, watch = file.write_lock, file.watch
         try:
             while True:
-                connection = self.locked_connection()
+                connection = file.connection
+                if (
+                    connection is None
+                    or file.versions.counters is None
+                    or not file.cache.is_fresh()
+                    or not lock.try_lock()
+                    or not watch.is_unchanged()
+                ):
+                    connection = self._locked_connection()
                 try:
+                    if lock.depth > 1:  # perhaps in the middle of StatesTable.insert_start's script
+                        connection.execute(file.set_synchronous)
                     changed = work(connection, time.time_ns() // 1_000_000, *arguments)
                     if changed is not None:
                         return changed
                 except sqlite3.ProgrammingError:
-                    self.reopen_if_closed(connection)
+                    file.reopen_if_closed(connection)
         except (sqlite3.Error, OSError) as error:
-            self.raise_storage_error(error, is_writing=True)
-        finally:
-            # As `WriteLock` says: no call before the lock is let go of.
-            lock.depth = depth
-            if not depth:
-                lock.lock_generation += 1
-                lock.is_held = False
-                try:
-                    lock.unlock_file()
-                except OSError as error:
-                    lock.let_go_by_closing(error)
-                except BaseException:  # of a handler that ran in an audit hook
-                    lock.descriptor, lock.unlock_file = None, UNLOCK_NONE
-                    lock.close_file()
-                    raise
+            file.raise_storage_error(error, is_writing=True)
 
-    def locked_connection(self) -> Connection:
+    def _locked_connection(self) -> Connection:
         """Return the connection to the file that has the name now, with the write lock held.
 
-        To be called within a hold. If a look at what other tools have written is due, it is done.
+        If a look at what other tools have written is due, the look is done.
 
         Raises:
             Busy, StorageError, sqlite3.Error, OSError: there is no lock, or no connection.
         """
-        versions = self.versions
         while True:
-            if self._must_exist:
-                self._refuse_missing()
-            elif self.connection is None:
-                self._refuse_beside_a_shelf()
-            if not self.write_lock.try_lock():
-                raise Busy(f"another process holds {self.write_lock.path}")
-            now = Clock.monotonic()  # before the look: it is from then on that it holds
-            try:
-                stamp = self.watch.look()
-            except FileNotFoundError as error:  # the whole directory is gone
-                if error.filename != self.watch.directory:
-                    raise
-                self.write_lock.close()
-                continue
-            connection = self.connection
+            self._refuse_to_begin()
+            if not self.file.write_lock.try_lock():
+                raise Busy(f"another process holds {self.file.write_lock.path}")
+            now = Clock.monotonic()  # before the look: what is seen holds from then on
+            connection = self._connection_in_place()
             if connection is None:
-                if self.write_lock.is_in_place():
-                    self._open(is_locked=True)
-                else:
-                    self.write_lock.close()
                 continue
-            if stamp is not None or not versions.is_whole():
-                if not self.write_lock.is_in_place():
-                    self.write_lock.close()
-                    continue
-                if not connection.is_in_place(self.path):
-                    self._mend(connection)
-                    continue
-                if not versions.is_in_place():
-                    self.cache.empty(None)
-                    versions.open_or_make(self.write_lock)
-                    self.cache.empty(versions.counters)
-                    continue
-            if stamp is not None:
-                self.watch.settle(stamp)
-            if self.cache.revalidated_at <= now < self.cache.revalidate_at:
+            if self.file.cache.is_fresh():
                 return connection
             try:
                 self._look_for_edits(connection, now)
             except sqlite3.ProgrammingError:
-                self.reopen_if_closed(connection)
+                self.file.reopen_if_closed(connection)
             else:
                 return connection
 
-    def _refuse_missing(self) -> None:
-        # Before the lock makes its file, and the directory.
-        if self.connection is None:
-            with contextlib.suppress(NeedsWriteLock):  # a copy, which is to be given a log
-                self._open(is_locked=False)
-        elif filesystem.identity(self.path) is None:
-            self._existing()
+    def _connection_in_place(self) -> Connection | None:
+        """Return the connection if all files have their names; else do one step towards that."""
+        file = self.file
+        lock, watch, versions = file.write_lock, file.watch, file.versions
+        try:
+            stamp = watch.look()
+        except FileNotFoundError as error:  # the whole directory is gone
+            if error.filename != watch.directory:
+                raise
+            lock.close()
+            return None
+        connection = file.connection
+        is_untouched = connection is not None and stamp is None and versions.is_whole()
+        if not is_untouched and not lock.is_in_place():
+            lock.close()
+        elif connection is None:
+            file.open(is_locked=True)
+        elif not is_untouched and not connection.is_in_place(self.path):
+            self._mend(connection)
+        elif not is_untouched and not versions.is_in_place():
+            file.cache.empty(None)
+            versions.open_or_make(lock)
+            file.cache.empty(versions.counters)
+        else:
+            if stamp is not None:
+                watch.settle(stamp)
+            return connection
+        return None
 
-    def _refuse_beside_a_shelf(self) -> None:
-        # Before the lock makes its file. Once there is a store, the shelf is no matter.
-        if not self.is_shelf_known:
-            old_shelf.refuse_beside(self.path)
+    def _refuse_to_begin(self) -> None:
+        # Before the lock makes its file, and the directory.
+        file = self.file
+        if not file.must_exist:
+            # Once there is a store, a shelf beside it is no matter.
+            if file.connection is None and not file.is_shelf_known:
+                old_shelf.refuse_beside(self.path)
+        elif file.connection is None:
+            file.open(is_locked=False)  # or not: a copy has yet to be given a log
+        elif filesystem.identity(self.path) is None:
+            file.existing()
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
+        cache, counters = self.file.cache, self.file.versions.counters
         (data_version,) = first_row(connection, "PRAGMA data_version")
-        counters = self.versions.counters
-        if data_version != connection.data_version or not self.cache.goes_by(counters):
+        if data_version != connection.data_version or not cache.goes_by(counters):
             # Another connection has written: perhaps one of ours, whose writes the counters tell
-            # of, but nobody can tell that no other tool has as well. Emptied before that is
-            # noted, so that no exception of a signal handler can come in between.
-            self.cache.empty(counters)
+            # of, but nobody can tell that no other tool has as well. The cache is emptied before
+            # the version is noted, so that no exception of a signal handler comes in between.
+            cache.empty(counters)
             connection.data_version = data_version
-        self.note_look(now)
-
-    def _is_all_in_place(self, connection: Connection) -> bool:
-        self._refuse_lost()
-        try:
-            is_untouched = self.watch.look() is None
-        except FileNotFoundError as error:  # the whole directory is gone
-            if error.filename != self.watch.directory:
-                raise
-            return False
-        if is_untouched:
-            return self.versions.is_whole()
-        return connection.is_in_place(self.path) and self.versions.is_in_place()
+        cache.note_look(now)
 
     def _mend_for_a_reader(self, connection: Connection, now: float) -> None:
         try:
             self._mend_under_lock()
         except StorageError:
             pass  # the disk is full, say: read on in the old file, and look again in 10 ms
-        except Busy as answer:
+        except Busy as busy:
             if connection.is_in_place(self.path):
                 return  # no more than the counters are missing: nothing is kept meanwhile
-            if connection.is_left_behind(self.path):
-                # Somebody else has mended it. What has the names now can be opened as by anyone
-                # who comes new, and of the old one nothing is left that must be removed.
-                self._disconnect()
-                with contextlib.suppress(NeedsWriteLock):
-                    self._open(is_locked=False)
-                if self.connection is not None:
-                    return
-            # Writers are at work, and leave the old file at their next call. So the lock is
-            # waited for: where they are many, what is read would be old for long. But reading
+            if connection.is_left_behind(self.path) and self._reopened_by_name():
+                return
+            # Writers are at work, and leave the old file at their next call. So the reader waits
+            # for the lock: where writers are many, what is read would be old for long. But reading
             # waits for nobody who is stopped: after a while it goes on in the old file.
             if connection.lost_at is None:
                 connection.lost_at = now
             if now - connection.lost_at < OPENING_SECONDS:
-                raise Busy(answer.blocker, math.inf) from None
+                raise Busy(busy.blocker, math.inf) from None
+
+    def _reopened_by_name(self) -> bool:
+        # Another process has mended the store. What has the names now can be opened as by anyone
+        # who comes new, and of the old file nothing is left that must be removed.
+        self.file.disconnect()
+        self.file.open(is_locked=False)
+        return self.file.connection is not None
 
     def _mend_under_lock(self) -> None:
         self.locked(lambda _connection, _now_ms: 0)
@@ -264,8 +284,8 @@ class Database(OpenFile):
             if connection.identity == filesystem.identity(self.path):
                 recovery.replace_by_copy(connection, self.path)
         except sqlite3.ProgrammingError:
-            self.reopen_if_closed(connection)
+            self.file.reopen_if_closed(connection)
         except sqlite3.Error as error:
-            # Not _raise_ours, which disconnects: the connection may hold the only copy.
+            # Not raise_storage_error, which disconnects: the connection may hold the only copy.
             raise translated(error, self.path, is_writing=False) from error
-        self._disconnect()
+        self.file.disconnect()

@@ -36,10 +36,6 @@ class Busy(Exception):
         self.grace_seconds = grace_seconds
 
 
-class NeedsWriteLock(Exception):
-    """The file is no store yet: making it one is for the holder of the write lock."""
-
-
 def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exception:
     """Return what to raise ``from`` an error of SQLite's.
 

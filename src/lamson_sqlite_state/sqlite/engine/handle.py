@@ -9,7 +9,7 @@ from typing import TypeVar, TypeVarTuple
 from ..coherence.cache import Cache
 from ..process import fork
 from ..process.filesystem import Identity
-from ..process.lock_set import ACQUIRE, RELEASE, holding
+from ..process.reentry import ACQUIRE, RELEASE, holding
 from ..process.write_lock import Backoff
 from .database import Database
 from .driver_errors import Busy
@@ -57,8 +57,8 @@ class StoreHandle:
         cache: Cache,
         must_exist: bool,
     ) -> None:
-        self.timeout = timeout
-        self.lock = threading.RLock()
+        self.timeout: float = timeout
+        self.lock: threading.RLock = threading.RLock()
         self._given_path = given_path
         self._synchronous = synchronous
         self._file_mode = file_mode
@@ -140,7 +140,7 @@ class StoreHandle:
             raise unsafe_fork(self.path)
 
     def _resolved(self) -> StatesTable:
-        self._table = StatesTable(self._new_database(), self._synchronous)
+        self._table = StatesTable(self._new_database())
         return self._table
 
     def _new_database(self) -> Database:

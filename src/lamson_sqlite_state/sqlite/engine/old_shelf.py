@@ -11,8 +11,8 @@ from typing import Final
 from ...command_line import command
 from ...errors import NoStore, NotAStateFile, StorageError
 from ..process import filesystem, fork
-from ..process.lock_set import holding
-from . import connections
+from ..process.reentry import holding
+from . import connections, lock_probe
 
 # What dbm makes of the name that it is given: the values, and what says where in them a key is.
 _PAIRS: Final = ((".dat", ".dir"), (".dat", ".bak"), (".pag", ".dir"))
@@ -105,7 +105,7 @@ def is_open_here(path: str) -> bool:
     identity = filesystem.identity(path)
     return identity is not None and (
         connections.side_files_here(identity) is not None
-        or connections.has_open(os.getpid(), identity)
+        or lock_probe.has_open(os.getpid(), identity)
     )
 
 

@@ -1,7 +1,7 @@
 """A connection to one SQLite file, kept with its lock and its counters: opened and closed safely.
 
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `Busy`, so that the store can let its lock go meanwhile.
+another process at work raises `Busy`, so that the store can release its RLock meanwhile.
 
 The checkpoint of a closing connection needs no write lock: SQLite makes it only while it locks
 everyone else out of the database.
@@ -12,7 +12,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from ...errors import StorageError
 from ..coherence.cache import Cache
@@ -20,55 +20,66 @@ from ..coherence.counters import Versions
 from ..process import descriptors, filesystem, fork, remedies
 from ..process.clock import Clock
 from ..process.filesystem import DirectoryWatch, Identity
-from ..process.lock_set import holding
+from ..process.reentry import holding
 from ..process.write_lock import WriteLock
 from . import connections, old_shelf, open_checks, recovery
-from .connections import Connection, Interrupted
-from .driver_errors import OPENING_SECONDS, Busy, NeedsWriteLock, translated
-
-# How long a reader may go on with a file that has lost its name, or with a cache that does not
-# know of another tool's edit. Writers look every time.
-LOOK_SECONDS: Final = 0.010
+from .connections import Connect, Connection
+from .driver_errors import OPENING_SECONDS, Busy, translated
 
 
-class OpenFile:
+class OpenDatabase:
     """The file at ``path``, open or not.
 
     Args:
-        path: absolute, with symlinks resolved.
+        path: absolute, with symbolic links resolved.
         synchronous: "FULL" or "NORMAL".
-        file_mode: permissions of the files it creates.
+        file_mode: permissions of the files that are created.
         cache: what is kept of the states; empty while the file is closed.
         must_exist: whether a file that is missing or empty is an error, instead of being made a
             store of.
+        connect: makes a connection to an existing file.
 
     Raises:
         StorageError: the path is too long.
 
     Attributes:
-        connection: to the file, or None while it is not open.
+        path: the same.
+        cache: the same.
+        must_exist: the same.
+        connection: to the file, or None while the file is not open.
         write_lock: of this file.
         versions: of this file.
+        watch: of the directory that the file is in.
         is_shelf_known: whether a store may be made beside a shelf, as that is being taken over.
+        set_synchronous: the statement by which a connection is given its durability.
     """
 
     def __init__(
-        self, path: str, synchronous: str, file_mode: int, cache: Cache, *, must_exist: bool = False
+        self,
+        path: str,
+        synchronous: str,
+        file_mode: int,
+        cache: Cache,
+        *,
+        must_exist: bool,
+        connect: Connect,
     ) -> None:
         filesystem.refuse_long_path(path)
-        self.path = path
-        self.cache = cache
+        self.path: str = path
+        self.cache: Cache = cache
+        self.must_exist: bool = must_exist
         self.connection: Connection | None = None
         self.write_lock: WriteLock = WriteLock(path, file_mode, self._refuse_lost)
         self.versions: Versions = Versions(path)
-        self._half_open: Connection | None = None
-        self._missing_since: float | None = None
-        self._side_files = (path + "-wal", path + "-shm")
         self.watch: DirectoryWatch = DirectoryWatch(os.path.dirname(path))
+        self.is_shelf_known: bool = False
+        self.set_synchronous: str = f"PRAGMA synchronous = {synchronous}"
         self._synchronous = synchronous
         self._file_mode = file_mode
-        self._must_exist = must_exist
-        self.is_shelf_known = False
+        self._connect = connect
+        self._side_files = (path + "-wal", path + "-shm")
+        self._half_open: Connection | None = None
+        self._missing_since: float | None = None
 
     @property
     def identity(self) -> Identity | None:
@@ -78,12 +89,36 @@ class OpenFile:
                 return connection.identity
         return None
 
+    def open(self, *, is_locked: bool) -> bool:
+        """Open the file, unless a signal handler has opened another one meanwhile.
+
+        Args:
+            is_locked: whether the caller holds the write lock. If so, a file that is missing or
+                empty is made a store of, and a log that nobody needs is removed.
+
+        Returns:
+            False where only the holder of the write lock may do what has to be done. True: the
+            caller looks whether there is a connection now.
+
+        Raises:
+            Busy, StorageError, sqlite3.Error, OSError: the file could not be opened.
+        """
+        fork.adopt_process()
+        return holding(fork.open_lock, self._open_alone, is_locked)
+
+    def disconnect(self) -> None:
+        """Close the connection and empty the cache. The lock and the counters stay open."""
+        holding(fork.open_lock, self._disconnect_alone)
+
     def close(self) -> None:
         """Close the connection and the lock descriptor; harmless where they are closed."""
-        if self._has_lost_descriptors():
+        if self.write_lock.is_lost() or any(
+            connection is not None and descriptors.are_lost(connection.descriptors)
+            for connection in (self.connection, self._half_open)
+        ):
             self.versions.leave()
         try:
-            self._disconnect()
+            self.disconnect()
         finally:
             self.versions.close()
             self.write_lock.close()
@@ -113,16 +148,42 @@ class OpenFile:
         if connection is self.connection:
             self.connection = None
 
-    def note_look(self, now: float) -> None:
-        """Have no look fall due within `LOOK_SECONDS` of one that began at ``now``."""
-        self.cache.revalidated_at = now
-        self.cache.revalidate_at = now + LOOK_SECONDS
+    def is_all_in_place(self, connection: Connection) -> bool:
+        """Whether all names still stand for the files that are open, as far as a reader needs them.
+
+        Raises:
+            Busy: descriptors of this process were closed.
+        """
+        self._refuse_lost()
+        try:
+            is_untouched = self.watch.look() is None
+        except FileNotFoundError as error:  # the whole directory is gone
+            if error.filename != self.watch.directory:
+                raise
+            return False
+        if is_untouched:
+            return self.versions.is_whole()
+        return connection.is_in_place(self.path) and self.versions.is_in_place()
+
+    def existing(self) -> tuple[Identity, int]:
+        """Return identity and size in bytes of the database.
+
+        Raises:
+            StorageError: the database is missing or empty, and is not to be made. What was open of
+                it is closed then.
+        """
+        found = filesystem.database_at(self.path)
+        if found is None or found[1] == 0:
+            self.disconnect()
+            problem = "no such file" if found is None else "this file is empty"
+            raise old_shelf.no_store(f"{problem}, and none is made here", self.path)
+        return found
 
     def raise_storage_error(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
         """Raise what an error that came out of a call means to the caller.
 
-        It is judged by what it is: a tracing library may stand between us and SQLite or `os`.
-        So what a signal handler raises is taken for the store's if it could be. (An `OSError`
+        The error is judged by what it is: a tracing library may stand between us and SQLite or
+        `os`. So what a signal handler raises is taken for the store's if it could be. (An `OSError`
         without an errno comes from no system call.)
         """
         if isinstance(error, StorageError):
@@ -139,7 +200,7 @@ class OpenFile:
         ours = translated(error, self.path, is_writing=is_writing)
         if not isinstance(ours, Busy):
             with contextlib.suppress(sqlite3.Error):
-                self._disconnect()  # start afresh once the cause is gone
+                self.disconnect()  # start afresh once the cause is gone
         raise ours from error
 
     def _leave_lost(self, error: Exception | None = None) -> NoReturn:
@@ -148,112 +209,97 @@ class OpenFile:
         fork.close_stores()
         raise Busy("all descriptors of this process were closed", OPENING_SECONDS) from error
 
-    def _has_lost_descriptors(self) -> bool:
-        return self.write_lock.is_lost() or any(
-            connection is not None and descriptors.are_lost(connection.descriptors)
-            for connection in (self.connection, self._half_open)
-        )
-
     def _refuse_lost(self) -> None:
         if connections.have_lost_descriptors():
             self._leave_lost()
 
-    def _open(self, *, is_locked: bool) -> None:
-        fork.adopt_process()
-        holding(fork.open_lock, self._open_alone, is_locked)
-
-    def _open_alone(self, is_locked: bool) -> None:
+    def _open_alone(self, is_locked: bool) -> bool:
         self._refuse_lost()
-        self._disconnect()
+        self._disconnect_alone()
+        identity = self._found(is_locked=is_locked)
+        if identity is None:
+            return False
+        side_files = {path: filesystem.identity(path) for path in self._side_files}
+        try:
+            if not open_checks.refuse_unsafe(
+                self.path, identity, self._side_files, is_locked=is_locked
+            ):
+                return False
+            return self._opened(identity, side_files, is_locked=is_locked)
+        except BaseException as error:
+            self._disconnect_alone()
+            old_shelf.explain(error, self.path)
+            raise
+
+    def _found(self, *, is_locked: bool) -> Identity | None:
+        # None: the file has yet to be made, or to be made a store of.
         filesystem.refuse_network_filesystem(os.path.dirname(self.path))
-        found = self._existing() if self._must_exist else filesystem.database_at(self.path)
+        found = self.existing() if self.must_exist else filesystem.database_at(self.path)
         if not is_locked and (found is None or found[1] == 0):
-            raise NeedsWriteLock
+            return None
         if found is None:
             with contextlib.suppress(FileExistsError):
                 connections.create(self.path, self._file_mode)
             found = filesystem.database_at(self.path)
         if found is None:
             raise Busy("the database keeps being deleted", OPENING_SECONDS)
-        identity = found[0]
-        side_files = {path: filesystem.identity(path) for path in self._side_files}
-        try:
-            open_checks.refuse_unsafe(self.path, identity, self._side_files, is_locked=is_locked)
-            self._connect(identity, side_files, is_locked=is_locked)
-        except Interrupted:
-            return  # to a caller that looks whether there is a connection now
-        except BaseException as error:
-            self._disconnect()
-            old_shelf.explain(error, self.path)
-            raise
+        return found[0]
 
-    def _connect(
-        self,
-        identity: Identity,
-        side_files_before: Mapping[str, Identity | None],
-        *,
-        is_locked: bool,
-    ) -> None:
+    def _opened(
+        self, identity: Identity, before: Mapping[str, Identity | None], *, is_locked: bool
+    ) -> bool:
+        """Connect to a file, and use the connection if the file and its side files are the same.
+
+        Args:
+            identity: of the file.
+            before: which side files had the names before.
+            is_locked: whether the caller holds the write lock.
+        """
         try:
-            # Kept from the start, half open: a signal handler that forks must find it to close.
             lowest = descriptors.lowest_free()
-            connection = self._half_open = self._new_connection(identity)
+            # Kept from the start, half open: a signal handler that forks must find it to close.
+            connection = self._half_open = self._connect(self.path, identity)
             connection.identity = identity
-            open_checks.prepare(
+            is_ready = open_checks.prepare(
                 connection,
                 self.path,
                 self._synchronous,
                 is_locked=is_locked,
-                must_exist=self._must_exist,
+                must_exist=self.must_exist,
             )
         except sqlite3.ProgrammingError:
             self.reopen_if_closed(connection)
-            raise Interrupted from None
+            return True
         except sqlite3.OperationalError as error:
-            self._refuse_replaced(identity)
-            self._side_files_since(side_files_before)
+            self._refuse_replaced(identity, before)
             self.raise_storage_error(error, is_writing=False)  # nothing of the caller's, that is
+        if not is_ready:
+            self._disconnect_alone()
+            return False
         now = Clock.monotonic()
-        side_files = self._side_files_since(side_files_before)
-        if None in side_files.values():  # of which SQLite has just opened both
+        connection.side_files = self._refuse_replaced(identity, before)
+        if None in connection.side_files.values():  # of which SQLite has just opened both
             raise Busy("the side files keep being deleted", OPENING_SECONDS)
-        connection.side_files = side_files
-        files = (identity, *side_files.values())
-        connection.descriptors = descriptors.found_from(lowest, files)
-        self._refuse_replaced(identity)
+        connection.descriptors = descriptors.found_from(
+            lowest, (identity, *connection.side_files.values())
+        )
+        self._refuse_replaced(identity, before)
         if is_locked:
             self.versions.open_or_make(self.write_lock)
         else:
             self.versions.open()
         self.cache.empty(self.versions.counters)
-        if self._half_open is not connection:  # a signal handler has opened another
-            raise Interrupted
-        self.note_look(now)
-        self._missing_since = None
-        self.connection = connection
-        self._half_open = None
+        if self._half_open is connection:  # else a signal handler has opened another
+            self.cache.note_look(now)
+            self._missing_since = None
+            self.connection = connection
+            self._half_open = None
+        return True
 
-    def _existing(self) -> tuple[Identity, int]:
-        """Return identity and size of the database.
-
-        Raises:
-            StorageError: it is missing or empty, and is not to be made. What was open of it
-                is closed then.
-        """
-        found = filesystem.database_at(self.path)
-        if found is None or found[1] == 0:
-            self._disconnect()
-            problem = "no such file" if found is None else "this file is empty"
-            raise old_shelf.no_store(f"{problem}, and none is made here", self.path)
-        return found
-
-    def _new_connection(self, _identity: Identity) -> Connection:
-        return Connection.to(self.path)
-
-    def _side_files_since(
-        self, before: Mapping[str, Identity | None]
-    ) -> dict[str, Identity | None]:
-        """Return which side files have the names, if none that was there has been deleted.
+    def _refuse_replaced(
+        self, identity: Identity, before: Mapping[str, Identity | None]
+    ) -> Mapping[str, Identity | None]:
+        """Return which side files have the names, if no file that was there has been replaced.
 
         Raises:
             Busy: what is open here is not what others have open. Two logs, or two indexes of
@@ -263,14 +309,9 @@ class OpenFile:
         for path, now in side_files.items():
             if before[path] not in (None, now):
                 raise Busy(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
-        return side_files
-
-    def _refuse_replaced(self, identity: Identity) -> None:
         if identity != filesystem.identity(self.path):
             raise Busy("the database keeps being replaced", OPENING_SECONDS)
-
-    def _disconnect(self) -> None:
-        holding(fork.open_lock, self._disconnect_alone)
+        return side_files
 
     def _disconnect_alone(self) -> None:
         self.cache.empty(None)

@@ -1,4 +1,9 @@
-"""Questions to SQLite whose answers have many rows, or take long."""
+"""Statements that run whole: in one call into C, in which no signal handler can run.
+
+Python runs signal handlers between two of its own steps. A handler that closes the store or forks
+in the middle of a statement would leave the statement half read, and with it a closed connection's
+files open: see rule 2 of `process.reentry`.
+"""
 
 import contextlib
 import os
@@ -9,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain, starmap
+from operator import attrgetter
 from typing import Any, Final
 
 _STEPS: Final = 10_000
@@ -17,19 +23,41 @@ _STEPS: Final = 10_000
 _PIPE_BYTES: Final = 4096
 
 
+_row_count: Final = attrgetter("rowcount")  # -1 of a statement that changes no rows
+
+
+def first_row(
+    connection: sqlite3.Connection | sqlite3.Cursor, sql: str, parameters: Sequence[object] = ()
+) -> Any:
+    """Run a query for one row at most, and return that row, or None."""
+    try:
+        return next(chain.from_iterable(map(connection.execute, (sql,), (parameters,))), None)
+    finally:
+        del connection  # the traceback of an error would keep a cursor, and its files open
+
+
+def run_in_c(connection: sqlite3.Connection, *statements: tuple[str, Sequence[object]]) -> int:
+    """Run statements, each with its parameters, and return how many rows one of them changed.
+
+    Where one fails, those before it have run.
+    """
+    changed: int = max(map(_row_count, map(connection.execute, *zip(*statements, strict=True))))
+    return changed
+
+
 def fetch(
     connection: sqlite3.Connection,
     statements: Sequence[str],
     parameters: Sequence[Sequence[object]],
 ) -> list[Any]:
-    """Run statements and return the rows that they yield, in one call into C: see `first_row`."""
+    """Run statements and return the rows that they yield."""
     return list(chain.from_iterable(map(connection.execute, statements, parameters)))
 
 
 def all_rows(
     connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()
 ) -> list[Any]:
-    """Return all rows of a query: as `fetch`."""
+    """Return all rows of a query."""
     return fetch(connection, (sql,), (parameters,))
 
 
@@ -64,7 +92,7 @@ def _rows_until_a_signal(connection: sqlite3.Connection, sql: str, steps: int) -
     # A signal has a byte written into a pipe, in whichever thread it arrives, and SQLite looks at
     # the pipe every so many steps of its machine. All of that is done in C, as SQLite's driver
     # swallows what a handler raises in a function of Python's that SQLite has called. Each
-    # `finally` begins with the one call into C that must not be missed: see `lock_set`.
+    # `finally` begins with the one call into C that must not be missed: see `reentry`.
     ends: list[int] = []
     pipe = chain.from_iterable(starmap(os.pipe, ((),)))
     close = map(os.close, ends)

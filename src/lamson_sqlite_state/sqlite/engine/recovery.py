@@ -10,7 +10,7 @@ import sqlite3
 
 from ..process import descriptors, filesystem, new_files
 from .connections import Connection, forget
-from .schema import first_row
+from .queries import first_row
 
 
 def close(connection: Connection, path: str) -> None:

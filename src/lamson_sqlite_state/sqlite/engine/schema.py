@@ -2,13 +2,11 @@
 
 import re
 import sqlite3
-from collections.abc import Sequence
-from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from ...command_line import command
 from ...errors import NotAStateFile, SchemaTooNew, StorageError
-from .queries import all_rows
+from .queries import all_rows, first_row
 
 APPLICATION_ID: Final = 0x4C535353  # "LSSS"
 """Tells our files from other applications' (https://www.sqlite.org/pragma.html#pragma_application_id)."""
@@ -66,16 +64,6 @@ COMPARE_AND_SET_FROM_START: Final = (
 CLEAR: Final = "DELETE FROM states"
 FORGET: Final = "DELETE FROM states WHERE sender = ? AND module = ?"
 FORGET_ALL: Final = "DELETE FROM states WHERE sender = ?"
-
-
-def first_row(connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> Any:
-    """Run a query and return its first row, or None.
-
-    All in one call into C, between whose steps no signal handler can run: a handler that
-    forks or closes the store never meets a half-read statement, which would keep a closed
-    connection's files open. The query must be for one row at most.
-    """
-    return next(chain.from_iterable(map(connection.execute, (sql,), (parameters,))), None)
 
 
 def is_ours(connection: sqlite3.Connection) -> bool:

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from .filesystem import Identity
-from .lock_set import LockSet
+from .reentry import LockSet
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from filelock import lock_descriptor
 
@@ -20,7 +20,10 @@ from ...errors import LockTimeout
 from . import descriptors, filesystem, fork, new_files
 from .clock import Clock
 from .filesystem import Identity
-from .lock_set import LockSet
+from .reentry import LockSet
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 # What a number says that was closed, or is a socket's or a pipe's by now.
 _LOST: Final = (errno.EBADF, errno.ESPIPE)
@@ -104,39 +107,25 @@ the fork hooks find them only here. Kept open by nobody else: `SQLiteStorage.__d
 class WriteLock:
     """The cross-process lock of one database; guards every commit and every checkpoint.
 
-    Taken after the store's RLock, which also guards the attributes here, and before anything
-    of SQLite. If the holder dies, the kernel lets go of it at that moment.
+    The lock is taken after the store's RLock, which also guards the attributes here, and before
+    anything of SQLite. If the holder dies, the kernel releases the lock at that moment.
 
-    A signal handler can re-enter on the same thread between any two lines. So a hold is
-    counted in `depth` before the lock is taken and discounted before it is let go of, both
-    operations may be repeated, and only the outermost hold lets go. A handler that closes the
-    store lets go of everything; `lock_generation` tells the call that it interrupted.
-
-    A handler that raises must not keep the lock from being let go of. So a hold ends without a
-    call of Python's: with these lines, and nothing before them, in a ``finally``::
-
-        lock.depth = depth
-        if not depth:
-            lock.lock_generation += 1
-            lock.is_held = False
-            lock.unlock_file()
-
-    That is C, but Python has audit hooks called before it, of which filelock has one, and so a
-    handler may raise there, too. Then the descriptor is closed, which is not audited.
+    All that needs the lock runs within `hold`. How a hold survives signal handlers is explained in
+    `reentry`.
 
     Attributes:
         path: the lock file.
         depth: how many calls on this thread need the lock now.
-        is_held: whether this process has it.
-        lock_generation: another number each time it was let go of.
-        unlock_file: lets go of the kernel's lock, in C: what filelock's ``unlock_descriptor`` does,
-            which is a function of Python's.
-        descriptor: of the lock file, or None while it is not open.
+        is_held: whether this process has the lock.
+        sequence: another number after each release of the lock and for each write under it.
+        descriptor: of the lock file, or None while the lock file is not open.
+        unlock_file: releases the kernel's lock in C, as filelock's ``unlock_descriptor`` does in
+            Python.
         close_file: closes the descriptor, in C.
 
     Args:
-        database_path: the database, beside which the lock file stands. It belongs to whom the
-            database belongs to.
+        database_path: the database, beside which the lock file stands. The lock file belongs to
+            whom the database belongs to.
         file_mode: permissions of a lock file that is made before its database.
         before_opening: may raise, and refuse to have a descriptor opened.
     """
@@ -151,13 +140,40 @@ class WriteLock:
         self._database_path = database_path
         self.depth: int = 0
         self.is_held: bool = False
-        self.lock_generation: int = 0
+        self.sequence: int = 0
         self._file_mode = file_mode
         self._before_opening = before_opening
         self.descriptor: int | None = None
         self.unlock_file: partial[Any] = UNLOCK_NONE
         self.close_file: partial[Any] = UNLOCK_NONE
         self._identity: Identity | None = None
+
+    def hold(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Call ``work``, which may take the lock by `try_lock`, and release the lock after that.
+
+        Only the outermost of several holds on this thread releases the lock. Nothing is called
+        between the end of the work and the release, because a signal handler may raise where
+        anything is called. The release is one call into C; Python calls audit hooks before that,
+        filelock has one, and so a handler may raise there, too. Then the descriptor is closed,
+        which also releases the lock, and is not audited.
+        """
+        depth = self.depth
+        self.depth = depth + 1
+        try:
+            return work(*arguments)
+        finally:
+            self.depth = depth
+            if not depth:
+                self.sequence += 1
+                self.is_held = False
+                try:
+                    self.unlock_file()
+                except OSError as error:
+                    self.release_by_closing(error)
+                except BaseException:  # of a handler that ran in an audit hook
+                    self.descriptor, self.unlock_file = None, UNLOCK_NONE
+                    self.close_file()
+                    raise
 
     def try_lock(self) -> bool:
         """Take the lock if nobody else has it; harmless where this process has it already.
@@ -169,7 +185,7 @@ class WriteLock:
             StorageError: the system refuses to lock it.
         """
         while not self.is_held:
-            lock_generation, descriptor = self.lock_generation, self.descriptor
+            sequence, descriptor = self.sequence, self.descriptor
             if descriptor is None:
                 self._before_opening()
                 descriptor = self._open()
@@ -188,7 +204,7 @@ class WriteLock:
                     self.abandon()  # or the number would be unlocked
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
                 continue  # a signal handler closed the store
-            if lock_generation == self.lock_generation:
+            if sequence == self.sequence:
                 self.is_held = True
         return True
 
@@ -202,16 +218,16 @@ class WriteLock:
 
     def unlock(self) -> None:
         """Let go of the lock; harmless where it is not held."""
-        self.lock_generation += 1
+        self.sequence += 1
         was_held, self.is_held = self.is_held, False
         try:
             # It may be locked though it is not held, where a signal handler has raised in between.
             if was_held or not self.is_lost():
                 self.unlock_file()
         except OSError as error:
-            self.let_go_by_closing(error)
+            self.release_by_closing(error)
 
-    def let_go_by_closing(self, error: OSError) -> None:
+    def release_by_closing(self, error: OSError) -> None:
         """To be called when the unlocking is refused, as the locking may be: closing unlocks, too.
 
         Where the descriptor is closed (by the fork hooks this moment, or by a daemon that closes
@@ -239,7 +255,7 @@ class WriteLock:
 
     def abandon(self) -> None:
         """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
-        self.lock_generation += 1
+        self.sequence += 1
         self.is_held = False
         is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None

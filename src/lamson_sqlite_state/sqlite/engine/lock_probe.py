@@ -1,0 +1,149 @@
+"""Who else has a database open: asked by the locks and descriptors of other processes.
+
+POSIX drops all locks that a process has on a file when the process closes *any* descriptor of the
+file, SQLite's locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that
+this process has open, through whatever, is not opened to ask. Whoever asks does not lock, and so
+disturbs nobody. Everything here is guarded by `fork.open_lock`; only a signal handler can come in
+between.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from ..process import filesystem
+from ..process.filesystem import Identity
+from . import connections
+
+# Length and start of the bytes where SQLite's unix VFS keeps its shared locks in a database
+# (os.h, SHARED_FIRST and SHARED_SIZE). Whoever has a database in WAL mode open holds one.
+SHARED_LOCKS: Final = (510, 0x40000000 + 2)
+
+# Likewise of the lock in a -shm that everyone holds who has it open (os_unix.c, UNIX_SHM_DMS).
+DEADMAN_SWITCH: Final = (1, 128)
+
+
+_FLOCK: Final = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
+
+_FLOCK_BYTES: Final = struct.calcsize(_FLOCK)
+
+_CAN_ASK: Final = sys.platform == "linux" and struct.calcsize("l") == 8
+
+# How much of a log's and of an index's header is looked at: up to the salts.
+_HEADER_BYTES: Final = 24
+_INDEX_BYTES: Final = 40
+
+_DATABASE_HEADER_BYTES: Final = 100
+
+
+def has_open(process: int, identity: Identity) -> bool:
+    """Whether a process has a file open, as far as one can see (on Linux).
+
+    Args:
+        process: its id.
+        identity: the file.
+    """
+    is_ourselves = process == os.getpid()
+    directory = f"/proc/{process}/fd/"
+    try:
+        names = os.listdir(directory)
+    except OSError as error:  # it is gone, or somebody else's, or there is no /proc here
+        if error.filename != directory:
+            raise
+        return False
+    for name in names:
+        try:
+            found = os.fstat(int(name)) if is_ourselves else os.stat(directory + name)
+        except OSError as error:  # closed meanwhile
+            is_closed = error.errno == errno.EBADF if is_ourselves else error.filename is not None
+            if not is_closed:
+                raise
+        else:
+            if (found.st_dev, found.st_ino) == identity:
+                return True
+    return False
+
+
+def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | None:
+    """Return the id of a process that holds any of these POSIX locks, or None.
+
+    0 stands for a process in another container. None where this process has the file open, as
+    its locks would suffer, and on systems where it was not tried how to ask.
+    """
+    if not _CAN_ASK:
+        return None
+    if has_open(os.getpid(), identity):
+        return None
+    answer = _asked(path, lambda descriptor: _lock_on(descriptor, locks))
+    return None if answer is None else _holder(answer)  # None: its last user has just closed it
+
+
+def header_of(path: str, identity: Identity) -> bytes | None:
+    """Return how a database begins (https://www.sqlite.org/fileformat.html section 1.3).
+
+    None where it cannot be asked: see `lock_holder`.
+    """
+    if not _CAN_ASK or has_open(os.getpid(), identity):
+        return None
+    return _asked(path, lambda descriptor: os.pread(descriptor, _DATABASE_HEADER_BYTES, 0))
+
+
+def is_log_in_use(wal: str, shm: str) -> bool:
+    """Whether these are the log and the index of those who have their database open.
+
+    The index must be open, and if it knows of any frames, of frames of this log: both have the
+    same salts then (https://www.sqlite.org/walformat.html). Anybody who is only just opening or
+    closing them makes this False for a moment. Asked only while another process has the
+    database open and this one does not. True where it cannot be asked: see `lock_holder`.
+    """
+    shm_identity = filesystem.identity(shm)
+    if shm_identity is None:
+        return False
+    if not _CAN_ASK or has_open(os.getpid(), shm_identity):
+        return True  # we may be in a signal handler that came while this was being asked
+    # Opened once for both questions: every opening of a store asks them.
+    answer = _asked(
+        shm,
+        lambda descriptor: (
+            _lock_on(descriptor, DEADMAN_SWITCH) + os.pread(descriptor, _INDEX_BYTES, 0)
+        ),
+    )
+    if answer is None or _holder(answer[:_FLOCK_BYTES]) is None:
+        return False
+    index = answer[_FLOCK_BYTES:]
+    header = _asked(wal, lambda descriptor: os.pread(descriptor, _HEADER_BYTES, 0)) or b""
+    if len(index) < _INDEX_BYTES:
+        return False
+    has_frames = any(index[16:20])
+    return not has_frames or header[16:24] == index[32:40]
+
+
+def _lock_on(descriptor: int, locks: tuple[int, int]) -> bytes:
+    length, start = locks
+    question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return fcntl.fcntl(descriptor, fcntl.F_GETLK, question)
+
+
+def _holder(answer: bytes) -> int | None:
+    kind, _, _, _, process = struct.unpack(_FLOCK, answer)
+    return None if kind == fcntl.F_UNLCK else int(process)
+
+
+def _asked(path: str, question: Callable[[int], bytes]) -> bytes | None:
+    """Return what is answered to a question about an existing file, or None if it is gone."""
+    made_before = connections.made
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        if error.filename != path:
+            raise
+        return None
+    try:
+        return question(descriptor)
+    finally:
+        if made_before == connections.made:
+            os.close(descriptor)
