@@ -20,7 +20,7 @@ from lamson_sqlite_state.sqlite.engine import handle as store
 from lamson_sqlite_state.sqlite.engine import open_checks as opening
 from lamson_sqlite_state.sqlite.engine import open_database as open_file
 from lamson_sqlite_state.sqlite.engine import table as states
-from lamson_sqlite_state.sqlite.process import filesystem, fork, write_lock
+from lamson_sqlite_state.sqlite.process import backoff, filesystem, fork, write_lock
 
 __all__ = [
     "cache_ignores_versions",
@@ -166,25 +166,25 @@ def reads_take_the_lock() -> None:
 
 
 def endless_patience() -> None:
-    init = write_lock.Backoff.__init__
+    init = backoff.Backoff.__init__
 
-    def start(self: write_lock.Backoff, _timeout_seconds: float, queue: Any) -> None:
+    def start(self: backoff.Backoff, _timeout_seconds: float, queue: Any) -> None:
         init(self, float("inf"), queue)
 
-    _replace(write_lock.Backoff, "__init__", start)
+    _replace(backoff.Backoff, "__init__", start)
 
 
 def timeout_comes_late() -> None:
-    wait = write_lock.Backoff.wait
+    wait = backoff.Backoff.wait
 
-    def wait_on(self: write_lock.Backoff, *arguments: Any) -> None:
+    def wait_on(self: backoff.Backoff, *arguments: Any) -> None:
         try:
             wait(self, *arguments)
         except LockTimeout:
             time.sleep(_MUCH_LATER_SECONDS)
             raise
 
-    _replace(write_lock.Backoff, "wait", wait_on)
+    _replace(backoff.Backoff, "wait", wait_on)
 
 
 def now_and_then_a_crash() -> None:
@@ -199,14 +199,14 @@ def now_and_then_a_crash() -> None:
 
 
 def unequal_patience() -> None:
-    wait = write_lock.Backoff.wait
+    wait = backoff.Backoff.wait
 
-    def nap(self: write_lock.Backoff, *arguments: Any) -> None:
+    def nap(self: backoff.Backoff, *arguments: Any) -> None:
         if os.getpid() % 2:
             time.sleep(_UNFAIR_SECONDS)
         wait(self, *arguments)
 
-    _replace(write_lock.Backoff, "wait", nap)
+    _replace(backoff.Backoff, "wait", nap)
 
 
 def start_overwrites() -> None:

@@ -5,7 +5,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Final
 
 from ...command_line import command
@@ -14,6 +13,7 @@ from ..coherence import counters
 from ..engine import lock_probe, open_checks
 from ..engine.driver_errors import OPENING_SECONDS, Busy
 from ..engine.lock_probe import DEADMAN_SWITCH, SHARED_LOCKS
+from ..engine.open_checks import SeenFiles
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.new_files import is_unfinished
@@ -59,11 +59,9 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
     Raises:
         UnsafeFork: the database was open here when C code forked this process.
     """
-    side_files = (f"{path}-wal", f"{path}-shm")
-    refuse = partial(open_checks.refuse_unsafe, path, identity, side_files, is_locked=False)
     for _ in looks(_PATIENCE_SECONDS, _NAP_SECONDS):
         try:
-            if holding(fork.open_lock, refuse):
+            if holding(fork.open_lock, _is_safe, path, identity):
                 return
             blocker = "the database was replaced, and this process has the old one open"
         except Busy as busy:
@@ -85,6 +83,10 @@ def lost(path: str, identity: Identity) -> Iterator[Finding]:
         ),
         path,
     )
+
+
+def _is_safe(path: str, identity: Identity) -> bool:
+    return open_checks.refuse_unsafe(SeenFiles(path, identity), is_locked=False)
 
 
 def hot_journal(path: str) -> Iterator[Finding]:

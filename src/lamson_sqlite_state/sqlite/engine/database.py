@@ -21,6 +21,7 @@ from typing import TypeVar, TypeVarTuple
 from ...errors import StorageError
 from ..coherence.cache import Cache
 from ..process import filesystem
+from ..process.backoff import LOG
 from ..process.clock import Clock
 from ..process.filesystem import Identity
 from . import old_shelf, recovery
@@ -272,6 +273,7 @@ class Database:
     def _reopened_by_name(self) -> bool:
         # Another process has mended the store. What has the names now can be opened as by anyone
         # who comes new, and of the old file nothing is left that must be removed.
+        LOG.info("%s: the file was replaced, and is opened anew", self.path)
         self.file.disconnect()
         self.file.open(is_locked=False)
         return self.file.connection is not None
@@ -283,6 +285,9 @@ class Database:
         try:
             if connection.identity == filesystem.identity(self.path):
                 recovery.replace_by_copy(connection, self.path)
+                LOG.warning("%s: a lost -wal or -shm was made up for by a whole copy", self.path)
+            else:
+                LOG.info("%s: the file was replaced or deleted, and is opened anew", self.path)
         except sqlite3.ProgrammingError:
             self.file.reopen_if_closed(connection)
         except sqlite3.Error as error:

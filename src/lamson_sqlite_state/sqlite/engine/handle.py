@@ -8,9 +8,9 @@ from typing import TypeVar, TypeVarTuple
 
 from ..coherence.cache import Cache
 from ..process import fork
+from ..process.backoff import Backoff
 from ..process.filesystem import Identity
 from ..process.reentry import ACQUIRE, RELEASE, holding
-from ..process.write_lock import Backoff
 from .database import Database
 from .driver_errors import Busy
 from .open_checks import unsafe_fork
@@ -110,6 +110,7 @@ class StoreHandle:
         finally:
             if backoff is not None:
                 any(backoff.place.releases)
+                backoff.log(self.path)
             if fork.is_about_to_fork():
                 self.close()  # again: nothing that a fork hook has opened may cross the fork
 

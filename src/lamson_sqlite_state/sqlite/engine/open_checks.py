@@ -7,11 +7,12 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import Enum
 from typing import Final
 
 from ...errors import NoStore, StorageError, UnsafeFork
 from ..process import filesystem, fork, remedies
+from ..process.backoff import LOG
 from ..process.filesystem import Identity
 from . import schema
 from .connections import database_of, is_unusable, side_files_here
@@ -24,36 +25,73 @@ WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 _SYNCHRONOUS_LEVELS: Final = {"NORMAL": 1, "FULL": 2}
 
 
-class _SideFiles(Enum):
-    """What the -wal and the -shm of a database are, as far as others tell."""
-
-    RIGHT = auto()
-    """They are those of all who have the database open, or of nobody."""
-
-    LOST = auto()
-    """They were deleted, or made anew, under a process that has the database open. A new log beside
-    the one in use would lose acknowledged states."""
-
-    COMING_AND_GOING = auto()
-    """The -shm has just been deleted."""
-
-    OF_OUR_OLD_DATABASE = auto()
-    """The database was replaced, and this process has the old one open with them. So nobody else
-    needs them. They would be replayed into the new database."""
-
-    OF_ANOTHERS_OLD_DATABASE = auto()
-    """As before, but another process has the old one open, and mends that at its next call."""
-
-
-def refuse_unsafe(
-    path: str, identity: Identity, side_files: tuple[str, str], *, is_locked: bool
-) -> bool:
-    """Do nothing where a connection to the database would be safe.
+class SeenFiles:
+    """Which files had the names before a connection to a database was made.
 
     Args:
         path: the database.
         identity: which file that is.
-        side_files: paths of its -wal and -shm.
+
+    Attributes:
+        path: the same.
+        identity: the same.
+        wal: the path of its -wal.
+        shm: the path of its -shm.
+        side_files: which files these were.
+    """
+
+    def __init__(self, path: str, identity: Identity) -> None:
+        self.path: str = path
+        self.identity: Identity = identity
+        self.wal: str = f"{path}-wal"
+        self.shm: str = f"{path}-shm"
+        self.side_files: Mapping[str, Identity | None] = self._now()
+
+    def refuse_replaced(self) -> Mapping[str, Identity | None]:
+        """Return which side files have the names now, if no file that was there has been replaced.
+
+        Raises:
+            Busy: what was opened is not what others have open. Two logs, or two indexes of one log,
+                would lose states.
+        """
+        found = self._now()
+        for side_file, identity in found.items():
+            if self.side_files[side_file] not in (None, identity):
+                raise Busy(f"{os.path.basename(side_file)} keeps being deleted", OPENING_SECONDS)
+        if self.identity != filesystem.identity(self.path):
+            raise Busy("the database keeps being replaced", OPENING_SECONDS)
+        return found
+
+    def _now(self) -> Mapping[str, Identity | None]:
+        return {path: filesystem.identity(path) for path in (self.wal, self.shm)}
+
+
+class _SideFiles(Enum):
+    """What the -wal and the -shm of a database are, each with what a call has to wait for."""
+
+    # They are those of all who have the database open, or of nobody.
+    RIGHT = ""
+    # The database was replaced, and this process has the old one open with them. So nobody else
+    # needs them. They would be replayed into the new database.
+    OF_OUR_OLD_DATABASE = "this process has the old database open, which was replaced"
+    OF_ANOTHERS_OLD_DATABASE = (
+        "the file was replaced under a process that has the old one open, whose log would be taken "
+        "for the new one's (that process's next call will mend that)"
+    )
+    # They were deleted, or made anew. A new log beside the one in use would lose acknowledged
+    # states.
+    LOST = (
+        "{missing} was deleted under a process that has the database open (its next call will mend "
+        "that)"
+    )
+    COMING_AND_GOING = "its -shm comes and goes"
+
+
+def refuse_unsafe(seen: SeenFiles, *, is_locked: bool) -> bool:
+    """Do nothing where a connection to the database would be safe.
+
+    Args:
+        seen: the files that have the names now.
         is_locked: whether the caller holds the write lock.
 
     Returns:
@@ -67,6 +105,25 @@ def refuse_unsafe(
         Busy: a side file was deleted, or the database replaced, under a running process that
             mends that at its next call (`recovery`).
     """
+    _refuse_unusable(seen.path, seen.identity)
+    what = _what_they_are(seen)
+    if what is _SideFiles.OF_OUR_OLD_DATABASE:
+        if is_locked:
+            for side_file in seen.side_files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(side_file)
+        return is_locked
+    if what is _SideFiles.LOST:
+        # Or they are where another container has the database.
+        remedies.refuse_alone_mounted(seen.path)
+    if what is not _SideFiles.RIGHT:
+        missing = [path for path, there in seen.side_files.items() if there is None]
+        names = map(os.path.basename, missing or seen.side_files)
+        raise Busy(what.value.format(missing=" or ".join(names)), OPENING_SECONDS)
+    return True
+
+
+def _refuse_unusable(path: str, identity: Identity) -> None:
     if fork.was_inherited(identity):
         raise unsafe_fork(path)
     if is_unusable(identity):
@@ -78,65 +135,37 @@ def refuse_unsafe(
             path,
             code="descriptors-lost",
         )
-    found = {side_file: filesystem.identity(side_file) for side_file in side_files}
-    what = _what_they_are(path, identity, found)
-    if what is _SideFiles.OF_OUR_OLD_DATABASE:
-        if is_locked:
-            for side_file in side_files:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(side_file)
-        return is_locked
-    if what is _SideFiles.LOST:
-        # Or they are where another container has the database.
-        remedies.refuse_alone_mounted(path)
-        missing = [side_file for side_file, there in found.items() if there is None] or side_files
-        blocker = (
-            f"{' or '.join(map(os.path.basename, missing))} was deleted under a process that "
-            "has the database open (its next call will mend that)"
-        )
-    elif what is _SideFiles.OF_ANOTHERS_OLD_DATABASE:
-        blocker = (
-            "the file was replaced under a process that has the old one open, whose log would "
-            "be taken for the new one's (that process's next call will mend that)"
-        )
-    elif what is _SideFiles.COMING_AND_GOING:
-        blocker = "its -shm comes and goes"
-    else:
-        return True
-    raise Busy(blocker, OPENING_SECONDS)
 
 
-def _what_they_are(
-    path: str, identity: Identity, found: Mapping[str, Identity | None]
-) -> _SideFiles:
-    in_use_here = side_files_here(identity)
-    is_in_use = in_use_here is not None or lock_holder(path, identity, SHARED_LOCKS) is not None
-    if not is_in_use:
+def _what_they_are(seen: SeenFiles) -> _SideFiles:
+    in_use_here = side_files_here(seen.identity)
+    is_one_missing = None in seen.side_files.values()
+    if in_use_here is None and lock_holder(seen.path, seen.identity, SHARED_LOCKS) is None:
         # Both are there while anyone has the database open, and neither once all have closed it.
-        return _SideFiles.RIGHT if None in found.values() else _whose_log(identity, *found)
-    if None in found.values():
+        return _SideFiles.RIGHT if is_one_missing else _whose_log(seen)
+    if is_one_missing:
         return _SideFiles.LOST
     # Others may be where those were that were deleted: made by an opener that was just too late to
     # see them, and has left since.
     if in_use_here is None:
-        are_right = is_log_in_use(*found)
+        are_right = is_log_in_use(seen.wal, seen.shm)
     else:
-        are_right = not in_use_here or found == in_use_here
+        are_right = not in_use_here or seen.side_files == in_use_here
     return _SideFiles.RIGHT if are_right else _SideFiles.LOST
 
 
-def _whose_log(identity: Identity, _wal: str, shm: str) -> _SideFiles:
+def _whose_log(seen: SeenFiles) -> _SideFiles:
     # Nobody has the database open. If somebody has its log open, then with another database,
     # or is exiting this moment, as the kernel closes one file after the other. Neither may be
     # held against the log; waiting cures both. (The lock on the database may also have been
     # dropped, by a program that copied the file while it had it open: its descriptor tells.)
-    shm_identity = filesystem.identity(shm)
+    shm_identity = filesystem.identity(seen.shm)
     if shm_identity is None:
         return _SideFiles.COMING_AND_GOING
     if database_of(shm_identity) is not None:
         return _SideFiles.OF_OUR_OLD_DATABASE
-    holder = lock_holder(shm, shm_identity, DEADMAN_SWITCH)
-    if holder is None or has_open(holder, identity):
+    holder = lock_holder(seen.shm, shm_identity, DEADMAN_SWITCH)
+    if holder is None or has_open(holder, seen.identity):
         return _SideFiles.RIGHT
     return _SideFiles.OF_ANOTHERS_OLD_DATABASE
 
@@ -170,9 +199,15 @@ def prepare(
         if not is_locked:
             return False
         schema.create(connection, path)
+        LOG.info("%s: made ready as a store", path)
     first_row(connection, f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
-    # SQLite ignores what it does not know or cannot do, so read back what we promise.
+    _refuse_other_level(connection, path, synchronous)
+    return True
+
+
+def _refuse_other_level(connection: sqlite3.Connection, path: str, synchronous: str) -> None:
+    # SQLite ignores what it does not know or cannot do, so read back what the store promises.
     (level,) = first_row(connection, "PRAGMA synchronous")
     if level != _SYNCHRONOUS_LEVELS[synchronous]:
         raise StorageError(
@@ -181,7 +216,6 @@ def prepare(
             path,
             code="sqlite-error",
         )
-    return True
 
 
 def unsafe_fork(path: str) -> UnsafeFork:

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Mapping
 from typing import NoReturn
 
 from ...errors import StorageError
@@ -25,6 +24,7 @@ from ..process.write_lock import WriteLock
 from . import connections, old_shelf, open_checks, recovery
 from .connections import Connect, Connection
 from .driver_errors import OPENING_SECONDS, Busy, translated
+from .open_checks import SeenFiles
 
 
 class OpenDatabase:
@@ -77,7 +77,6 @@ class OpenDatabase:
         self._synchronous = synchronous
         self._file_mode = file_mode
         self._connect = connect
-        self._side_files = (path + "-wal", path + "-shm")
         self._half_open: Connection | None = None
         self._missing_since: float | None = None
 
@@ -219,13 +218,10 @@ class OpenDatabase:
         identity = self._found(is_locked=is_locked)
         if identity is None:
             return False
-        side_files = {path: filesystem.identity(path) for path in self._side_files}
+        seen = SeenFiles(self.path, identity)
         try:
-            if not open_checks.refuse_unsafe(
-                self.path, identity, self._side_files, is_locked=is_locked
-            ):
-                return False
-            return self._opened(identity, side_files, is_locked=is_locked)
+            is_safe = open_checks.refuse_unsafe(seen, is_locked=is_locked)
+            return is_safe and self._opened(seen, is_locked=is_locked)
         except BaseException as error:
             self._disconnect_alone()
             old_shelf.explain(error, self.path)
@@ -245,21 +241,16 @@ class OpenDatabase:
             raise Busy("the database keeps being deleted", OPENING_SECONDS)
         return found[0]
 
-    def _opened(
-        self, identity: Identity, before: Mapping[str, Identity | None], *, is_locked: bool
-    ) -> bool:
+    def _opened(self, seen: SeenFiles, *, is_locked: bool) -> bool:
         """Connect to a file, and use the connection if the file and its side files are the same.
 
-        Args:
-            identity: of the file.
-            before: which side files had the names before.
-            is_locked: whether the caller holds the write lock.
+        The arguments, and what is returned: as of `open`.
         """
         try:
             lowest = descriptors.lowest_free()
             # Kept from the start, half open: a signal handler that forks must find it to close.
-            connection = self._half_open = self._connect(self.path, identity)
-            connection.identity = identity
+            connection = self._half_open = self._connect(self.path, seen.identity)
+            connection.identity = seen.identity
             is_ready = open_checks.prepare(
                 connection,
                 self.path,
@@ -271,19 +262,18 @@ class OpenDatabase:
             self.reopen_if_closed(connection)
             return True
         except sqlite3.OperationalError as error:
-            self._refuse_replaced(identity, before)
+            seen.refuse_replaced()
             self.raise_storage_error(error, is_writing=False)  # nothing of the caller's, that is
         if not is_ready:
             self._disconnect_alone()
             return False
         now = Clock.monotonic()
-        connection.side_files = self._refuse_replaced(identity, before)
+        connection.side_files = seen.refuse_replaced()
         if None in connection.side_files.values():  # of which SQLite has just opened both
             raise Busy("the side files keep being deleted", OPENING_SECONDS)
-        connection.descriptors = descriptors.found_from(
-            lowest, (identity, *connection.side_files.values())
-        )
-        self._refuse_replaced(identity, before)
+        files = (seen.identity, *connection.side_files.values())
+        connection.descriptors = descriptors.found_from(lowest, files)
+        seen.refuse_replaced()
         if is_locked:
             self.versions.open_or_make(self.write_lock)
         else:
@@ -295,23 +285,6 @@ class OpenDatabase:
             self.connection = connection
             self._half_open = None
         return True
-
-    def _refuse_replaced(
-        self, identity: Identity, before: Mapping[str, Identity | None]
-    ) -> Mapping[str, Identity | None]:
-        """Return which side files have the names, if no file that was there has been replaced.
-
-        Raises:
-            Busy: what is open here is not what others have open. Two logs, or two indexes of
-                one log, would lose states.
-        """
-        side_files = {path: filesystem.identity(path) for path in self._side_files}
-        for path, now in side_files.items():
-            if before[path] not in (None, now):
-                raise Busy(f"{os.path.basename(path)} keeps being deleted", OPENING_SECONDS)
-        if identity != filesystem.identity(self.path):
-            raise Busy("the database keeps being replaced", OPENING_SECONDS)
-        return side_files
 
     def _disconnect_alone(self) -> None:
         self.cache.empty(None)

@@ -1,4 +1,4 @@
-"""One writer at a time, in any process: the file lock, and how one waits for it.
+"""One writer at a time, in any process: the file lock.
 
 The lock is filelock's, taken on a descriptor that stays open: the same flock as
 ``filelock.FileLock(path)``, which excludes and is excluded by it, at a sixtieth of the cost.
@@ -8,19 +8,14 @@ The lock file is empty, is only ever locked, and is never deleted by us.
 import errno
 import fcntl
 import os
-import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from filelock import lock_descriptor
 
-from ...errors import LockTimeout
 from . import descriptors, filesystem, fork, new_files
-from .clock import Clock
 from .filesystem import Identity
-from .reentry import LockSet
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -33,67 +28,6 @@ _REFUSED: Final = (
     *(errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
     *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENOTTY, errno.ESTALE),
 )
-
-
-class Backoff:
-    """The waiting of one call: short naps, until the call's timeout is used up.
-
-    A blocking flock would be fairer still but knows no timeout; filelock's own polling every
-    50 ms makes the slowest of eight writers wait 50 times longer (see ``make bench``).
-
-    Of the threads of one store only the first in the queue naps and tries again and again, as
-    32 threads that all do leave the lock's holder no processor to finish on. The queue is no
-    more than advice: who is kept waiting by it (by a thread that a signal or an exception
-    took away from its place) tries again by itself.
-
-    Args:
-        timeout_seconds: how long the call may wait.
-        queue: the place at the head of the queue, one for all threads of a store.
-
-    Attributes:
-        place: holds ``queue`` while this call is the first. The call releases it at its end, so
-            that the next thread becomes the first.
-    """
-
-    # Naps are short while the holder is in the middle of a write, and longer, easier on the
-    # processor, once the holder must be stopped or stuck. But not so long that who has waited for
-    # long, on a busy machine, loses to all who come later.
-    _EAGER_SECONDS: Final = 0.05
-    _SHORT_NAP_SECONDS: Final = 0.0001
-    _LONG_NAP_SECONDS: Final = 0.001
-    _QUEUE_SECONDS: Final = 0.02
-
-    def __init__(self, timeout_seconds: float, queue: threading.RLock) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._queue = queue
-        self.place: LockSet = LockSet()
-        self._start = Clock.monotonic()
-
-    def wait(self, path: str, blocker: str, grace_seconds: float = 0) -> None:
-        """Nap once, or wait to become the first.
-
-        Args:
-            path: the database.
-            blocker: who keeps us waiting, as a clause.
-            grace_seconds: how long to wait for that one at least, whatever the timeout.
-
-        Raises:
-            LockTimeout: the timeout is used up.
-        """
-        waited = Clock.monotonic() - self._start
-        left = max(self._timeout_seconds, grace_seconds) - waited
-        if left <= 0:
-            raise LockTimeout(
-                f"waited {waited:.1f} s, but {blocker}; nothing was written",
-                "find that process (lamson-state check, lsof), or give a longer timeout",
-                path,
-            )
-        if self.place:
-            is_eager = waited < self._EAGER_SECONDS
-            nap_seconds = self._SHORT_NAP_SECONDS if is_eager else self._LONG_NAP_SECONDS
-            time.sleep(min(nap_seconds, left))
-        else:
-            self.place.take(self._queue, timeout=min(self._QUEUE_SECONDS, left))
 
 
 UNLOCK_NONE: Final[partial[Any]] = partial(bool)
