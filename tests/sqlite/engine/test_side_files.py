@@ -146,7 +146,8 @@ def test_a_signal_handler_that_comes_while_others_are_asked_about_opens_all_the_
 
         def pread_and_be_interrupted(descriptor: int, length: int, offset: int) -> bytes:
             if not asked:
-                asked.append(store.get("m", "ann"))
+                asked.append("")
+                asked[0] = store.get("m", "ann")
             return pread(descriptor, length, offset)
 
         monkeypatch.setattr(os, "pread", pread_and_be_interrupted)
@@ -158,10 +159,11 @@ def delete_after(_store: SQLiteStorage, step: str, file: str) -> None:
     """Have a file deleted once, just after a step of the next opening."""
     take = getattr(open_checks, step)
 
-    def take_and_delete(*arguments: Any, **options: Any) -> None:
-        take(*arguments, **options)
+    def take_and_delete(*arguments: Any, **options: Any) -> Any:
+        answer = take(*arguments, **options)
         setattr(open_checks, step, take)
         os.unlink(file)
+        return answer
 
     setattr(open_checks, step, take_and_delete)
 

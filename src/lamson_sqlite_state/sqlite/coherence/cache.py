@@ -1,7 +1,7 @@
-"""The states that a process keeps in memory, and when one of them may be used.
+"""The states that a process keeps in memory, and when a kept state may be used.
 
-Which version belongs to a state, and why it is right as long as the counter has that version,
-stands in `counters`.
+`counters` says which version belongs to a state, and why the state is right as long as the counter
+has that version.
 """
 
 from array import array
@@ -12,14 +12,14 @@ from ..process.clock import Clock
 from .counters import COUNTERS
 
 # Addresses have at most 320 characters (RFC 5321), nearly all of them ASCII. Nobody shall fill the
-# memory by sending longer ones as his name, or letters that take four bytes each.
+# memory with longer senders, or with letters that take four bytes each.
 _LONGEST: Final = 400
 
 # How long a reader may go on with a file that has lost its name, or with a cache that does not
-# know of another tool's edit. Writers look every time.
+# know of another tool's edit. Writers look at each write.
 LOOK_SECONDS: Final = 0.010
 
-# What a cache goes by that is to keep nothing.
+# The counters of a cache that is to keep nothing: no entry is ever valid by them.
 _ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
 
 Key: TypeAlias = tuple[str | bytes, str | bytes]
@@ -32,18 +32,15 @@ Entry: TypeAlias = tuple[str, int, int]
 class Cache:
     """The states that one store read or set last, each with the version it belongs to.
 
-    `find` needs no lock, neither with the GIL nor in a free-threaded build: it takes
-    references to objects that are never changed (the entry, the mapping) or whose single
-    operations are atomic (the dictionary), and what it has found is judged by the counter
-    alone, which it reads last. So it does not matter what other threads put in or
-    throw away meanwhile: an entry is right or is not used. A counter is one aligned word, which is
-    loaded and stored as a whole, by whichever process. The clock it reads first: a look that
-    had to empty the cache has done so before it made it valid for longer. All that changes the
-    cache is called with the store's RLock held.
+    `find` needs no lock, neither with the GIL nor in a free-threaded build. It takes references to
+    objects that are never changed (the entry, the mapping) or whose single operations are atomic
+    (the dictionary). It judges an entry by the counter alone, which it reads last; so an entry is
+    right or is not used, whatever other threads put in or throw away meanwhile. A counter is one
+    aligned word, which every process loads and stores as a whole. `find` reads the clock first,
+    because a look that has to empty the cache does so before it makes the cache valid for longer.
+    All that changes the cache is called with the store's RLock held.
 
-    A signal handler may come between any two lines. So the dictionary is emptied by taking another
-    one, and whoever is about to keep something names the one he had before he asked the
-    database: what he read before it was emptied goes nowhere.
+    The cache is emptied by taking another dictionary: see rule 5 of `reentry`.
 
     Args:
         size: at most so many entries. The oldest goes first.
@@ -57,8 +54,8 @@ class Cache:
         self.current: tuple[dict[Key, Entry], memoryview] = ({}, _ODD_COUNTERS)
         """The entries, and the counters that they are valid by."""
         self.revalidated_at: float = 0.0
-        """When the files were looked at, by `Clock.monotonic`. A clock that says less was set back
-        since, by a test that had set it ahead: then nobody knows how old the look is."""
+        """When the files were looked at, by `Clock.monotonic`. If the clock says less than that, a
+        test had set the clock ahead, and nobody knows how old the look is."""
         self.revalidate_at: float = 0.0
         """When the files are to be looked at again."""
 
@@ -68,7 +65,7 @@ class Cache:
         self.revalidate_at = now + LOOK_SECONDS
 
     def is_fresh(self) -> bool:
-        """Whether the last look at the files was a moment ago, so that none is due yet."""
+        """Whether the files were looked at a moment ago, so that no look is due yet."""
         return self.revalidated_at <= Clock.monotonic() < self.revalidate_at
 
     def find(self, key: Key) -> str | None:
@@ -85,14 +82,15 @@ class Cache:
     def keep(
         self, entries: dict[Key, Entry], key: Key, state: str, stripe: int, version: int
     ) -> None:
-        """Put a state in, unless it is uncommonly long or not of ASCII.
+        """Put a state in, unless the key or the state is uncommonly long, or the key is no ASCII.
 
         Args:
-            entries: those of `current` when the version was read, or before.
+            entries: the entries of `current` when the version was read, or before. If the cache has
+                been emptied since, nothing is put in.
             key: the pair.
             state: what the database held at some moment after the version was read.
-            stripe: of its sender.
-            version: what the counter was; an odd one is not kept.
+            stripe: of the pair's sender.
+            version: what the counter was. A state under an odd version is not kept.
         """
         if version & 1 or entries is not self.current[0]:
             return
@@ -101,8 +99,8 @@ class Cache:
             return
         if len(sender) + len(module) + len(state) > _LONGEST:
             return
-        # No signal handler can run until the key of a new entry stands in the queue, so that
-        # every entry will have its turn to go.
+        # No signal handler can run until the key of a new entry stands in the queue. So every entry
+        # will have its turn to go.
         is_new = key not in entries
         entries[key] = (state, stripe, version)
         if is_new:
@@ -118,12 +116,16 @@ class Cache:
             self.empty(self.current[1])
 
     def empty(self, counters: memoryview | None) -> None:
-        """Throw all away, and go by these counters from now on; None keeps it empty."""
+        """Throw all entries away, and go by these counters from now on.
+
+        Args:
+            counters: None keeps the cache empty.
+        """
         self._order = deque()
         self.current = ({}, self._usable(counters))
 
     def goes_by(self, counters: memoryview | None) -> bool:
-        """Whether these are the counters that decide what is valid."""
+        """Whether these are the counters that the entries are valid by."""
         return self.current[1] is self._usable(counters)
 
     def _usable(self, counters: memoryview | None) -> memoryview:

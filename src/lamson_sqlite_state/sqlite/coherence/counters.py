@@ -1,25 +1,26 @@
 """Who wrote last: the version counters that keep the caches of all processes coherent.
 
-``states.versions`` is mapped into every process that has the store open. It holds a counter for
-each of 4095 stripes of senders. A writer, with the write lock held, makes its sender's counter
-odd, commits, and makes it even again (`Versions.commit`): with a value it never had before, or
-with the one it had if the statement turned out to change nothing. A reader takes a
-state into its cache only under an even value that it read *before* it asked the database, and
-uses it only while the counter still has that value. Between those two moments no writer has
-been between odd and even, so nothing of that stripe was committed: what a cached read returns is
-what the database holds at the moment the counter is read. That makes reads linearizable in
+``states.versions`` is mapped into every process that has the store open. The file holds a counter
+for each of 4095 stripes of senders. A writer, with the write lock held, makes the counter of its
+sender odd, commits, and makes the counter even again (`Versions.commit`): with a value that the
+counter never had before, or with the old value if the statement has changed nothing.
+
+A reader takes a state into its cache only under an even value that it read *before* it asked the
+database. It uses the state only while the counter still has that value. Between those two moments
+no writer was between odd and even, so nothing of that stripe was committed. Therefore a cached read
+returns what the database holds at the moment the counter is read. That makes reads linearizable in
 and across processes.
 
-What a crash leaves behind: a writer that dies before it makes the counter odd has written
-nothing; one that dies later leaves it odd, whether it has committed or not. States under an odd
-counter are not taken from any cache, until the next writer of that stripe makes it even. The
-same holds where a write has failed, as the outcome may be unknown. A power cut may leave
-anything in the file, but it leaves no process with a cache.
+After a crash: a writer that dies before it makes the counter odd has written nothing. A writer that
+dies later leaves the counter odd, whether it has committed or not. No cache gives states under an
+odd counter, until the next writer of that stripe makes the counter even. The same holds where a
+write has failed, because the outcome may be unknown. A power cut may leave anything in the file,
+but it leaves no process with a cache.
 
-The counters tell of nothing that other SQLite tools write. For that, see `Database`.
+The counters say nothing of what other SQLite tools write. For that, see `engine.database`.
 
-The stores and loads of a counter are of one aligned machine word. Between them and what they are
-to be ordered with stand system calls of SQLite's, which lock, write and unlock.
+Each store and load of a counter is of one aligned machine word. The system calls by which SQLite
+locks, writes and unlocks stand between such an access and what it has to be ordered with.
 """
 
 import contextlib
@@ -41,20 +42,20 @@ from ..process.write_lock import WriteLock
 _SIZE_BYTES: Final = 32 * 1024
 COUNTERS: Final = _SIZE_BYTES // 8
 
-# In the place of the first counter. Another byte order makes another number of it.
+# Stands in the place of the first counter. On a machine of another byte order it is another number.
 _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
 
-# No counter is ever 0, which is what a file reads as that was truncated and has grown again.
+# No counter is ever 0, because a file that was truncated and has grown again reads as zeros.
 FIRST_VERSION: Final = 2
 
 _ODD: Final = 1
 
 LARGEST_VERSION: Final = 2**64 - 1
-"""After which `FIRST_VERSION` comes. Nobody counts so far, but a damaged disk may have."""
+"""`FIRST_VERSION` comes next. Nobody counts so far, but a damaged disk may hold such a number."""
 
 EVERY_STRIPE: Final = tuple(range(1, COUNTERS))
 
-# All that is kept of a stripe refers to one and the same number.
+# All entries of a stripe refer to one and the same int object, which saves memory.
 _STRIPES: Final = EVERY_STRIPE
 
 
@@ -72,23 +73,27 @@ def is_sound(descriptor: int) -> bool:
 
 
 _lost: Final[list[mmap.mmap]] = []
-"""Mappings whose descriptor may be no longer theirs."""
+"""Mappings whose descriptor may be another file's by now. They are kept, because the end of a
+mapping closes its descriptor."""
 
 
 class Versions:
     """The shared counters of one database.
 
-    Written only with the write lock held. Not thread-safe: the store's RLock guards every call.
+    They are written only with the write lock held. Not thread-safe: the store's RLock guards every
+    call.
 
-    Nothing is ever unmapped by force: a thread that reads a counter without a lock keeps
-    the mapping alive by its reference. A file that is truncated under its users kills them
-    (SIGBUS), like the -shm; `is_whole` at each look keeps that to those who were at work.
+    Nothing is ever unmapped by force: a thread that reads a counter without a lock keeps the
+    mapping alive by its reference. If somebody truncates the file, the kernel kills the processes
+    that touch it (SIGBUS), as with the -shm. `is_whole` at each look spares those that were not at
+    work.
 
     Attributes:
         counters: the mapped file, or None while there is none.
 
     Args:
-        database_path: the database, beside which they stand. They belong to whom it belongs to.
+        database_path: the database, beside which the file stands. The file belongs to whom the
+            database belongs to.
     """
 
     def __init__(self, database_path: str) -> None:
@@ -109,8 +114,8 @@ class Versions:
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-        # Truncated, or somebody closed all descriptors (a daemon starting), and its number may be
-        # another file's by now. It is not ours to close, as the mapping would at its end.
+        # The file was truncated, or a daemon that starts has closed all descriptors. Then the
+        # number of the mapping's descriptor may be another file's by now.
         self.leave()
         return False
 
@@ -119,7 +124,7 @@ class Versions:
         return self.is_whole() and self._identity == filesystem.identity(self.path)
 
     def open(self) -> None:
-        """Map the file if there is a sound one, else none; that only costs the cache."""
+        """Map the file if it is there and sound. If it is not, only the cache is lost."""
         try:
             self._map()
         except OSError as error:
@@ -128,17 +133,17 @@ class Versions:
             self.close()
 
     def open_or_make(self, lock: WriteLock) -> None:
-        """Map the file that has the name, made anew if it is missing or not as it should be.
+        """Map the file that has the name. It is made anew if it is missing or not sound.
 
-        Whoever has an old file mapped finds by his directory that it has lost its name; so that
-        his cache shows nothing outdated until he looks, the counters of the old file are
-        first made odd if this process has it mapped.
+        Other processes may still map the old file, until they look at the directory. Their caches
+        must not show outdated states until then. So the counters of the old file are first made
+        odd, if this process has it mapped.
 
         Args:
-            lock: is held. If a signal handler lets go of it, nothing more is done.
+            lock: is held. If a signal handler releases it, nothing more is done.
 
         Raises:
-            OSError: it cannot be opened or made.
+            OSError: the file cannot be opened or made.
         """
         if self.is_in_place():
             return
@@ -220,6 +225,13 @@ class Versions:
             self.counters[stripe] |= 1
 
     def _map(self) -> bool:
+        mapping, identity = self._mapped()
+        counters = None if mapping is None else memoryview(mapping).cast("Q")
+        # All at once, with no call between: a signal handler must not find the old with the new.
+        self._mapping, self._identity, self.counters = mapping, identity, counters
+        return mapping is not None
+
+    def _mapped(self) -> tuple[mmap.mmap | None, Identity | None]:
         # O_NONBLOCK: a FIFO that somebody has put there must not keep us waiting.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
@@ -228,33 +240,24 @@ class Versions:
             missing = (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO)
             if error.filename != self.path or error.errno not in missing:
                 raise
-            self.close()
-            return False
+            return None, None
         try:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or found.st_size != _SIZE_BYTES:
-                self.close()
-                return False
-            mapping = mmap.mmap(descriptor, _SIZE_BYTES)
+            if not stat.S_ISREG(found.st_mode) or not is_sound(descriptor):
+                return None, None
+            return mmap.mmap(descriptor, _SIZE_BYTES), (found.st_dev, found.st_ino)
         except ValueError:  # truncated since
-            self.close()
-            return False
+            return None, None
         except OSError as error:
             error.filename = self.path
             raise
         finally:
             os.close(descriptor)
-        counters = memoryview(mapping).cast("Q")
-        if counters[0] != _LAYOUT:
-            self.close()
-            return False
-        self._mapping, self._identity = mapping, (found.st_dev, found.st_ino)
-        self.counters = counters
-        return True
 
     def _make(self, lock: WriteLock) -> None:
-        # Written as a whole, not left sparse: a hole that the full disk cannot fill kills who
-        # stores into it. Never written into a file that has the name: others have it mapped.
+        # The file is written as a whole, not left sparse: the kernel kills a process that stores
+        # into a hole which a full disk cannot fill. A file that has the name is never written into,
+        # because other processes map it.
         new = f"{self.path}.new"
         try:
             os.unlink(new)
@@ -263,8 +266,8 @@ class Versions:
                 raise
         content = array("Q", [FIRST_VERSION]) * COUNTERS
         content[0] = _LAYOUT
-        # Or the first to come, root perhaps, would shut out the users that the store is for. The
-        # owner may write in any case, as to the lock file (`WriteLock._create`).
+        # The file is the database owner's, or the first process to come, root's perhaps, would shut
+        # out the users that the store is for. The owner may write in any case, as to the lock file.
         try:
             descriptor = new_files.create_like(new, self._database_path, least_mode=0o600)
             try:
@@ -275,7 +278,7 @@ class Versions:
                 os.close(descriptor)
             self._give_name(new, lock)
         finally:
-            with contextlib.suppress(OSError):  # that of the making is the one to be told
+            with contextlib.suppress(OSError):  # an error of the making is the one to be raised
                 os.unlink(new)
 
     def _give_name(self, new: str, lock: WriteLock) -> None:
@@ -287,4 +290,4 @@ class Versions:
                 error.filename = self.path
             if error.filename != new:
                 raise
-            # A signal handler that used the store has made one meanwhile.
+            # A signal handler that used the store has made the file meanwhile.

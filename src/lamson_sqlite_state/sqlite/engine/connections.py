@@ -1,6 +1,6 @@
 """The connections of this process: which files each has open, and how each is closed for good.
 
-Everything here is guarded by `fork.open_lock`; only a signal handler can come in between.
+`fork.open_lock` guards all of this; only a signal handler can come in between.
 """
 
 import os
@@ -19,18 +19,18 @@ class Connection(sqlite3.Connection):
     """A connection that knows which files it has open.
 
     Attributes:
-        identity: the database, from the moment the connection is about to be used. Before
-            that it holds no locks, and whoever finds it need not mind it.
-        side_files: its -wal and -shm, from the moment it has opened them.
-        descriptors: those that SQLite has opened for it, as far as they were found.
-        data_version: changes when another connection has written
-            (https://www.sqlite.org/pragma.html#pragma_data_version); as of the last look, or
-            -1 before the first.
-        lost_at: when it was first seen to have lost its name and could not be left, by
-            `Clock.monotonic`, or None.
-        spare_cursor: one that is not in use, or None. Making one for each question costs a tenth
-            of the answer. Whoever uses it takes it away meanwhile, so that a signal handler or a
-            finalizer gets another.
+        identity: which file the database is; None until the connection is about to be used. Before
+            that, the connection holds no locks.
+        side_files: the -wal and -shm of the connection; empty until it has opened them.
+        descriptors: those that SQLite has opened for the connection, as far as they were found.
+        data_version: what SQLite said at the last look, or -1 before the first. Another number says
+            that another connection has written
+            (https://www.sqlite.org/pragma.html#pragma_data_version).
+        lost_at: when the database was first seen to have lost its name, by `Clock.monotonic`; None
+            while it has its name.
+        spare_cursor: a cursor that is not in use, or None. Making a cursor for each query takes a
+            tenth of a read. A call takes the cursor away while it uses it, so that a signal handler
+            or a finalizer makes another one.
     """
 
     identity: Identity | None = None
@@ -75,7 +75,7 @@ class Connection(sqlite3.Connection):
 
 
 Connect: TypeAlias = Callable[[str, Identity], Connection]
-"""Makes a connection to an existing file, which is the one of this identity at the moment."""
+"""Makes a connection to an existing file, which at the moment has this identity."""
 
 
 def connect_to_write(path: str, _identity: Identity) -> Connection:
@@ -84,27 +84,28 @@ def connect_to_write(path: str, _identity: Identity) -> Connection:
 
 
 _connections: Final[set[Connection]] = set()
-"""All of this process that were not closed yet. Their stores may be garbage already."""
+"""All connections of this process that were not closed yet. Their stores may be garbage already."""
 
 _unusable: Final[set[Identity]] = set()
-"""Databases that a connection is open to which must not be used. SQLite's book of them outlives it:
-another connection would believe in locks that were lost with the descriptors."""
+"""Databases that have a connection here which can neither be used nor closed. No other connection
+may be made to them, because SQLite would believe in locks that were lost with the descriptors."""
 
 made: int = 0
-"""How many connections were ever made here. Whoever closes a descriptor of a file that a signal
-handler may have opened a store on meanwhile asks this right before, with no call between: closing
-would drop the locks of the handler's connection, so then the descriptor stays open for good."""
+"""How many connections were ever made here. A signal handler may open a store on a file that is open
+here for a moment; closing that descriptor would drop the locks of the handler's connection. So the
+number is compared right before the closing, with no call between the two. If it has changed, the
+descriptor stays open for good."""
 
 
 def forget(connection: Connection) -> None:
-    """Close a connection, for good.
+    """Close a connection for good.
 
-    One whose descriptors are another's by now stays open, as closing it would close those. SQLite
-    cannot use its database in this process any more.
+    If its descriptors are other files' by now, the connection stays open, because closing it would
+    close those. SQLite cannot use the database in this process any more.
     """
-    connection.spare_cursor = None  # the two refer to each other
+    connection.spare_cursor = None  # cursor and connection refer to each other
     if connection.is_closed() or _descriptors.secured(connection.descriptors):
-        connection.descriptors = {}  # what is being closed is not lost
+        connection.descriptors = {}  # a descriptor that is being closed is not lost
         connection.close()
         _connections.discard(connection)
     else:
@@ -114,9 +115,9 @@ def forget(connection: Connection) -> None:
 
 
 def disown(connection: Connection) -> None:
-    """Have a connection never closed, also not by the garbage collector at exit.
+    """Have a connection never closed, not even by the garbage collector at exit.
 
-    Its reference count never reaches zero again.
+    The connection's reference count never reaches zero again.
     """
     _connections.discard(connection)
     import ctypes  # costly to import, and needed by nobody else
@@ -130,14 +131,15 @@ def is_unusable(identity: Identity) -> bool:
 
 
 def have_lost_descriptors() -> bool:
-    """Whether any connection of this process has."""
+    """Whether any connection of this process has lost a descriptor."""
     return any(_descriptors.are_lost(connection.descriptors) for connection in tuple(_connections))
 
 
 def side_files_here(identity: Identity) -> Mapping[str, Identity | None] | None:
-    """Return with which side files this process uses the database through this package.
+    """Return with which side files this process uses a database through this package.
 
-    Empty where it is only just opening it, None where it does not use it.
+    Returns:
+        None where the process does not use the database; empty where it is only just opening it.
     """
     found = [
         connection.side_files
@@ -156,8 +158,8 @@ def database_of(side_file: Identity) -> Identity | None:
 
 
 def _close_leftovers() -> None:
-    # What the garbage collector has just found in one thread is no longer among the stores
-    # that another thread closes before it forks.
+    # A store that one thread's garbage collector has just found is no longer among the stores that
+    # another thread closes before it forks. Its connection still is among these.
     for connection in tuple(_connections):
         forget(connection)
 
@@ -168,7 +170,7 @@ fork.close_before_fork.append(_close_leftovers)
 def create(path: str, file_mode: int) -> None:
     """Create an empty file for a database, with exactly these permissions, under the write lock.
 
-    (Root that is killed between two system calls here leaves an empty file of its own.)
+    (If root is killed between two system calls here, an empty file of root's stays.)
 
     Raises:
         FileExistsError: it is there already.

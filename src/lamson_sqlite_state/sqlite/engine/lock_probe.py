@@ -2,9 +2,8 @@
 
 POSIX drops all locks that a process has on a file when the process closes *any* descriptor of the
 file, SQLite's locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that
-this process has open, through whatever, is not opened to ask. Whoever asks does not lock, and so
-disturbs nobody. Everything here is guarded by `fork.open_lock`; only a signal handler can come in
-between.
+this process has open, through whatever, is never opened here. Asking for a lock takes none, and so
+disturbs nobody. `fork.open_lock` guards all of this; only a signal handler can come in between.
 """
 
 import errno
@@ -20,12 +19,11 @@ from ..process.filesystem import Identity
 from . import connections
 
 # Length and start of the bytes where SQLite's unix VFS keeps its shared locks in a database
-# (os.h, SHARED_FIRST and SHARED_SIZE). Whoever has a database in WAL mode open holds one.
+# (os.h, SHARED_FIRST and SHARED_SIZE). Each connection to a database in WAL mode holds one.
 SHARED_LOCKS: Final = (510, 0x40000000 + 2)
 
-# Likewise of the lock in a -shm that everyone holds who has it open (os_unix.c, UNIX_SHM_DMS).
+# Likewise of the lock that each connection holds in the -shm (os_unix.c, UNIX_SHM_DMS).
 DEADMAN_SWITCH: Final = (1, 128)
-
 
 _FLOCK: Final = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
 
@@ -33,7 +31,7 @@ _FLOCK_BYTES: Final = struct.calcsize(_FLOCK)
 
 _CAN_ASK: Final = sys.platform == "linux" and struct.calcsize("l") == 8
 
-# How much of a log's and of an index's header is looked at: up to the salts.
+# How much of the header of a log, and of an index (-shm), is read: up to the salts.
 _HEADER_BYTES: Final = 24
 _INDEX_BYTES: Final = 40
 
@@ -51,7 +49,7 @@ def has_open(process: int, identity: Identity) -> bool:
     directory = f"/proc/{process}/fd/"
     try:
         names = os.listdir(directory)
-    except OSError as error:  # it is gone, or somebody else's, or there is no /proc here
+    except OSError as error:  # the process is gone, or somebody else's, or there is no /proc
         if error.filename != directory:
             raise
         return False
@@ -71,21 +69,21 @@ def has_open(process: int, identity: Identity) -> bool:
 def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | None:
     """Return the id of a process that holds any of these POSIX locks, or None.
 
-    0 stands for a process in another container. None where this process has the file open, as
-    its locks would suffer, and on systems where it was not tried how to ask.
+    Returns:
+        0 for a process in another container. None also where this process has the file open,
+        because its locks would suffer, and on systems where asking was not tried.
     """
-    if not _CAN_ASK:
-        return None
-    if has_open(os.getpid(), identity):
+    if not _CAN_ASK or has_open(os.getpid(), identity):
         return None
     answer = _asked(path, lambda descriptor: _lock_on(descriptor, locks))
-    return None if answer is None else _holder(answer)  # None: its last user has just closed it
+    return None if answer is None else _holder(answer)  # None: the file has just been deleted
 
 
 def header_of(path: str, identity: Identity) -> bytes | None:
     """Return how a database begins (https://www.sqlite.org/fileformat.html section 1.3).
 
-    None where it cannot be asked: see `lock_holder`.
+    Returns:
+        None where the file cannot be opened without harm: see `lock_holder`.
     """
     if not _CAN_ASK or has_open(os.getpid(), identity):
         return None
@@ -93,19 +91,22 @@ def header_of(path: str, identity: Identity) -> bytes | None:
 
 
 def is_log_in_use(wal: str, shm: str) -> bool:
-    """Whether these are the log and the index of those who have their database open.
+    """Whether these are the log and the index that other processes use with their database.
 
-    The index must be open, and if it knows of any frames, of frames of this log: both have the
-    same salts then (https://www.sqlite.org/walformat.html). Anybody who is only just opening or
-    closing them makes this False for a moment. Asked only while another process has the
-    database open and this one does not. True where it cannot be asked: see `lock_holder`.
+    That is so if a process has the index open, and if the frames that the index knows of, if any,
+    are of this log. Then both have the same salts (https://www.sqlite.org/walformat.html). A
+    process that is only just opening or closing them makes this False for a moment. To be asked
+    only while another process has the database open and this one does not.
+
+    Returns:
+        True where the files cannot be opened without harm: see `lock_holder`.
     """
     shm_identity = filesystem.identity(shm)
     if shm_identity is None:
         return False
     if not _CAN_ASK or has_open(os.getpid(), shm_identity):
-        return True  # we may be in a signal handler that came while this was being asked
-    # Opened once for both questions: every opening of a store asks them.
+        return True  # this is a signal handler that interrupts the same question, perhaps
+    # The index is opened once for both questions, because each opening of a store asks them.
     answer = _asked(
         shm,
         lambda descriptor: (
@@ -134,7 +135,7 @@ def _holder(answer: bytes) -> int | None:
 
 
 def _asked(path: str, question: Callable[[int], bytes]) -> bytes | None:
-    """Return what is answered to a question about an existing file, or None if it is gone."""
+    """Return the answer to a question about an open file, or None if there is no such file."""
     made_before = connections.made
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)

@@ -1,7 +1,7 @@
-"""What is done when files are deleted or replaced under a running process.
+"""A deleted -wal is made up for, and a replaced database is left.
 
-Called with a connection that still holds the old files open. Because it does, their inode
-numbers cannot be taken by new files.
+Everything here is called with a connection that still holds the old files open. Because it does, no
+new file can be given their inode numbers.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from .queries import first_row
 def close(connection: Connection, path: str) -> None:
     """Close a connection, and leave no log behind that belongs to no file.
 
-    If its database no longer has its name (it was deleted, moved away or replaced), SQLite
-    leaves the side files where they are (``databaseIsUnmoved`` in pager.c), and would take
-    them for the log of the file that has the name now. They go if they are still this one's,
-    after what they hold is written into the database: it may have been moved and not deleted.
+    If the database was deleted, moved away or replaced, SQLite leaves the side files where they are
+    (``databaseIsUnmoved`` in pager.c), and would take them for the log of the file that has the
+    name now. So they are removed if they are still this connection's. Before that, their content is
+    written into the database, which may have been moved and not deleted.
     """
     is_moved = bool(connection.side_files) and connection.identity != filesystem.identity(path)
     if is_moved and not descriptors.are_lost(connection.descriptors):
         with contextlib.suppress(sqlite3.Error):
             first_row(connection, "PRAGMA wal_checkpoint(PASSIVE)")
         for side_file, identity in connection.side_files.items():
-            # While it is still open: afterwards, another file may be given its inode number.
+            # Asked while the file is still open: later, another file may be given its inode number.
             if identity is not None and identity == filesystem.identity(side_file):
-                with contextlib.suppress(FileNotFoundError):  # others leave it, too
+                with contextlib.suppress(FileNotFoundError):  # other processes remove it, too
                     os.unlink(side_file)
     forget(connection)
 
@@ -36,17 +36,21 @@ def close(connection: Connection, path: str) -> None:
 def replace_by_copy(connection: Connection, path: str) -> None:
     """Save a database whose -wal or -shm was deleted, by giving its name to a whole copy.
 
-    The deleted log may hold the only copy of acknowledged states. Every process that has it
-    open still reads it, but whoever opens the database now gets a new log: two logs for one
-    database. So what this connection sees is copied into a new file that takes the name; for
-    every other process that is a replaced database, which it notices and can leave without
-    harm. Merely reopening would make the others read pages of the new log out of the old one.
+    The deleted log may hold the only copy of acknowledged states. Every process that has the log
+    open still reads it, but a process that opens the database now gets a new log: two logs for one
+    database. So what this connection sees is copied into a new file, and that file takes the name.
+    For every other process the database was replaced then, which the process notices and can leave
+    without harm. If this process merely reopened the database, the others would read pages of the
+    new log out of the old one.
 
-    Called with the write lock held. A log that still has its name (the -shm was deleted) goes
-    before the renaming, so what it holds is written into the database first, and a crash leaves
-    everything at any moment. Where the log was deleted, the database is not written to: a
-    crash between two pages, with no log left to put that right, would leave it damaged. So
-    a crash before the renaming leaves it as it was, without its log; one after it, the copy.
+    Called with the write lock held. What a crash leaves at any moment:
+
+    - If the log still has its name (only the -shm was deleted), its content is written into the
+      database first, because the log is removed before the renaming. So nothing is lost.
+    - If the log was deleted, the database is not written to, because a crash between two pages,
+    with
+      no log left to put that right, would leave the database damaged. A crash before the renaming
+      leaves the database as it was, without its log; a crash after the renaming leaves the copy.
 
     Raises:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,
@@ -64,14 +68,14 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     try:
         _copy_to(copy, connection)
         if connection.identity != filesystem.identity(path):
-            return  # a signal handler that used the store has done it already
+            return  # a signal handler that used the store has made the copy already
         for side_file in connection.side_files:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(side_file)
         os.rename(copy, path)
     finally:
-        # A disk that is full needs the room. (Where a signal handler has let go of the lock,
-        # another process may be at a copy of its own.)
+        # A full disk needs the room. (If a signal handler has released the lock, another process
+        # may be making a copy of its own: that one stays.)
         if (found.st_dev, found.st_ino) == filesystem.identity(copy):
             for suffix in ("", "-journal", "-wal", "-shm"):
                 with contextlib.suppress(OSError):

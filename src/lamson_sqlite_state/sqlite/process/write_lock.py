@@ -20,10 +20,10 @@ from .filesystem import Identity
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-# What a number says that was closed, or is a socket's or a pipe's by now.
+# The errors of a number that was closed, or is a socket's or a pipe's by now.
 _LOST: Final = (errno.EBADF, errno.ESPIPE)
 
-# What flock(2) says where it is not to be had. Any other error is perhaps a signal handler's.
+# The errors of flock(2) where locks are not to be had. Another error may be a signal handler's.
 _REFUSED: Final = (
     *(errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
     *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENOTTY, errno.ESTALE),
@@ -34,8 +34,8 @@ UNLOCK_NONE: Final[partial[Any]] = partial(bool)
 """Does nothing, in C."""
 
 _open_locks: Final[set["WriteLock"]] = set()
-"""All of this process whose descriptor is open. Their stores may be garbage already, and then
-the fork hooks find them only here. Kept open by nobody else: `SQLiteStorage.__del__` closes."""
+"""All locks of this process whose descriptor is open. The fork hooks find a lock here even if its
+store is garbage already. (The set keeps no descriptor open: `StoreHandle.__del__` closes it.)"""
 
 
 class WriteLock:
@@ -44,8 +44,8 @@ class WriteLock:
     The lock is taken after the store's RLock, which also guards the attributes here, and before
     anything of SQLite. If the holder dies, the kernel releases the lock at that moment.
 
-    All that needs the lock runs within `hold`. How a hold survives signal handlers is explained in
-    `reentry`.
+    All that needs the lock runs within `hold`. `reentry` explains how a hold survives signal
+    handlers.
 
     Attributes:
         path: the lock file.
@@ -124,7 +124,7 @@ class WriteLock:
                 self._before_opening()
                 descriptor = self._open()
             try:
-                # As in `is_lost`, written out as every write asks.
+                # This is `is_lost`, written out because every write asks.
                 if os.lseek(descriptor, 0, os.SEEK_CUR) != descriptors.MARK:
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path)
                 if not lock_descriptor(descriptor, blocking=False):
@@ -135,7 +135,7 @@ class WriteLock:
                 if error.errno not in _LOST:
                     raise
                 if self.descriptor == descriptor:
-                    self.abandon()  # or the number would be unlocked
+                    self.abandon()  # or another file with that number would be unlocked
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
                 continue  # a signal handler closed the store
             if sequence == self.sequence:
@@ -143,29 +143,34 @@ class WriteLock:
         return True
 
     def is_lost(self) -> bool:
-        """Whether somebody closed the descriptor (a daemon starting); another may have its number.
+        """Whether somebody, a daemon that starts perhaps, has closed the descriptor.
 
-        Asked before each deed that could harm the other.
+        Another file may have the number by now. So this is asked before each deed that could harm
+        another file.
         """
         descriptor = self.descriptor
         return descriptor is not None and not descriptors.has_mark(descriptor)
 
     def unlock(self) -> None:
-        """Let go of the lock; harmless where it is not held."""
+        """Release the lock; harmless where it is not held."""
         self.sequence += 1
         was_held, self.is_held = self.is_held, False
         try:
-            # It may be locked though it is not held, where a signal handler has raised in between.
+            # The file may be locked though the lock is not held: if a signal handler raised between
+            # the two.
             if was_held or not self.is_lost():
                 self.unlock_file()
         except OSError as error:
             self.release_by_closing(error)
 
     def release_by_closing(self, error: OSError) -> None:
-        """To be called when the unlocking is refused, as the locking may be: closing unlocks, too.
+        """Close the descriptor, which releases the lock too, where flock(2) refuses to unlock.
 
-        Where the descriptor is closed (by the fork hooks this moment, or by a daemon that closes
-        everything), its number is no longer ours.
+        If the fork hooks, or a daemon that closes all descriptors, have closed the descriptor, its
+        number is no longer ours, and nothing is closed.
+
+        Args:
+            error: what the unlocking has raised.
         """
         if error.errno != errno.EBADF:
             self.abandon()
@@ -177,10 +182,10 @@ class WriteLock:
         return self._identity is not None and self._identity == filesystem.identity(self.path)
 
     def close(self) -> None:
-        """Let go of the lock and of the descriptor; the next `try_lock` opens anew.
+        """Release the lock and close the descriptor; the next `try_lock` opens it anew.
 
-        The lock is let go of explicitly first: a child between fork and exec (subprocess)
-        still has a copy of the descriptor, and with it would keep the lock.
+        Closing alone does not always release the lock: a child between fork and exec (subprocess)
+        still has a copy of the descriptor, and would keep the lock with it.
         """
         try:
             self.unlock()
@@ -188,12 +193,13 @@ class WriteLock:
             self.abandon()
 
     def abandon(self) -> None:
-        """Close the descriptor and no more: an inherited lock is the parent's to let go of."""
+        """Close the descriptor and no more: only the parent may release an inherited lock."""
         self.sequence += 1
         self.is_held = False
         is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None
-        # Of the call that a signal handler interrupts, too: the number may be another file's soon.
+        # So that a call that this interrupts does not unlock the number, which may soon be another
+        # file's.
         self.unlock_file = self.close_file = UNLOCK_NONE
         _open_locks.discard(self)
         if descriptor is not None and not is_lost:
@@ -202,7 +208,7 @@ class WriteLock:
     def _open(self) -> int:
         new_files.create_parent(self.path, self._file_mode)
         try:
-            # No O_TRUNC, and no following of a link that somebody may have planted there.
+            # No O_TRUNC, and O_NOFOLLOW, because somebody may have planted a link there.
             descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
             try:
@@ -218,15 +224,16 @@ class WriteLock:
             self.unlock_file, self.close_file = unlock_file, close_file
             _open_locks.add(self)
             return descriptor
-        # A signal handler has opened one meanwhile, and may have locked it for all of us.
+        # A signal handler has opened the lock file meanwhile, and may have locked it.
         os.close(descriptor)
         return self.descriptor
 
     def _create(self) -> int:
         if filesystem.identity(self._database_path) is None:
             return new_files.create_new(self.path, self._file_mode, is_guarded=False)
-        # Or the first to come, root perhaps, would shut out the users that the store is for. The
-        # owner may lock in any case: a database that is not to be written now may be later.
+        # The file is the database owner's, or the first process to come, root's perhaps, would shut
+        # out the users that the store is for. The owner may lock in any case, because a database
+        # that may not be written now may be writable later.
         return new_files.create_once_like(self.path, self._database_path, least_mode=0o600)
 
 
