@@ -91,10 +91,12 @@ _unusable: Final[set[Identity]] = set()
 may be made to them, because SQLite would believe in locks that were lost with the descriptors."""
 
 made: int = 0
-"""How many connections were ever made here. A signal handler may open a store on a file that is open
-here for a moment; closing that descriptor would drop the locks of the handler's connection. So the
-number is compared right before the closing, with no call between the two. If it has changed, the
-descriptor stays open for good."""
+"""How many connections were ever made here.
+
+A signal handler may open a store on a file that is open here for a moment. Closing that descriptor
+would drop the locks of the handler's connection. So the number is compared right before the
+closing,
+with no call between the two. If it has changed, the descriptor stays open for good."""
 
 
 def forget(connection: Connection) -> None:
