@@ -260,9 +260,9 @@ def _count_chunk(states: StatesTable, columns: Columns, where: Where) -> list[An
 def _limits(store: SQLiteStorage) -> Limits:
     return Limits(
         timeout_seconds=float(store.timeout),
-        synchronous=store._arguments["synchronous"],
-        file_mode=f"{store._arguments['file_mode']:o}",
-        cache_pairs=store._arguments["cache_size"],
+        synchronous=store._settings.synchronous,
+        file_mode=f"{store._settings.file_mode:o}",
+        cache_pairs=store._settings.cache_size,
         look_ms=round(LOOK_SECONDS * 1000),
         checkpoint_pages=CHECKPOINT_PAGES,
         log_bytes=WAL_LIMIT_BYTES,

@@ -1,19 +1,17 @@
 """SQLiteStorage: get, set, clear and nothing else. Every call goes through `engine.handle`."""
 
 import os
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from ..interface import ROUTE_FIRST_STATE
 from ..keys.columns import checked_state, row_key
-from .coherence.cache import Cache
 from .engine import schema
-from .engine.handle import StoreHandle, absolute_path
+from .engine.handle import StoreHandle
+from .engine.settings import Settings
 from .engine.table import StatesTable
 from .process.clock import Clock
 
 __all__ = ["ExistingStorage", "SQLiteStorage"]
-
-_SYNCHRONOUS_MODES: Final = ("FULL", "NORMAL")
 
 
 class SQLiteStorage:
@@ -79,33 +77,16 @@ class SQLiteStorage:
         file_mode: int = 0o600,
         cache_size: int = 65_536,
     ) -> None:
-        path = absolute_path(database_path)
-        if not timeout >= 0:
-            raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
-        if synchronous not in _SYNCHRONOUS_MODES:
-            raise ValueError(f"synchronous must be 'FULL' or 'NORMAL', not {synchronous!r}")
-        if file_mode & ~0o777 or file_mode & 0o600 != 0o600:
-            raise ValueError(f"file_mode must be 0o600 to 0o777, not {file_mode!r}")
-        if not isinstance(cache_size, int):
-            raise TypeError(f"cache_size must be an int, not {cache_size!r}")
-        if cache_size < 0:
-            raise ValueError(f"cache_size must be 0 or more pairs, not {cache_size!r}")
-        self._arguments: dict[str, Any] = {
-            "database_path": path,
-            "timeout": timeout,
-            "synchronous": synchronous,
-            "file_mode": file_mode,
-            "cache_size": cache_size,
-        }
-        self._cache = Cache(cache_size)
-        self._handle = StoreHandle(
-            path,
-            timeout=timeout,
-            synchronous=synchronous,
-            file_mode=file_mode,
-            cache=self._cache,
-            must_exist=self._must_exist,
-        )
+        self._settings = Settings(
+            os.fsdecode(database_path),
+            timeout,
+            synchronous,
+            file_mode,
+            cache_size,
+            self._must_exist,
+        ).checked()
+        self._handle = StoreHandle(self._settings)
+        self._cache = self._handle.cache
 
     @property
     def path(self) -> str:
@@ -115,7 +96,7 @@ class SQLiteStorage:
     @property
     def timeout(self) -> float:
         """How many seconds one call may wait for other writers."""
-        return self._handle.timeout
+        return self._settings.timeout
 
     def close(self) -> None:
         """Close the file in this process; the next call opens it again.
@@ -136,7 +117,9 @@ class SQLiteStorage:
         return f"{type(self).__name__}({self.path!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self._arguments
+        arguments = self._settings._asdict()
+        del arguments["must_exist"]  # it belongs to the class
+        return arguments
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
         SQLiteStorage.__init__(self, **arguments)

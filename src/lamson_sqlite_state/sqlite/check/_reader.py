@@ -8,13 +8,13 @@ from contextlib import closing
 from typing import Final, TypeAlias, TypeVar
 
 from ... import sqlite_uri
-from ..coherence.cache import Cache
 from ..engine import connections, lock_probe, old_shelf, schema
 from ..engine.connections import Connection
 from ..engine.database import Database
 from ..engine.driver_errors import OPENING_SECONDS, Busy, translated_errors
-from ..engine.handle import StoreHandle, absolute_path
+from ..engine.handle import StoreHandle
 from ..engine.lock_probe import SHARED_LOCKS
+from ..engine.settings import Settings
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.reentry import holding
@@ -39,14 +39,7 @@ class ReadOnlyStore(StoreHandle):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(
-            absolute_path(path),
-            timeout=_TIMEOUT_SECONDS,
-            synchronous="FULL",
-            file_mode=0o600,
-            cache=Cache(0),
-            must_exist=False,
-        )
+        super().__init__(Settings(path, timeout=_TIMEOUT_SECONDS, cache_size=0).checked())
 
     def read(self, work: "Work[T]") -> T:
         """Return what ``work`` returns for a connection to the file that has the name now.
@@ -60,7 +53,7 @@ class ReadOnlyStore(StoreHandle):
         return self.run(lambda states: states.database.read(work))
 
     def _new_database(self) -> Database:
-        return _LookedAt(self.path, "FULL", 0o600, self._cache, connect=_connect_to_look)
+        return _LookedAt(self.path, self._settings, self.cache, _connect_to_look)
 
 
 class _LookedAt(Database):

@@ -29,6 +29,7 @@ from .connections import Connect, Connection, connect_to_write
 from .driver_errors import OPENING_SECONDS, Busy, translated
 from .open_database import OpenDatabase
 from .queries import first_row
+from .settings import Settings
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -45,19 +46,10 @@ class Database:
     """
 
     def __init__(
-        self,
-        path: str,
-        synchronous: str,
-        file_mode: int,
-        cache: Cache,
-        *,
-        must_exist: bool = False,
-        connect: Connect = connect_to_write,
+        self, path: str, settings: Settings, cache: Cache, connect: Connect = connect_to_write
     ) -> None:
         self.path: str = path
-        self.file: OpenDatabase = OpenDatabase(
-            path, synchronous, file_mode, cache, must_exist=must_exist, connect=connect
-        )
+        self.file: OpenDatabase = OpenDatabase(path, settings, cache, connect)
 
     @property
     def identity(self) -> Identity | None:
@@ -232,7 +224,7 @@ class Database:
     def _refuse_to_begin(self) -> None:
         # Before the lock makes its file, and the directory.
         file = self.file
-        if not file.must_exist:
+        if not file.settings.must_exist:
             # Once there is a store, a shelf beside it is no matter.
             if file.connection is None and not file.is_shelf_known:
                 old_shelf.refuse_beside(self.path)

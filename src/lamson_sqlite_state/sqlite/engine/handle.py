@@ -14,56 +14,28 @@ from ..process.reentry import ACQUIRE, RELEASE, holding
 from .database import Database
 from .driver_errors import Busy
 from .open_checks import unsafe_fork
+from .settings import Settings
 from .table import StatesTable
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
-def absolute_path(database_path: str | os.PathLike[str]) -> str:
-    """Return the path of a store, made absolute.
-
-    Raises:
-        ValueError: the path is empty, ":memory:" or holds a NUL.
-    """
-    given = os.fsdecode(database_path)
-    if given in ("", ":memory:"):
-        raise ValueError(f"{given!r} names no file that processes could share: give a path")
-    if "\0" in given:
-        raise ValueError(f"a path cannot hold a NUL character: {given!r}")
-    return os.path.abspath(given)
-
-
 class StoreHandle:
     """A state file as one process has it: who may come in when, and how long one waits.
 
-    The arguments are those of `SQLiteStorage`, but for:
-
     Args:
-        cache: keeps what is read and written.
-        must_exist: whether a missing or empty file is an error.
+        settings: checked.
 
     Attributes:
+        cache: keeps what is read and written.
         lock: guards the database object. Whoever holds it is alone inside the store.
     """
 
-    def __init__(
-        self,
-        given_path: str,
-        *,
-        timeout: float,
-        synchronous: str,
-        file_mode: int,
-        cache: Cache,
-        must_exist: bool,
-    ) -> None:
-        self.timeout: float = timeout
+    def __init__(self, settings: Settings) -> None:
+        self.cache: Cache = Cache(settings.cache_size)
         self.lock: threading.RLock = threading.RLock()
-        self._given_path = given_path
-        self._synchronous = synchronous
-        self._file_mode = file_mode
-        self._cache = cache
-        self._must_exist = must_exist
+        self._settings = settings
         self._queue = threading.RLock()
         self._table: StatesTable | None = None
         self._pid = os.getpid()
@@ -79,7 +51,7 @@ class StoreHandle:
     def path(self) -> str:
         """The file, absolute and with symbolic links resolved."""
         database = self.database
-        return os.path.realpath(self._given_path) if database is None else database.path
+        return os.path.realpath(self._settings.database_path) if database is None else database.path
 
     def run(self, method: Callable[[StatesTable, *Arguments], T], *arguments: *Arguments) -> T:
         """Call a method of the table, again and again until it may have what it needs.
@@ -105,7 +77,7 @@ class StoreHandle:
                     any(releases)
                 # Waiting is done without the lock, so that a thread that waits for another
                 # process keeps neither readers nor a fork in this one waiting with it.
-                backoff = backoff or Backoff(self.timeout, self._queue)
+                backoff = backoff or Backoff(self._settings.timeout, self._queue)
                 backoff.wait(self.path, blocker, grace_seconds)
         finally:
             if backoff is not None:
@@ -145,13 +117,7 @@ class StoreHandle:
         return self._table
 
     def _new_database(self) -> Database:
-        return Database(
-            self.path,
-            self._synchronous,
-            self._file_mode,
-            self._cache,
-            must_exist=self._must_exist,
-        )
+        return Database(self.path, self._settings, self.cache)
 
     # What fork.ForkAware asks for.
 

@@ -19,6 +19,7 @@ from .connections import database_of, is_unusable, side_files_here
 from .driver_errors import OPENING_SECONDS, Busy
 from .lock_probe import DEADMAN_SWITCH, SHARED_LOCKS, has_open, is_log_in_use, lock_holder
 from .queries import first_row
+from .settings import Settings
 
 WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
@@ -171,12 +172,7 @@ def _whose_log(seen: SeenFiles) -> _SideFiles:
 
 
 def prepare(
-    connection: sqlite3.Connection,
-    path: str,
-    synchronous: str,
-    *,
-    is_locked: bool,
-    must_exist: bool = False,
+    connection: sqlite3.Connection, path: str, settings: Settings, *, is_locked: bool
 ) -> bool:
     """Make a new connection ready for use, and make a store of an empty file.
 
@@ -190,7 +186,7 @@ def prepare(
     # Another program may have planted triggers or views with functions in them.
     connection.execute("PRAGMA trusted_schema = OFF")
     if not schema.is_sound(connection, path):
-        if must_exist and not schema.is_ours(connection):
+        if settings.must_exist and not schema.is_ours(connection):
             raise NoStore(
                 "this is an empty database, and none is made here",
                 "give the path of a store",
@@ -201,8 +197,8 @@ def prepare(
         schema.create(connection, path)
         LOG.info("%s: made ready as a store", path)
     first_row(connection, f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    _refuse_other_level(connection, path, synchronous)
+    connection.execute(f"PRAGMA synchronous = {settings.synchronous}")
+    _refuse_other_level(connection, path, settings.synchronous)
     return True
 
 

@@ -25,6 +25,7 @@ from . import connections, old_shelf, open_checks, recovery
 from .connections import Connect, Connection
 from .driver_errors import OPENING_SECONDS, Busy, translated
 from .open_checks import SeenFiles
+from .settings import Settings
 
 
 class OpenDatabase:
@@ -32,11 +33,8 @@ class OpenDatabase:
 
     Args:
         path: absolute, with symbolic links resolved.
-        synchronous: "FULL" or "NORMAL".
-        file_mode: permissions of the files that are created.
+        settings: of the store.
         cache: what is kept of the states; empty while the file is closed.
-        must_exist: whether a file that is missing or empty is an error, instead of being made a
-            store of.
         connect: makes a connection to an existing file.
 
     Raises:
@@ -45,7 +43,7 @@ class OpenDatabase:
     Attributes:
         path: the same.
         cache: the same.
-        must_exist: the same.
+        settings: the same.
         connection: to the file, or None while the file is not open.
         write_lock: of this file.
         versions: of this file.
@@ -54,28 +52,17 @@ class OpenDatabase:
         set_synchronous: the statement by which a connection is given its durability.
     """
 
-    def __init__(
-        self,
-        path: str,
-        synchronous: str,
-        file_mode: int,
-        cache: Cache,
-        *,
-        must_exist: bool,
-        connect: Connect,
-    ) -> None:
+    def __init__(self, path: str, settings: Settings, cache: Cache, connect: Connect) -> None:
         filesystem.refuse_long_path(path)
         self.path: str = path
         self.cache: Cache = cache
-        self.must_exist: bool = must_exist
+        self.settings: Settings = settings
         self.connection: Connection | None = None
-        self.write_lock: WriteLock = WriteLock(path, file_mode, self._refuse_lost)
+        self.write_lock: WriteLock = WriteLock(path, settings.file_mode, self._refuse_lost)
         self.versions: Versions = Versions(path)
         self.watch: DirectoryWatch = DirectoryWatch(os.path.dirname(path))
         self.is_shelf_known: bool = False
-        self.set_synchronous: str = f"PRAGMA synchronous = {synchronous}"
-        self._synchronous = synchronous
-        self._file_mode = file_mode
+        self.set_synchronous: str = f"PRAGMA synchronous = {settings.synchronous}"
         self._connect = connect
         self._half_open: Connection | None = None
         self._missing_since: float | None = None
@@ -230,12 +217,12 @@ class OpenDatabase:
     def _found(self, *, is_locked: bool) -> Identity | None:
         # None: the file has yet to be made, or to be made a store of.
         filesystem.refuse_network_filesystem(os.path.dirname(self.path))
-        found = self.existing() if self.must_exist else filesystem.database_at(self.path)
+        found = self.existing() if self.settings.must_exist else filesystem.database_at(self.path)
         if not is_locked and (found is None or found[1] == 0):
             return None
         if found is None:
             with contextlib.suppress(FileExistsError):
-                connections.create(self.path, self._file_mode)
+                connections.create(self.path, self.settings.file_mode)
             found = filesystem.database_at(self.path)
         if found is None:
             raise Busy("the database keeps being deleted", OPENING_SECONDS)
@@ -252,11 +239,7 @@ class OpenDatabase:
             connection = self._half_open = self._connect(self.path, seen.identity)
             connection.identity = seen.identity
             is_ready = open_checks.prepare(
-                connection,
-                self.path,
-                self._synchronous,
-                is_locked=is_locked,
-                must_exist=self.must_exist,
+                connection, self.path, self.settings, is_locked=is_locked
             )
         except sqlite3.ProgrammingError:
             self.reopen_if_closed(connection)
