@@ -78,13 +78,13 @@ class SQLiteStorage:
         cache_size: int = 65_536,
     ) -> None:
         self._settings = Settings(
-            os.fsdecode(database_path),
+            database_path,
             timeout,
             synchronous,
             file_mode,
             cache_size,
-            self._must_exist,
-        ).checked()
+            must_exist=self._must_exist,
+        )
         self._handle = StoreHandle(self._settings)
         self._cache = self._handle.cache
 
@@ -117,7 +117,7 @@ class SQLiteStorage:
         return f"{type(self).__name__}({self.path!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        arguments = self._settings._asdict()
+        arguments = vars(self._settings).copy()
         del arguments["must_exist"]  # it belongs to the class
         return arguments
 

@@ -39,7 +39,7 @@ class ReadOnlyStore(StoreHandle):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(Settings(path, timeout=_TIMEOUT_SECONDS, cache_size=0).checked())
+        super().__init__(Settings(path, timeout=_TIMEOUT_SECONDS, cache_size=0))
 
     def read(self, work: "Work[T]") -> T:
         """Return what ``work`` returns for a connection to the file that has the name now.
