@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from ...errors import NetworkFilesystem, NotAStateFile, StorageError
 from .clock import Clock
+from .store_paths import StorePaths
 
 Identity: TypeAlias = tuple[int, int]
 """``(device, inode)``: which file a name stands for at this moment."""
@@ -18,24 +19,14 @@ _MOUNT_TABLE: Final = "/proc/self/mountinfo"
 
 _SMALLEST_DATABASE_BYTES: Final = 512  # one page of the smallest size; SQLite takes 1 byte for 0
 
-SIDE_FILES: Final = ("-wal", "-shm", ".lock", ".versions")
+SIDE_FILES: Final[tuple[str, ...]] = StorePaths("").companions
 """How the names of the files end that stand beside a store and belong to it."""
 
-MAKESHIFT_FILES: Final = (
-    ".rescue",
-    ".rescue-journal",
-    ".rescue-wal",
-    ".rescue-shm",
-    ".versions.new",
-)
+MAKESHIFT_FILES: Final[tuple[str, ...]] = StorePaths("").makeshift
 """And those of files that are made under another name before they take their own."""
 
 # SQLite's limit for a database: MAX_PATHNAME of its os_unix.c, less the "-journal" of its own.
 _MOST_PATH_BYTES: Final = 504
-
-# The longest names that are made beside a store: of a database of SQLite's, and of any file.
-_LONGEST_DATABASE: Final = ".rescue"
-_LONGEST_FILE: Final = ".rescue-journal"
 
 _USUAL_NAME_BYTES: Final = 255
 
@@ -178,20 +169,21 @@ def refuse_long_path(path: str, *, database: str | None = None) -> None:
     """Do nothing where the names of a store's files are not too long.
 
     Args:
-        path: of the store, or of another file.
-        database: the longest path that SQLite opens for it; by default, a store's.
+        path: of a store, or of another file if ``database`` is given.
+        database: the longest path that SQLite opens for the other file.
 
     Raises:
         StorageError: SQLite or the file system could not open some of the files.
     """
-    needed = len(os.fsencode(path + _LONGEST_DATABASE if database is None else database))
+    paths = StorePaths(path)
+    needed = len(os.fsencode(database or paths.rescue))
     if needed > _MOST_PATH_BYTES:
         size = len(os.fsencode(path))
         most = size - (needed - _MOST_PATH_BYTES)
         raise _too_long("path", size, most, path)
     name, most = len(os.fsencode(os.path.basename(path))), _most_name_bytes(path)
     if database is None:
-        most -= len(_LONGEST_FILE)
+        most -= max(map(len, paths.all)) - len(path)
     if name > most:
         raise _too_long("file name", name, most, path)
 

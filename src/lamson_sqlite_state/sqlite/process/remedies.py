@@ -11,6 +11,7 @@ from typing import Final
 
 from ...errors import READ_ONLY, TOO_LARGE, Obstacle, StorageError, from_os_error
 from . import filesystem
+from .store_paths import StorePaths
 
 # Where a process has dropped privileges for a while, those that it has now decide.
 _HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
@@ -34,7 +35,8 @@ _STEP_BYTES: Final = 65_536 + 24
 
 def storage_error(error: OSError, path: str) -> StorageError:
     """Return what to raise ``from`` an `OSError` met before anything was written."""
-    found = obstacle(_store_of(path)) if error.errno in _TO_LOOK_INTO else None
+    store = StorePaths.owning(path).database
+    found = obstacle(store) if error.errno in _TO_LOOK_INTO else None
     return from_os_error(error, path, found)
 
 
@@ -55,13 +57,13 @@ def misplaced(path: str) -> Iterator[tuple[str, str]]:
     Args:
         path: of the database.
     """
-    for suffix in filesystem.SIDE_FILES:
+    for file in StorePaths(path).companions:
         try:
-            mode = os.lstat(path + suffix).st_mode
+            mode = os.lstat(file).st_mode
         except OSError:
             continue
         if not stat.S_ISREG(mode):
-            yield path + suffix, _KINDS.get(stat.S_IFMT(mode), "a device")
+            yield file, _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def refuse_alone_mounted(path: str) -> None:
@@ -139,14 +141,7 @@ _LOOKS: Final = (_of_misplaced, _of_mounting_alone, _of_read_only_mounts, _of_pe
 
 
 def _files(path: str) -> list[str]:
-    return [f for f in (path + s for s in ("", *filesystem.SIDE_FILES)) if os.path.exists(f)]
-
-
-def _store_of(path: str) -> str:
-    for suffix in (*filesystem.SIDE_FILES, *filesystem.MAKESHIFT_FILES):
-        if path.endswith(suffix):
-            return path.removesuffix(suffix)
-    return path
+    return list(filter(os.path.exists, (path, *StorePaths(path).companions)))
 
 
 def _may(file: str, mode: int) -> bool:
