@@ -162,7 +162,7 @@ class TestFork:
 
     def test_that_fails_leaves_the_parent_working(self, store: SQLiteStorage) -> None:
         fork._before()
-        fork._after_in_parent()  # what CPython calls where fork(2) failed, too
+        fork._end()  # what CPython calls where fork(2) failed, too
         store.set("m", "parent", "AFTER")
         assert store.get("m", "parent") == "AFTER"
 
@@ -178,8 +178,8 @@ class TestFork:
             patch.setattr(StoreHandle, "close_for_fork", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 fork._before()
-        fork._after_in_parent()
-        fork._after_in_parent()
+        fork._end()
+        fork._end()
         thread = threading.Thread(target=store.set, args=("m", "parent", "AFTER"))
         thread.start()
         thread.join(20)
@@ -217,7 +217,7 @@ class TestFork:
             fork._before()
             signal.raise_signal(signal.SIGUSR1)
             assert not handled
-            fork._after_in_parent()
+            fork._end()
             assert handled
         finally:
             signal.signal(signal.SIGUSR1, previous)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, UnsafeFork
-from lamson_sqlite_state.sqlite.process import fork
+from lamson_sqlite_state.sqlite.process import process_mark
 from tests.helpers.actors import Actor
 from tests.helpers.insides import connection_of
 from tests.helpers.state_files import every_call, make_the_next_read_look, states
@@ -205,7 +205,7 @@ def test_python_fork_of_the_child_is_refused_as_well(path: str) -> None:
 def test_is_noticed_where_the_kernel_wipes_no_page(path: str) -> None:
     """Before Linux 4.14, on other systems and in some emulators each call asks who it is."""
     store = SQLiteStorage(path)
-    store._handle._mark = fork._ByProcessId()
+    store._handle._mark = process_mark._AskedMark()
     store.set("m", "ann", "A1")
 
     def child() -> None:
@@ -221,10 +221,10 @@ def test_is_noticed_where_the_kernel_wipes_no_page(path: str) -> None:
 
 
 def test_is_noticed_without_a_call_where_the_kernel_helps() -> None:
-    if isinstance(fork.process_mark, fork._ByProcessId):
+    if isinstance(process_mark.MARK, process_mark._AskedMark):
         pytest.skip("this kernel wipes no page for a forked child")
-    assert fork.process_mark[0] == 1
-    in_c_child(lambda: _is_zero(fork.process_mark[0]))
+    assert process_mark.MARK[0] == 1
+    in_c_child(lambda: _is_zero(process_mark.MARK[0]))
 
 
 def _is_zero(number: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from ..coherence.cache import Cache
-from ..process import fork
+from ..process import fork, process_mark
 from ..process.backoff import Backoff
 from ..process.filesystem import Identity
 from ..process.reentry import ACQUIRE, RELEASE, holding
@@ -39,7 +39,7 @@ class StoreHandle:
         self._queue = threading.RLock()
         self._table: StatesTable | None = None
         self._pid = os.getpid()
-        self._mark: fork.Mark = fork.process_mark
+        self._mark: process_mark.Mark = process_mark.MARK
         fork.register(self)
 
     @property
@@ -141,6 +141,6 @@ class StoreHandle:
 
     def abandon(self) -> None:
         """Never close what was inherited, and let nobody use it."""
-        self._mark = fork.NO_PROCESS
+        self._mark = process_mark.NO_PROCESS
         if self.database is not None:
             self.database.abandon()

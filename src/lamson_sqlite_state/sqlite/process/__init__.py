@@ -2,6 +2,7 @@
 
 Promised to them: one writer at a time in any process (`write_lock`); no lock and no connection
 crosses a fork (`fork`); a thread lock is let go of whatever a signal handler raises (`reentry`);
-files are made with the right owner, mode and lasting name (`new_files`); an error of the system
-becomes one that names its remedy (`remedies`).
+the files of a store are named in one place (`store_paths`), and made with the right owner, mode
+and lasting name (`new_files`); an error of the system becomes one that names its remedy
+(`remedies`).
 """
