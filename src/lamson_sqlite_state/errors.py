@@ -189,10 +189,14 @@ class Obstacle(NamedTuple):
     reason: str = ""
 
     def error(self, problem: str, path: str) -> StorageError:
-        """Return the error that tells of it."""
-        problem = f"{problem}: {self.reason}" if self.reason else problem
-        return StorageError(problem, self.remedy, path, code=self.code)
+        """Return the error that tells of the obstacle: the problem, if one is given, and why."""
+        whole = ": ".join(filter(None, (problem, self.reason)))
+        return StorageError(whole, self.remedy, path, code=self.code)
 
+
+NO_PERMISSION: Final = Obstacle(
+    "permission-denied", "give this user write permission to the directory and its files"
+)
 
 READ_ONLY: Final = Obstacle(
     "read-only", "use a writable one", "the file system is mounted read-only"
@@ -205,9 +209,7 @@ TOO_LARGE: Final = Obstacle(
 _UNKNOWN: Final = Obstacle("io-error", "look at the path and its file system")
 
 _OBSTACLES: Final[Mapping[int | None, Obstacle]] = {
-    errno.EACCES: Obstacle(
-        "permission-denied", "give this user write permission to the directory and its files"
-    ),
+    errno.EACCES: NO_PERMISSION,
     errno.EDQUOT: Obstacle("disk-full", "free some space", "the user's disk quota is used up"),
     errno.EEXIST: Obstacle(
         "wrong-file-type", "move it away", "a file stands where a directory is needed"

@@ -30,7 +30,7 @@ def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
     copy.execute("BEGIN")  # all that is read is of one instant, should it be a store in use
     if not schema.is_unmarked(copy):
         schema.is_sound(copy, path)
-        if not schema.is_ours(copy):
+        if not schema.is_marked_as_store(copy):
             raise NoStore("this is an empty database", "give the path of a copy", path)
     ((problem,),) = rows_unless_signalled(copy, "PRAGMA integrity_check(1)")
     if problem != "ok":
@@ -68,13 +68,12 @@ def opened_copy(path: str) -> sqlite3.Connection:
         StorageError: it is no copy of a store.
     """
     found = filesystem.database_at(path)
-    if found is None or found[1] == 0:
-        problem = "no such file" if found is None else "this file is empty"
-        raise NoStore(problem, "give the path of a copy", path)
+    if found.identity is None or found.absence:
+        raise NoStore(found.absence, "give the path of a copy", path)
     # Without a log nobody has it open. Then it need not be locked, and may be on a read-only disk.
     is_at_rest = not os.path.lexists(f"{path}-wal") and not os.path.lexists(f"{path}-journal")
     # But by this process it may be about to be written.
-    is_at_rest = is_at_rest and not lock_probe.has_open(os.getpid(), found[0])
+    is_at_rest = is_at_rest and not lock_probe.has_open(os.getpid(), found.identity)
     mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
     return connect(path, mode)
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-from ...errors import LockTimeout, NotAStateFile, Obstacle, StorageError
+from ...errors import NO_PERMISSION, LockTimeout, NotAStateFile, StorageError
 from ..process import remedies
 from ..process.remedies import storage_error
 from .schema import remedy_for_damage
@@ -14,11 +14,6 @@ from .schema import remedy_for_damage
 OPENING_SECONDS: Final = 0.25
 
 _LOOK_INSIDE: Final = "look at the file with the sqlite3 shell, or restore a backup"
-
-_NOT_WRITABLE: Final = Obstacle(
-    "permission-denied",
-    "give this user write permission to the file, its -wal and -shm, and the directory",
-)
 
 
 class Busy(Exception):
@@ -57,7 +52,7 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
         problem = "the disk is full, nothing was written"
         return StorageError(problem, "free some space", path, code="disk-full")
     if primary == sqlite3.SQLITE_READONLY:
-        found = remedies.obstacle(path) or _NOT_WRITABLE
+        found = remedies.obstacle(path) or NO_PERMISSION
         return found.error("the database cannot be written, nothing was", path)
     if primary == sqlite3.SQLITE_CANTOPEN:
         return _cannot_open(path)

@@ -41,7 +41,7 @@ def refuse_beside(path: str) -> None:
         StorageError: there is one. It names the command that takes it over.
     """
     with contextlib.suppress(OSError):
-        if os.stat(path).st_size:  # as it is, or no store: opening it tells
+        if os.path.getsize(path):  # whether that is a store, opening it tells
             return
     shelf = beside(path)
     if shelf is not None:

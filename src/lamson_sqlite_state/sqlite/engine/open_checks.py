@@ -186,7 +186,7 @@ def prepare(
     # Another program may have planted triggers or views with functions in them.
     connection.execute("PRAGMA trusted_schema = OFF")
     if not schema.is_sound(connection, path):
-        if settings.must_exist and not schema.is_ours(connection):
+        if settings.must_exist and not schema.is_marked_as_store(connection):
             raise NoStore(
                 "this is an empty database, and none is made here",
                 "give the path of a store",

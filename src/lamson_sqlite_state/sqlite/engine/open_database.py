@@ -18,7 +18,7 @@ from ..coherence.cache import Cache
 from ..coherence.counters import Versions
 from ..process import descriptors, filesystem, fork, remedies
 from ..process.clock import Clock
-from ..process.filesystem import DirectoryWatch, Identity
+from ..process.filesystem import DatabaseFile, DirectoryWatch, Identity
 from ..process.reentry import holding
 from ..process.write_lock import WriteLock
 from . import connections, old_shelf, open_checks, recovery
@@ -151,18 +151,17 @@ class OpenDatabase:
             return self.versions.is_whole()
         return connection.is_in_place(self.path) and self.versions.is_in_place()
 
-    def existing(self) -> tuple[Identity, int]:
-        """Return identity and size in bytes of the database.
+    def existing(self) -> DatabaseFile:
+        """Return what stands at the path.
 
         Raises:
             StorageError: the database is missing or empty, and is not to be made. What was open of
                 it is closed then.
         """
         found = filesystem.database_at(self.path)
-        if found is None or found[1] == 0:
+        if found.absence:
             self.disconnect()
-            problem = "no such file" if found is None else "this file is empty"
-            raise old_shelf.no_store(f"{problem}, and none is made here", self.path)
+            raise old_shelf.no_store(f"{found.absence}, and none is made here", self.path)
         return found
 
     def raise_storage_error(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
@@ -218,15 +217,15 @@ class OpenDatabase:
         # None: the file has yet to be made, or to be made a store of.
         filesystem.refuse_network_filesystem(os.path.dirname(self.path))
         found = self.existing() if self.settings.must_exist else filesystem.database_at(self.path)
-        if not is_locked and (found is None or found[1] == 0):
+        if found.absence and not is_locked:
             return None
-        if found is None:
+        if found.identity is None:
             with contextlib.suppress(FileExistsError):
                 connections.create(self.path, self.settings.file_mode)
             found = filesystem.database_at(self.path)
-        if found is None:
+        if found.identity is None:
             raise Busy("the database keeps being deleted", OPENING_SECONDS)
-        return found[0]
+        return found.identity
 
     def _opened(self, seen: SeenFiles, *, is_locked: bool) -> bool:
         """Connect to a file, and use the connection if the file and its side files are the same.

@@ -66,8 +66,8 @@ FORGET: Final = "DELETE FROM states WHERE sender = ? AND module = ?"
 FORGET_ALL: Final = "DELETE FROM states WHERE sender = ?"
 
 
-def is_ours(connection: sqlite3.Connection) -> bool:
-    """Whether a store was made of this database, by whichever version of this package."""
+def is_marked_as_store(connection: sqlite3.Connection) -> bool:
+    """Whether any version of this package has made a store of this database."""
     return bool(first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,))
 
 
@@ -134,7 +134,7 @@ def is_sound(connection: sqlite3.Connection, path: str) -> bool:
             )
         return bool(first_row(connection, "PRAGMA journal_mode") == ("wal",))
     if application_id or version or first_row(connection, "SELECT 1 FROM sqlite_master LIMIT 1"):
-        if first_row(connection, "PRAGMA application_id") == (APPLICATION_ID,):
+        if is_marked_as_store(connection):
             return is_sound(connection, path)  # another process was just making it
         if is_unmarked(connection):
             raise NotAStateFile(

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from ...errors import NetworkFilesystem, NotAStateFile, StorageError
 from .clock import Clock
@@ -76,8 +76,27 @@ def identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def database_at(path: str) -> tuple[Identity, int] | None:
-    """Return identity and size in bytes of a file that may be a store, or None without one.
+class DatabaseFile(NamedTuple):
+    """What stands at the path of a store.
+
+    Attributes:
+        identity: which file that is, or None where there is none.
+        size_bytes: of the file.
+    """
+
+    identity: Identity | None
+    size_bytes: int
+
+    @property
+    def absence(self) -> str:
+        """Why there can be no store: the file is missing or empty. "" where there may be one."""
+        if self.identity is None:
+            return "no such file"
+        return "" if self.size_bytes else "this file is empty"
+
+
+def database_at(path: str) -> DatabaseFile:
+    """Return what stands at the path of a store, if that may be a store or become one.
 
     Raises:
         NotAStateFile: the path is a directory or anything else that is no regular file.
@@ -90,7 +109,7 @@ def database_at(path: str) -> tuple[Identity, int] | None:
     except FileNotFoundError as error:
         if error.filename != path:
             raise
-        return None
+        return DatabaseFile(None, 0)
     if stat.S_ISDIR(found.st_mode):
         raise NotAStateFile("this is a directory", "give the path of a file in it", path)
     if not stat.S_ISREG(found.st_mode):
@@ -105,7 +124,7 @@ def database_at(path: str) -> tuple[Identity, int] | None:
         )
     if 0 < found.st_size < _SMALLEST_DATABASE_BYTES:
         raise NotAStateFile("this is not an SQLite database", "give another path", path)
-    return (found.st_dev, found.st_ino), found.st_size
+    return DatabaseFile((found.st_dev, found.st_ino), found.st_size)
 
 
 class DirectoryWatch:
@@ -141,21 +160,13 @@ class DirectoryWatch:
         return None if stamp == self._believed else stamp
 
     def is_unchanged(self) -> bool:
-        """Whether `look` would return None; no more than that, as every write asks."""
-        believed = self._believed
-        if believed is None:
-            return False
+        """Whether nothing has changed since `settle`; False where the directory is gone."""
         try:
-            found = os.stat(self.directory)
+            return self.look() is None
         except FileNotFoundError as error:
             if error.filename != self.directory:
                 raise
             return False
-        return (
-            found.st_ctime_ns == believed[2]
-            and found.st_ino == believed[1]
-            and found.st_dev == believed[0]
-        )
 
     def settle(self, stamp: Stamp) -> None:
         """Believe a stamp that was taken *before* every file was looked at and found right."""

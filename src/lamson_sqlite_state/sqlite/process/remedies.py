@@ -73,7 +73,7 @@ def refuse_alone_mounted(path: str) -> None:
         StorageError: it alone is mounted (a container's volume that is a single file).
     """
     for problem in _of_mounting_alone(path):
-        raise StorageError(problem.reason, problem.remedy, path, code=problem.code)
+        raise problem.error("", path)
 
 
 def of_failing_disk(path: str) -> Obstacle:
