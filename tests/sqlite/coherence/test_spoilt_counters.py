@@ -235,8 +235,8 @@ class TestSpoiltFile:
     def test_is_not_waited_for_by_readers(self, path: str, first: Actor) -> None:
         """Making it takes the write lock, which a stopped writer may have for long."""
         first.set("m", "ann", "A1")
+        first.call(hold_the_write_lock)  # before the deletion, which a slow machine's read mends
         os.unlink(f"{path}.versions")
-        first.call(hold_the_write_lock)
         with SQLiteStorage(path, timeout=0) as store:
             assert store.get("m", "ann") == "A1"
             make_the_next_read_look(store)

@@ -58,7 +58,7 @@ def test_directory_deleted_while_its_files_are_being_made_is_made_once_more(
 
     def take_and_be_deleted(*arguments: Any) -> Any:
         result = take(*arguments)
-        if result in (None, nothing) and not deleted:
+        if result in (None, False, nothing) and not deleted:
             deleted.append(True)
             shutil.rmtree(os.path.dirname(path))
         return result

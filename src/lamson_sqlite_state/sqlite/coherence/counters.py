@@ -37,6 +37,7 @@ from typing import Final
 
 from ..process import filesystem, new_files
 from ..process.filesystem import Identity
+from ..process.store_paths import StorePaths
 from ..process.write_lock import WriteLock
 
 _SIZE_BYTES: Final = 32 * 1024
@@ -97,7 +98,7 @@ class Versions:
     """
 
     def __init__(self, database_path: str) -> None:
-        self.path: str = f"{database_path}.versions"
+        self.path: str = StorePaths(database_path).versions
         self._database_path = database_path
         self.counters: memoryview | None = None
         self._mapping: mmap.mmap | None = None
@@ -258,7 +259,7 @@ class Versions:
         # The file is written as a whole, not left sparse: the kernel kills a process that stores
         # into a hole which a full disk cannot fill. A file that has the name is never written into,
         # because other processes map it.
-        new = f"{self.path}.new"
+        new = StorePaths(self._database_path).new_versions
         try:
             os.unlink(new)
         except FileNotFoundError as error:

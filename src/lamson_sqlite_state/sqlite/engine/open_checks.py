@@ -14,6 +14,7 @@ from ...errors import NoStore, StorageError, UnsafeFork
 from ..process import filesystem, fork, remedies
 from ..process.backoff import LOG
 from ..process.filesystem import Identity
+from ..process.store_paths import StorePaths
 from . import schema
 from .connections import database_of, is_unusable, side_files_here
 from .driver_errors import OPENING_SECONDS, Busy
@@ -36,16 +37,14 @@ class SeenFiles:
     Attributes:
         path: the same.
         identity: the same.
-        wal: the path of its -wal.
-        shm: the path of its -shm.
-        side_files: which files these were.
+        paths: of the database's files.
+        side_files: which files the -wal and the -shm were.
     """
 
     def __init__(self, path: str, identity: Identity) -> None:
         self.path: str = path
         self.identity: Identity = identity
-        self.wal: str = f"{path}-wal"
-        self.shm: str = f"{path}-shm"
+        self.paths: StorePaths = StorePaths(path)
         self.side_files: Mapping[str, Identity | None] = self._now()
 
     def refuse_replaced(self) -> Mapping[str, Identity | None]:
@@ -64,7 +63,7 @@ class SeenFiles:
         return found
 
     def _now(self) -> Mapping[str, Identity | None]:
-        return {path: filesystem.identity(path) for path in (self.wal, self.shm)}
+        return {path: filesystem.identity(path) for path in self.paths.side_files}
 
 
 class _SideFiles(Enum):
@@ -149,7 +148,7 @@ def _what_they_are(seen: SeenFiles) -> _SideFiles:
     # Others may be where those were that were deleted: made by an opener that was just too late to
     # see them, and has left since.
     if in_use_here is None:
-        are_right = is_log_in_use(seen.wal, seen.shm)
+        are_right = is_log_in_use(*seen.paths.side_files)
     else:
         are_right = not in_use_here or seen.side_files == in_use_here
     return _SideFiles.RIGHT if are_right else _SideFiles.LOST
@@ -160,12 +159,12 @@ def _whose_log(seen: SeenFiles) -> _SideFiles:
     # or is exiting this moment, as the kernel closes one file after the other. Neither may be
     # held against the log; waiting cures both. (The lock on the database may also have been
     # dropped, by a program that copied the file while it had it open: its descriptor tells.)
-    shm_identity = filesystem.identity(seen.shm)
+    shm_identity = filesystem.identity(seen.paths.shm)
     if shm_identity is None:
         return _SideFiles.COMING_AND_GOING
     if database_of(shm_identity) is not None:
         return _SideFiles.OF_OUR_OLD_DATABASE
-    holder = lock_holder(seen.shm, shm_identity, DEADMAN_SWITCH)
+    holder = lock_holder(seen.paths.shm, shm_identity, DEADMAN_SWITCH)
     if holder is None or has_open(holder, seen.identity):
         return _SideFiles.RIGHT
     return _SideFiles.OF_ANOTHERS_OLD_DATABASE

@@ -9,6 +9,7 @@ import os
 import sqlite3
 
 from ..process import descriptors, filesystem, new_files
+from ..process.store_paths import StorePaths
 from .connections import Connection, forget
 from .queries import first_row
 
@@ -56,10 +57,10 @@ def replace_by_copy(connection: Connection, path: str) -> None:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,
             and the next call tries again.
     """
-    log = f"{path}-wal"
-    if connection.side_files.get(log) == filesystem.identity(log) is not None:
+    paths = StorePaths(path)
+    if connection.side_files.get(paths.wal) == filesystem.identity(paths.wal) is not None:
         first_row(connection, "PRAGMA wal_checkpoint(FULL)")
-    copy = f"{path}.rescue"
+    copy = paths.rescue
     with contextlib.suppress(FileNotFoundError):
         os.unlink(copy)
     descriptor = new_files.create_like(copy, path)
@@ -77,9 +78,9 @@ def replace_by_copy(connection: Connection, path: str) -> None:
         # A full disk needs the room. (If a signal handler has released the lock, another process
         # may be making a copy of its own: that one stays.)
         if (found.st_dev, found.st_ino) == filesystem.identity(copy):
-            for suffix in ("", "-journal", "-wal", "-shm"):
+            for file in StorePaths(copy).sqlite_files:
                 with contextlib.suppress(OSError):
-                    os.unlink(copy + suffix)
+                    os.unlink(file)
     new_files.sync_directory(os.path.dirname(path))
 
 

@@ -16,6 +16,7 @@ from filelock import lock_descriptor
 
 from . import descriptors, filesystem, fork, new_files
 from .filesystem import Identity
+from .store_paths import StorePaths
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -70,7 +71,7 @@ class WriteLock:
         file_mode: int,
         before_opening: Callable[[], None] = lambda: None,
     ) -> None:
-        self.path: str = f"{database_path}.lock"
+        self.path: str = StorePaths(database_path).lock
         self._database_path = database_path
         self.depth: int = 0
         self.is_held: bool = False
