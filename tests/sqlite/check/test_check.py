@@ -250,6 +250,7 @@ def test_rows_are_told_of_as_they_are_read(path: str) -> None:
     told: list[tuple[str, int, int | None]] = []
     assert check(path, progress=lambda *stage: told.append(stage)) == []
     assert [stage for stage in told if stage[0] == "rows"] == [
+        ("rows", 0, None),
         ("rows", 0, 4001),
         ("rows", 2000, 4001),
         ("rows", 4000, 4001),

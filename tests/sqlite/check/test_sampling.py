@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lamson_sqlite_state.sqlite.check import _locks, _sampling
+from lamson_sqlite_state.sqlite.check import _locks, _look
 from lamson_sqlite_state.sqlite.process.clock import Clock
 from tests.helpers.checking import NEEDS_LINUX
 
@@ -36,4 +36,4 @@ def test_hardly_anything_counts_of_a_long_nap(
     clock = itertools.count(step=60)
     monkeypatch.setattr(Clock, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    assert sum(1 for _ in _sampling.looks(1.0, nap_seconds)) > 1 / (10 * nap_seconds)
+    assert sum(1 for _ in _look.samples(1.0, nap_seconds)) > 1 / (10 * nap_seconds)

@@ -1,29 +1,90 @@
-"""Whether all is well with a store, and what is to be done where it is not."""
+"""Whether all is well with a store, and what is to be done where it is not.
+
+`_LOOKS` lists all looks of a check, in order, and says after which findings a check ends early.
+"""
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from enum import IntEnum
+from typing import Final, NamedTuple
 
 from ...errors import NetworkFilesystem, NotAStateFile, SchemaTooNew, StorageError, UnsafeFork
 from ..bulk.callbacks import raising_through
 from ..engine import old_shelf
 from ..process import filesystem, remedies
-from ..process.filesystem import Identity
 from . import _files, _integrity, _locks, _permissions, _rows, _side_files
-from ._finding import Finding, from_error
-from ._reader import Copy, ReadOnlyStore, is_database, is_switched
+from ._look import Finding, Progress, Target, from_error
+from ._reader import ReadOnlyStore
 
 __all__ = ["Finding", "Progress", "check"]
 
-Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much of it is done, and how much there is, if it is known."""
-
-_NOT_OURS: Final = "give another path; if this was a store, restore a backup"
-
-# Files have the wrong owner for a moment after they were created.
+# Files have the wrong owner or a second name for a moment after they were created.
 _SECOND_LOOK_SECONDS: Final = 0.02
+
+
+class _Depth(IntEnum):
+    """How deep into a store a look goes. A look needs that all is well with the depths above.
+
+    Attributes:
+        END: no look goes here: the check is over.
+        PATH: the path leads to a file.
+        FILES: the file is an SQLite database or empty. It is not opened.
+        DATABASE: the database can be opened without waiting, and without harm to its states.
+        TABLE: SQLite finds the database whole.
+        ROWS: the table is as it was made, so that its rows can be read page by page.
+    """
+
+    END = 0
+    PATH = 1
+    FILES = 2
+    DATABASE = 3
+    TABLE = 4
+    ROWS = 5
+
+
+class _Look(NamedTuple):
+    """One look of a check.
+
+    Attributes:
+        stage: what the progress function is told.
+        depth: how deep the look goes.
+        find: the look.
+        leaves: how deep later looks may still go where this look has found something.
+    """
+
+    stage: str
+    depth: _Depth
+    find: Callable[[Target], Iterator[Finding]]
+    leaves: _Depth = _Depth.ROWS
+
+
+_LOOKS: Final = (
+    _Look("files", _Depth.PATH, _files.not_a_database, leaves=_Depth.END),
+    _Look("files", _Depth.FILES, _files.on_a_network),
+    _Look("files", _Depth.FILES, _files.mounted_alone),
+    _Look("files", _Depth.FILES, _files.not_writable),
+    _Look("files", _Depth.FILES, _files.hard_links, leaves=_Depth.FILES),
+    _Look("files", _Depth.FILES, _files.shared_side_files),
+    _Look("files", _Depth.FILES, _files.misplaced),
+    _Look("files", _Depth.FILES, _permissions.of_another),
+    _Look("files", _Depth.FILES, _permissions.shut_to_the_owner),
+    _Look("files", _Depth.FILES, _permissions.open_to_others),
+    _Look("files", _Depth.FILES, _permissions.open_directory),
+    _Look("files", _Depth.FILES, _side_files.spoilt_versions),
+    _Look("files", _Depth.FILES, _side_files.left_over),
+    _Look("files", _Depth.FILES, _side_files.hot_journal, leaves=_Depth.FILES),
+    _Look("locks", _Depth.FILES, _locks.refused),
+    _Look("locks", _Depth.FILES, _locks.shut_out, leaves=_Depth.FILES),
+    _Look("locks", _Depth.FILES, _locks.held),
+    _Look("files", _Depth.DATABASE, _files.empty, leaves=_Depth.END),
+    _Look("locks", _Depth.DATABASE, _side_files.lost, leaves=_Depth.END),
+    _Look("integrity", _Depth.DATABASE, _integrity.defects, leaves=_Depth.END),
+    _Look("integrity", _Depth.TABLE, _integrity.unmarked),
+    _Look("integrity", _Depth.TABLE, _integrity.triggers),
+    _Look("integrity", _Depth.TABLE, _integrity.odd_table, leaves=_Depth.TABLE),
+    _Look("rows", _Depth.ROWS, _rows.unreadable),
+)
 
 
 def check(
@@ -31,16 +92,15 @@ def check(
     *,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> list[Finding]:
-    """Return what is wrong with a store; nothing is where it is empty.
+    """Return the findings about a store; the list is empty where all is well.
 
-    It may be asked while workers run: it writes nothing, creates and deletes nothing, and no
+    A check may be made while workers run: it writes nothing, creates and deletes nothing, and no
     worker's call waits for it. (SQLite itself makes the -wal and -shm of a store that nobody has
-    open, and deletes them afterwards. What a crash has left of them is left.) It takes a second
-    for a million rows, another one where somebody holds a lock meanwhile, and the same little
-    memory for any number.
+    open, and deletes them afterwards. Files that a crash has left are left.) It takes a second for
+    a million rows, one or two more where somebody holds a lock, and little memory for any number.
 
-    An exception that a signal handler raises (Ctrl-C) ends it within a fraction of a second, and so
-    does one that ``progress`` raises, but for SQLite's integrity check, which is ended first.
+    An exception that a signal handler raises (Ctrl-C) ends the check within a fraction of a second.
+    So does one that ``progress`` raises, except that SQLite's integrity check is ended first.
 
     Args:
         path: the store's file.
@@ -49,14 +109,16 @@ def check(
             how many there are, or None.
 
     Raises:
-        StorageError: there is no file, or it may not be looked for.
+        StorageError: there is no file, or this user may not look for it.
         UnsafeFork: the store was open here when C code forked this process.
         ValueError: the path is empty, ":memory:" or holds a NUL.
     """
     store = ReadOnlyStore(os.fspath(path))
-    with raising_through(progress) as told:
+    with raising_through(progress) as tell:
         try:
-            return list(_found(store, told))
+            found = os.stat(store.path)
+            target = Target(store.path, (found.st_dev, found.st_ino), store, tell)
+            return list(_findings(target))
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
@@ -67,105 +129,44 @@ def check(
             store.close()
 
 
-def _found(store: ReadOnlyStore, progress: Progress) -> Iterator[Finding]:
-    path = store.path
-    progress("files", 0, None)
-    found = os.stat(path)
-    is_several_files = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
-    if not is_several_files:
+def _findings(target: Target) -> Iterator[Finding]:
+    deepest = _Depth.ROWS
+    for look in _LOOKS:
+        if look.depth > deepest:
+            continue
+        target.tell(look.stage, 0, None)
         try:
-            filesystem.database_at(path)
-        except NotAStateFile as error:
-            yield from_error("integrity", error)
+            found = list(look.find(target))
+            if found and look.stage == "files":
+                found = _seen_again(found, look, target)
+        except StorageError as error:
+            if look.depth < _Depth.DATABASE:
+                raise
+            yield from _of_reading(target.path, error)
             return
-    identity = found.st_dev, found.st_ino
-    if not is_database(path, identity):
-        # A path that was mistyped, perhaps: how other files are to be kept is not for us to say.
-        shelf = list(_files.itself_a_shelf(path))
-        yield from shelf or [
-            Finding("integrity", "this is not an SQLite database", _NOT_OURS, path)
-        ]
-        return
-    is_in_use = _side_files.is_in_use(path, identity)
-    yield from _seen_twice(lambda: _about_files(path, has_users=is_in_use))
-    journals = list(_side_files.hot_journal(path))
-    yield from journals
-    progress("locks", 0, None)
-    yield from _locks.refused(path)
-    held, has_no_readers = _locks.held(path, identity, lambda: progress("locks", 0, None))
-    yield from held
-    if journals or is_several_files:
-        return  # opening it would do harm
-    if has_no_readers:
-        return  # as a process keeps them out; nor has it to have an index that others could use
-    if not found.st_size:
-        yield Finding(
-            "schema",
-            "the file is empty, no store has been made of it yet",
-            "have a worker use it, or restore a backup",
-            path,
-        )
-        return
-    lost = list(_side_files.lost(path, identity))
-    yield from lost
-    if not lost:
-        yield from _about_contents(store, identity, progress)
+        yield from found
+        if found:
+            deepest = min(deepest, look.leaves)
 
 
-def _about_files(path: str, *, has_users: bool) -> Iterator[Finding]:
-    files = _files.files_of(path)
-    yield from _files.of_place(path, files)
-    yield from _files.with_links(path, files)
-    yield from _files.misplaced(path)
-    yield from _permissions.of_another(path, files)
-    yield from _permissions.shut_to_the_owner(path, files)
-    yield from _permissions.open_to_others(path, files)
-    yield from _side_files.spoilt_versions(path, files)
-    yield from _side_files.left_over(path, has_users=has_users)
+def _seen_again(found: list[Finding], look: _Look, target: Target) -> list[Finding]:
+    time.sleep(_SECOND_LOOK_SECONDS)
+    again = {(finding.subject, finding.path) for finding in look.find(target)}
+    return [finding for finding in found if (finding.subject, finding.path) in again]
 
 
-def _seen_twice(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    found = list(look())
-    if found:
-        time.sleep(_SECOND_LOOK_SECONDS)
-        again = {(finding.subject, finding.path) for finding in look()}
-        yield from (finding for finding in found if (finding.subject, finding.path) in again)
-
-
-def _about_contents(
-    store: ReadOnlyStore, identity: Identity, progress: Progress
-) -> Iterator[Finding]:
-    path = store.path
-    progress("integrity", 0, None)
-    reader = store if is_switched(path, identity) else Copy(path)
-    try:
-        defects = list(_integrity.defects(reader, path))
-        yield from defects
-        if defects:
-            return  # what else is wrong follows from it
-        yield from _integrity.oddities(reader, path)
-        odd_table = list(_integrity.odd_table(reader, path))
-        yield from odd_table
-        if not odd_table:
-            yield from _rows.unreadable(
-                reader, path, _under_lock(path), lambda done, total: progress("rows", done, total)
-            )
-    except UnsafeFork:
-        raise
-    except NetworkFilesystem:
-        pass  # it is among the findings
-    except SchemaTooNew as error:
-        yield from_error("schema", error)
-    except NotAStateFile as error:
-        shelf = [] if error.code == "damaged" else list(_files.itself_a_shelf(path))
-        yield from shelf or [from_error("integrity", error)]
-    except StorageError as error:
-        if filesystem.identity(path) is None:
-            raise old_shelf.no_store("no such file", path) from error
-        yield from_error("SQLite", error, before="the rows could not be looked at: ")
-
-
-def _under_lock(path: str) -> tuple[str, ...]:
-    # Other programs that write take turns with the workers if they take the file lock too. Where
-    # there is none, flock(1) would make one that may be nobody's but its user's.
-    return ("flock", f"{path}.lock") if os.path.isfile(f"{path}.lock") else ()
+def _of_reading(path: str, error: StorageError) -> list[Finding]:
+    """Return what an error says of a database that a look has read."""
+    match error:
+        case UnsafeFork():
+            raise error
+        case NetworkFilesystem():
+            return []  # a look at the files has found it
+        case SchemaTooNew():
+            return [from_error("schema", error)]
+        case NotAStateFile():
+            shelf = None if error.code == "damaged" else _files.shelf(path)
+            return [shelf or from_error("integrity", error)]
+    if filesystem.identity(path) is None:
+        raise old_shelf.no_store("no such file", path) from error
+    return [from_error("SQLite", error, before="the rows could not be looked at: ")]

@@ -1,64 +1,83 @@
-"""A check's look at the files of a store and where they are, none of which it opens."""
+"""Looks at the files of a store and at the file system; none opens the database."""
 
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from ...command_line import command
-from ...errors import NetworkFilesystem
+from ...errors import NetworkFilesystem, NotAStateFile, StorageError
 from ..engine import old_shelf
 from ..process import filesystem, remedies
-from ._finding import Finding, from_error, shown
+from ._look import Finding, Target, from_error, shown, shown_name
+from ._reader import is_database
 
-Files: TypeAlias = Mapping[str, os.stat_result]
-"""What there is of a store, by its path; the database first."""
-
-
-# A log takes up to 16 MiB (`StatesTable`); a backup or a mending takes the database once more.
+# A log takes up to 16 MiB (`StatesTable`). A backup or a mending takes the database once more.
 _SPARE_BYTES: Final = 64 * 1024 * 1024
 
-
-def files_of(path: str) -> Files:
-    """Return what there is of a store; links in the place of its side files are not followed.
-
-    Raises:
-        OSError: there is no database.
-    """
-    found = {path: os.stat(path)}
-    for suffix in filesystem.SIDE_FILES:
-        try:
-            found[path + suffix] = os.lstat(path + suffix)
-        except FileNotFoundError:
-            continue
-    return found
+_SUBJECTS: Final = {".lock": "lock", ".versions": "versions"}
 
 
-def misplaced(path: str) -> Iterator[Finding]:
-    """Find what is no regular file where one has to be.
+def not_a_database(target: Target) -> Iterator[Finding]:
+    """Find that the path leads to no SQLite database, nor to an empty file."""
+    try:
+        filesystem.database_at(target.path)
+    except NotAStateFile as error:
+        yield from_error("integrity", error)
+        return
+    except StorageError:  # it has several names, which `hard_links` finds
+        pass
+    if not is_database(target.path, target.identity):
+        yield shelf(target.path) or Finding(
+            "integrity",
+            "this is not an SQLite database",
+            "give another path; if this was a store, restore a backup",
+            target.path,
+        )
 
-    Args:
-        path: of the database.
-    """
-    subjects = {".lock": "lock", ".versions": "versions"}
-    for file, kind in remedies.misplaced(path):
-        aside = command("mv", file, f"{file}.aside")
-        suffix = file.removeprefix(path)
+
+def shelf(path: str) -> Finding | None:
+    """Return a finding if a file that is no store is a shelf."""
+    error = old_shelf.what_it_is(path)
+    return from_error("shelf", error) if error else None
+
+
+def empty(target: Target) -> Iterator[Finding]:
+    """Find that nobody has made a store of the file yet."""
+    if not os.path.getsize(target.path):
         yield Finding(
-            subjects.get(suffix, "side files"),
-            f"{kind} stands where {shown(os.path.basename(file))} has to be",
-            f"move it away, the next writer makes it anew: {aside}",
+            "schema",
+            "the file is empty, no store has been made of it yet",
+            "have a worker use it, or restore a backup",
+            target.path,
+        )
+
+
+def misplaced(target: Target) -> Iterator[Finding]:
+    """Find directories, links and devices in the places of side files."""
+    for file, kind in remedies.misplaced(target.path):
+        yield Finding(
+            _SUBJECTS.get(file.removeprefix(target.path), "side files"),
+            f"{kind} stands where {shown_name(file)} has to be",
+            f"move it away, the next writer makes it anew: {command('mv', file, f'{file}.aside')}",
             file,
         )
 
 
-def with_links(path: str, files: Files) -> Iterator[Finding]:
-    """Find files that have more than one name: another store's, or a copy's, are then the same.
+def hard_links(target: Target) -> Iterator[Finding]:
+    """Find that the database has several names, each of which would get a log of its own."""
+    files = {target.path: os.stat(target.path)}
+    yield from _with_links(files, "each name would get a log of its own")
 
-    Args:
-        path: of the database.
-        files: of the store, as `files_of` returns them.
-    """
+
+def shared_side_files(target: Target) -> Iterator[Finding]:
+    """Find that a side file has several names, and so belongs to another store or a copy, too."""
+    files = target.files()
+    del files[target.path]
+    yield from _with_links(files, "stores would share it")
+
+
+def _with_links(files: Mapping[str, os.stat_result], harm: str) -> Iterator[Finding]:
     for file, found in files.items():
         if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
             continue
@@ -71,39 +90,37 @@ def with_links(path: str, files: Files) -> Iterator[Finding]:
                 f"list the names: {command('find', top, '-xdev', '-samefile', file)}, and remove "
                 "those that no program uses"
             )
-        harm = "each name would get a log of its own" if file == path else "stores would share it"
         yield Finding(
             "hard links",
-            f"{shown(os.path.basename(file))} has {found.st_nlink} names, and {harm}",
+            f"{shown_name(file)} has {found.st_nlink} names, and {harm}",
             remedy,
             file,
         )
 
 
-def of_place(path: str, files: Files) -> Iterator[Finding]:
-    """Find what is wrong with the file system.
-
-    Args:
-        path: of the database.
-        files: of the store, as `files_of` returns them.
-    """
-    directory = os.path.dirname(path)
+def on_a_network(target: Target) -> Iterator[Finding]:
+    """Find that the file system is one that machines share."""
     try:
-        filesystem.refuse_network_filesystem(directory)
+        filesystem.refuse_network_filesystem(target.directory)
     except NetworkFilesystem as error:
         yield from_error("file system", error)
-    points = [point for point, _ in filesystem.mounts()]
-    yield from (
-        Finding(
+
+
+def mounted_alone(target: Target) -> Iterator[Finding]:
+    """Find files that are mounted without their directory."""
+    for file in _mounted(target):
+        yield Finding(
             "file system",
-            f"{shown(os.path.basename(file))} alone is mounted, without what belongs beside it",
+            f"{shown_name(file)} alone is mounted, without what belongs beside it",
             f"mount the directory that it is in instead, and unmount it: {command('umount', file)}",
             file,
         )
-        for file in files
-        if file in points
-    )
-    for place in (directory, *(file for file in files if file in points)):
+
+
+def not_writable(target: Target) -> Iterator[Finding]:
+    """Find that the file system is mounted read-only, or has little space."""
+    directory = target.directory
+    for place in (directory, *_mounted(target)):
         if os.statvfs(place).f_flag & os.ST_RDONLY:
             point = _mount_point(place)
             yield Finding(
@@ -113,12 +130,9 @@ def of_place(path: str, files: Files) -> Iterator[Finding]:
                 place,
             )
             return
-    yield from _of_space(directory, files[path].st_size + _SPARE_BYTES)
-
-
-def _of_space(directory: str, needed: int) -> Iterator[Finding]:
     space = os.statvfs(directory)
     free = space.f_bavail * space.f_frsize
+    needed = os.path.getsize(target.path) + _SPARE_BYTES
     if free < needed:
         yield Finding(
             "file system",
@@ -129,27 +143,21 @@ def _of_space(directory: str, needed: int) -> Iterator[Finding]:
         )
 
 
-def itself_a_shelf(path: str) -> Iterator[Finding]:
-    """Find that a file is not a store, but a shelf.
-
-    Args:
-        path: of the file.
-    """
-    found = old_shelf.what_it_is(path)
-    if found is not None:
-        yield from_error("shelf", found)
+def _mounted(target: Target) -> list[str]:
+    points = {point for point, _ in filesystem.mounts()}
+    return [file for file in target.files() if file in points]
 
 
 def _names_beside(file: str, found: os.stat_result) -> list[str]:
-    directory = os.path.dirname(file)
     try:
-        with os.scandir(directory) as entries:
+        with os.scandir(os.path.dirname(file)) as entries:
             return [entry.path for entry in entries if entry.inode() == found.st_ino]
-    except OSError:
+    except OSError:  # the directory may be entered, but not read
         return [file]
 
 
 def _mount_point(file: str) -> str:
-    while not os.path.ismount(file) and file not in [point for point, _ in filesystem.mounts()]:
+    points = {point for point, _ in filesystem.mounts()}
+    while not os.path.ismount(file) and file not in points:
         file = os.path.dirname(file)
     return file

@@ -1,39 +1,38 @@
-"""A check's look into the database: whether SQLite finds it whole, and whether it is as made."""
+"""Looks into the database: whether SQLite finds it whole, and whether it is as it was made.
+
+Each raises `StorageError` where the file cannot be read.
+"""
 
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ...command_line import command
 from ..engine import schema
 from ..engine.queries import all_rows, first_row, rows_unless_signalled
-from ._finding import Finding, shown
-from ._reader import Reader
+from ._look import Finding, Target, shown
 
 _MOST_MESSAGES: Final = 10
 
 _INTEGRITY_CHECK: Final = f"PRAGMA integrity_check({_MOST_MESSAGES})"
 
-# What newer versions of SQLite say of values; the check of the rows says more of them.
+# Newer versions of SQLite complain about values, too. `_rows` says more of those.
 _ABOUT_VALUES: Final = re.compile(r"(NULL|TEXT|NUMERIC|non-\S+) value in states\.")
 
 
-def defects(reader: Reader, path: str) -> Iterator[Finding]:
+def defects(target: Target) -> Iterator[Finding]:
     """Find damage, as far as SQLite's own check sees it.
 
-    It is one reading transaction, of 0.15 s for a million rows: nobody waits for it, but the log
-    cannot start again before it ends.
-
-    Args:
-        reader: of the store.
-        path: of the database.
+    The check is one reading transaction, of 0.15 s for a million rows. Nobody waits for it, but the
+    log cannot start again before it ends.
 
     Raises:
-        NotAStateFile: there is too much of it to check, or it is no store.
-        StorageError: the file cannot be read.
+        NotAStateFile: there is too much damage to check, or this is no store.
     """
-    found = reader.read(lambda connection: rows_unless_signalled(connection, _INTEGRITY_CHECK))
+    found = target.reader.read(
+        lambda connection: rows_unless_signalled(connection, _INTEGRITY_CHECK)
+    )
     messages = [" ".join(message.split()) for (message,) in found]
     messages = [m for m in messages if m != "ok" and not _ABOUT_VALUES.match(m)]
     if messages:
@@ -41,59 +40,54 @@ def defects(reader: Reader, path: str) -> Iterator[Finding]:
         if len(messages) == _MOST_MESSAGES:
             count = f"{_MOST_MESSAGES} defects or more"
         problem = f"the database is damaged, SQLite finds {count}: {messages[0]}"
-        yield Finding("integrity", shown(problem), schema.remedy_for_damage(path), path)
+        remedy = schema.remedy_for_damage(target.path)
+        yield Finding("integrity", shown(problem), remedy, target.path)
 
 
-def oddities(reader: Reader, path: str) -> Iterator[Finding]:
-    """Find that a database is not marked as a store, or that others have put triggers into it.
-
-    Args:
-        reader: of the store.
-        path: of the database.
-
-    Raises:
-        StorageError: the file cannot be read.
-    """
-    if reader.read(schema.is_unmarked):
+def unmarked(target: Target) -> Iterator[Finding]:
+    """Find that the database is not marked as a store."""
+    if target.reader.read(schema.is_unmarked):
         yield Finding(
             "schema",
             "it is not marked as a store: sqlite3's .dump leaves application_id and user_version "
             "out",
-            f"mark it: {schema.mark(path)}",
-            path,
+            f"mark it: {schema.mark(target.path)}",
+            target.path,
         )
-    objects = reader.read(partial(all_rows, sql=schema.OBJECTS))
-    for trigger in [name for kind, name, _ in objects if kind == "trigger"]:
+
+
+def triggers(target: Target) -> Iterator[Finding]:
+    """Find triggers: this package makes none."""
+    for trigger in [name for kind, name, _ in _objects(target) if kind == "trigger"]:
         quoted = '"' + trigger.replace('"', '""') + '"'
+        drop = command("sqlite3", target.path, f"DROP TRIGGER {quoted}")
         yield Finding(
             "schema",
-            f"there is a trigger {shown(trigger)}: of what it changes or prevents, the workers' "
-            "caches do not learn",
-            f"unless somebody needs it: {command('sqlite3', path, f'DROP TRIGGER {quoted}')}",
-            path,
+            f"there is a trigger {shown(trigger)}: the caches of the workers do not learn of the "
+            "changes that it makes or prevents",
+            f"unless somebody needs it: {drop}",
+            target.path,
         )
 
 
-def odd_table(reader: Reader, path: str) -> Iterator[Finding]:
-    """Find that the table of states is otherwise than this package has made it.
+def odd_table(target: Target) -> Iterator[Finding]:
+    """Find that the table of states is not as this package makes it.
 
-    Its rows cannot be read page by page then: they may be in another order, or have other columns.
-
-    Args:
-        reader: of the store.
-        path: of the database.
-
-    Raises:
-        StorageError: the file cannot be read.
+    Its rows cannot be read page by page then, because they may be in another order or have other
+    columns.
     """
-    objects = reader.read(partial(all_rows, sql=schema.OBJECTS))
-    sql = next((sql for kind, name, sql in objects if (kind, name) == ("table", "states")), "")
-    (encoding,) = reader.read(partial(first_row, sql="PRAGMA encoding"))
+    tables = {name: sql for kind, name, sql in _objects(target) if kind == "table"}
+    sql = tables.get("states", "")
+    (encoding,) = target.reader.read(partial(first_row, sql="PRAGMA encoding"))
     if not schema.is_as_made(sql) or encoding != "UTF-8":
         yield Finding(
             "schema",
             "the table of states is not as it was made: "
             f"{shown(schema.plain(sql)) or 'there is none'}, in {shown(encoding)}",
             "restore a backup, or export the states, and import them into a new store",
-            path,
+            target.path,
         )
+
+
+def _objects(target: Target) -> list[Any]:
+    return target.reader.read(partial(all_rows, sql=schema.OBJECTS))

@@ -1,8 +1,8 @@
-"""A check's look at who holds the locks of a store, and for how long.
+"""Looks at which processes hold the locks of a store, and for how long.
 
-Nothing is waited for and no lock is kept: the locks are looked at again and again, for a second or
-so, and who works lets go of them many times in that. To be called before this process opens
-the database, as what it has open itself cannot be asked (`connections`).
+A look waits for no lock and keeps none. It samples the locks for a second or so; a process at work
+lets go of them many times in a second. To be called before this process opens the database: the
+locks on a file that this process has open cannot be asked for (`lock_probe`).
 """
 
 import contextlib
@@ -19,14 +19,9 @@ from filelock import unlock_descriptor
 from ..engine import lock_probe
 from ..process import filesystem, fork
 from ..process.clock import Clock
-from ..process.filesystem import Identity
 from ..process.reentry import holding
-from ._finding import Finding, from_error
-from ._processes import HeldLock, described, held_locks, is_stopped, remedy_for
-from ._sampling import looks
-
-# What a process does that keeps even readers out.
-_WHOLE_DATABASE: Final = "locked the whole database"
+from ._look import Finding, Target, age, from_error, samples
+from ._processes import HeldLock, described, held_locks, holders, is_stopped, remedy_for
 
 _WRITE_LOCK: Final = "held the write lock"
 
@@ -37,66 +32,28 @@ _NAP_SECONDS: Final = 0.002
 # (https://www.sqlite.org/walformat.html section 2.3).
 _WRITER: Final = (1, 120)
 
-# Of the bytes that who shuts everybody out locks in a database: PENDING_BYTE and what follows it.
+# Length and start of the bytes in a database that SQLite locks to shut everybody out: PENDING_BYTE
+# and the bytes behind it.
 _DATABASE_LOCKS: Final = (512, 0x40000000)
 
 Stamp: TypeAlias = tuple[int, ...] | None
+"""Which log there was, and how far it was written."""
+
 Holders: TypeAlias = frozenset[tuple[int, Stamp]]
+"""Processes, each with the log as the process had it; without a log for a stopped process."""
+
 Question: TypeAlias = Callable[[Sequence[HeldLock]], set[int]]
+"""Returns which processes hold a certain lock now."""
 
 
-def held(path: str, identity: Identity, progress: Callable[[], None]) -> tuple[list[Finding], bool]:
-    """Find locks that one process holds all the time, without writing anything.
-
-    Also tell whether one of them keeps readers out.
-
-    Args:
-        path: of the database.
-        identity: of the database.
-        progress: is called now and then.
-    """
-    lock, shm = f"{path}.lock", f"{path}-shm"
-    questions: dict[str, Question] = {
-        _WRITE_LOCK: partial(_flock_holders, lock),
-        "kept a writing transaction open": partial(_writers, shm),
-        _WHOLE_DATABASE: partial(_excluders, identity),
-    }
-    start = Clock.monotonic()
-    holders = _lasting(path, questions, progress)
-    seconds = Clock.monotonic() - start
-    findings = []
-    # A worker that is stopped in the middle of a commit holds the first two.
-    seen: set[int] = set()
-    for what, found in holders.items():
-        is_flock = what == _WRITE_LOCK
-        flocked = filesystem.identity(lock) if is_flock else None
-        for process, _ in sorted(found, key=lambda holder: holder[0]):
-            if process in seen:
-                continue
-            seen.add(process)
-            found_lock = Finding(
-                "lock" if is_flock else "transaction",
-                f"{described(process)} has {what} for at least "
-                f"{seconds:.1f} s, and every writer waits for it{_last_write(path)}",
-                remedy_for(process, flocked),
-                lock if is_flock else path,
-            )
-            findings.append(found_lock)
-    return findings, bool(holders[_WHOLE_DATABASE])
-
-
-def refused(path: str) -> Iterator[Finding]:
-    """Find that no lock can be taken here.
-
-    Args:
-        path: of the database.
-    """
-    # Letting go of a lock that this descriptor does not have disturbs nobody, and is refused where
-    # locking is. (The database itself must not be opened.)
-    for file in (f"{path}.lock", os.path.dirname(path)):
+def refused(target: Target) -> Iterator[Finding]:
+    """Find that the file system has no locks."""
+    # The locking is tried by an unlock: where this descriptor has no lock, that disturbs nobody,
+    # and it is refused where locking is. (The database itself must not be opened.)
+    for file in (f"{target.path}.lock", target.directory):
         try:
             descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:  # it is missing, or not ours to read
+        except OSError:  # the file is missing, or this user may not read it
             continue
         try:
             unlock_descriptor(descriptor)
@@ -107,26 +64,69 @@ def refused(path: str) -> Iterator[Finding]:
             os.close(descriptor)
 
 
+def shut_out(target: Target) -> Iterator[Finding]:
+    """Find a process that keeps the whole database locked, so that others cannot even read."""
+    yield from _kept(target, {"locked the whole database": partial(_excluders, target)})
+
+
+def held(target: Target) -> Iterator[Finding]:
+    """Find processes that keep the write lock or a writing transaction, and write nothing."""
+    questions: dict[str, Question] = {
+        _WRITE_LOCK: partial(_flock_holders, f"{target.path}.lock"),
+        "kept a writing transaction open": partial(_writers, f"{target.path}-shm"),
+    }
+    # `shut_out` has found those that hold more.
+    yield from _kept(target, questions, known=_excluders(target, held_locks()))
+
+
+def _kept(
+    target: Target, questions: Mapping[str, Question], known: set[int] | None = None
+) -> Iterator[Finding]:
+    """Yield a finding for each process that keeps a lock, but for those that are known already."""
+    start = Clock.monotonic()
+    lasting = _lasting(target.path, questions, partial(target.tell, "locks", 0, None))
+    seconds = Clock.monotonic() - start
+    seen = known or set()
+    for deed, found in lasting.items():
+        is_flock = deed == _WRITE_LOCK
+        lock = f"{target.path}.lock"
+        for process in sorted({process for process, _ in found} - seen):
+            # A worker that is stopped in the middle of a commit has both the lock and a
+            # transaction. One finding is enough.
+            seen.add(process)
+            yield Finding(
+                "lock" if is_flock else "transaction",
+                f"{described(process)} has {deed} for at least {seconds:.1f} s, and every writer "
+                f"waits for it{_last_write(target.path)}",
+                remedy_for(process, filesystem.identity(lock) if is_flock else None),
+                lock if is_flock else target.path,
+            )
+
+
 def _lasting(
     path: str, questions: Mapping[str, Question], progress: Callable[[], None]
 ) -> dict[str, Holders]:
-    """Return who holds each lock each time one looks, and writes nothing meanwhile."""
-    holders: dict[str, Holders] = {}
-    for _ in looks(_LOOKING_SECONDS, _NAP_SECONDS):
+    """Return for each question the processes that hold the lock in every sample.
+
+    A process counts only as long as the log stays as it is: a process that writes on and on may
+    hold the lock in every sample by chance. The log of a stopped process is not asked for, because
+    other programs may write past the lock.
+    """
+    lasting: dict[str, Holders] = {}
+    for _ in samples(_LOOKING_SECONDS, _NAP_SECONDS):
         locks, stamp = held_locks(), _stamp(path)
-        for what, question in questions.items():
+        for deed, question in questions.items():
             now = frozenset(
                 (process, None if is_stopped(process) else stamp) for process in question(locks)
             )
-            holders[what] = holders.get(what, now) & now
-        if not any(holders.values()):
+            lasting[deed] = lasting.get(deed, now) & now
+        if not any(lasting.values()):
             break
         progress()
-    return holders
+    return lasting
 
 
 def _stamp(path: str) -> Stamp:
-    # Of who writes on and on it is only by chance that he is never seen without the lock.
     try:
         found = os.stat(f"{path}-wal")
     except FileNotFoundError:
@@ -134,17 +134,20 @@ def _stamp(path: str) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
+def _excluders(target: Target, locks: Sequence[HeldLock]) -> set[int]:
+    exclusive = [lock for lock in locks if lock.is_exclusive]
+    return holders(exclusive, target.identity, _DATABASE_LOCKS)
+
+
 def _flock_holders(lock: str, locks: Sequence[HeldLock]) -> set[int]:
-    identity = filesystem.identity(lock)
-    if identity is None:
-        return set()
-    found = {each.process for each in locks if each.is_flock and each.is_on(identity)}
+    found = holders(locks, filesystem.identity(lock), None)
     return found or ({0} if _is_refused(lock) else set())
 
 
 def _is_refused(lock: str) -> bool:
-    # Who is not visible here, in another container, can only be noticed by trying. Shared, and
-    # let go of at once: a writer that tries in that moment naps for 0.1 ms.
+    # A process that is not visible here, as it is in another container, can only be noticed by
+    # taking the lock. It is taken shared, and let go of at once: a writer that tries to take it in
+    # that moment naps for 0.1 ms.
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -161,29 +164,12 @@ def _is_refused(lock: str) -> bool:
 
 def _writers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
     identity = filesystem.identity(shm)
-    if identity is None:
-        return set()
-    found = {
-        each.process
-        for each in locks
-        if not each.is_flock and each.covers(*_WRITER) and each.is_on(identity)
-    }
-    if not found:
+    found = holders(locks, identity, _WRITER)
+    if identity and not found:
         with contextlib.suppress(OSError):
             holder = holding(fork.open_lock, lock_probe.lock_holder, shm, identity, _WRITER)
             found = set() if holder is None else {holder}
     return found - {os.getpid()}
-
-
-def _excluders(identity: Identity, locks: Sequence[HeldLock]) -> set[int]:
-    return {
-        each.process
-        for each in locks
-        if each.is_exclusive
-        and not each.is_flock
-        and each.covers(*_DATABASE_LOCKS)
-        and each.is_on(identity)
-    }
 
 
 def _last_write(path: str) -> str:
@@ -191,4 +177,4 @@ def _last_write(path: str) -> str:
         seconds = time.time() - os.stat(f"{path}-wal").st_mtime
     except OSError:
         return ""
-    return f"; the last write was {max(0, seconds):.0f} s ago"
+    return f"; the last write was {age(seconds)} ago"

@@ -1,4 +1,4 @@
-"""A check's look at who may read and write the files of a store."""
+"""Looks at which users may read and write the files of a store."""
 
 import contextlib
 import os
@@ -8,47 +8,48 @@ from collections.abc import Iterator
 from typing import Final
 
 from ...command_line import command
-from ._files import Files
-from ._finding import Finding, shown
+from ._look import Finding, Target, shown, shown_name
 
 _READ_WRITE: Final = 0o6
 _WRITE_SEARCH: Final = 0o3
 
 
-def open_to_others(path: str, files: Files) -> Iterator[Finding]:
-    """Find files that everybody may read, write or exchange.
-
-    Args:
-        path: of the database.
-        files: of the store, as `files_of` returns them.
-    """
-    exposed = [
-        file
-        for file, found in files.items()
+def open_to_others(target: Target) -> Iterator[Finding]:
+    """Find files that every user may read or write."""
+    exposed = {
+        file: found
+        for file, found in target.files().items()
         if found.st_mode & _READ_WRITE and not stat.S_ISLNK(found.st_mode)
-    ]
+    }
     if exposed:
-        names = ", ".join(f"{shown(os.path.basename(f))} ({_mode(files[f])})" for f in exposed)
+        names = ", ".join(f"{shown_name(file)} ({_mode(exposed[file])})" for file in exposed)
         yield Finding(
             "permissions",
             f"every user may read or write {names}, and mail addresses are personal data",
             command("chmod", "o-rwx", *exposed),
-            exposed[0],
+            next(iter(exposed)),
         )
-    directory = os.path.dirname(path)
+
+
+def open_directory(target: Target) -> Iterator[Finding]:
+    """Find that every user may create or exchange files in the directory."""
+    directory = target.directory
     found = os.stat(directory)
-    if found.st_mode & stat.S_IWOTH and found.st_mode & stat.S_ISVTX:
-        own = os.path.join(directory, f"{os.path.basename(path)}.d")
+    if not found.st_mode & stat.S_IWOTH:
+        return
+    if found.st_mode & stat.S_ISVTX:
+        own = os.path.join(directory, f"{os.path.basename(target.path)}.d")
+        owner = _user_name(os.stat(target.path).st_uid)
         yield Finding(
             "permissions",
             f"every user may create files in the directory ({_mode(found)}): who makes one of the "
             "store's before a worker does owns it, and can keep the workers out, or read along; "
-            f"the database is {_user_name(files[path].st_uid)}'s",
+            f"the database is {owner}'s",
             "end the workers, and give the store a directory of its own, here and in their "
             f"configuration: {command('mkdir', '-m', '700', own)}",
             directory,
         )
-    elif found.st_mode & stat.S_IWOTH:
+    else:
         yield Finding(
             "permissions",
             f"every user may delete and exchange the files in the directory ({_mode(found)})",
@@ -57,25 +58,20 @@ def open_to_others(path: str, files: Files) -> Iterator[Finding]:
         )
 
 
-def of_another(path: str, files: Files) -> Iterator[Finding]:
-    """Find a database that belongs neither to the owner of its directory nor to who asks.
+def of_another(target: Target) -> Iterator[Finding]:
+    """Find that the database belongs to another user than its directory.
 
-    (Root's directories hold the stores of any user, as do those that a group shares.)
-
-    Args:
-        path: of the database.
-        files: of the store, as `files_of` returns them.
+    A directory of root's may hold the store of any user. There, the database is expected to belong
+    to root or to the user who makes the check. A directory that a group shares may hold the store
+    of any member.
     """
-    found, directory = files[path], os.stat(os.path.dirname(path))
+    files, directory = target.files(), os.stat(target.directory)
+    found = files[target.path]
     if directory.st_uid:
-        expected, what = directory.st_uid, "its directory is"
+        expected, whose = directory.st_uid, "its directory is"
     else:
-        expected, what = os.geteuid(), "this check is"
-    if (
-        not expected
-        or found.st_uid == expected
-        or (what != "its directory is" and not found.st_uid)
-    ):
+        expected, whose = os.geteuid(), "this check is"
+    if not expected or found.st_uid in (expected, directory.st_uid):
         return
     is_for_a_group = directory.st_mode & stat.S_IWGRP and found.st_gid == directory.st_gid
     if is_for_a_group and found.st_mode & 0o060 == 0o060:
@@ -87,40 +83,38 @@ def of_another(path: str, files: Files) -> Iterator[Finding]:
         harm = f"workers of {name}'s cannot use it"
     yield Finding(
         "owner",
-        f"the database is {owner}'s, but {what} {name}'s: {harm}",
+        f"the database is {owner}'s, but {whose} {name}'s: {harm}",
         f"if the workers are {name}'s: "
         f"{command('chown', f'{expected}:{directory.st_gid}', *files)}",
-        path,
+        target.path,
     )
 
 
-def shut_to_the_owner(path: str, files: Files) -> Iterator[Finding]:
-    """Find files that the owner of the database cannot use, as another user has made them.
-
-    Args:
-        path: of the database.
-        files: of the store, as `files_of` returns them.
-    """
-    owner, name = files[path].st_uid, _user_name(files[path].st_uid)
+def shut_to_the_owner(target: Target) -> Iterator[Finding]:
+    """Find files of other users, and a directory, that the owner of the database cannot use."""
+    files = target.files()
+    database = files[target.path]
+    name = _user_name(database.st_uid)
     for file, found in files.items():
-        if _may_owner(files[path], _READ_WRITE, found) or not stat.S_ISREG(found.st_mode):
+        if _may_owner(database, _READ_WRITE, found) or not stat.S_ISREG(found.st_mode):
             continue
         yield Finding(
             "owner",
-            f"{name}, whose the database is, cannot use {shown(os.path.basename(file))} of "
+            f"{name}, whose the database is, cannot use {shown_name(file)} of "
             f"{_user_name(found.st_uid)} ({_mode(found)})",
-            f"{command('chown', f'{owner}:{files[path].st_gid}', file)} && "
+            f"{command('chown', f'{database.st_uid}:{database.st_gid}', file)} && "
             f"{command('chmod', 'u+rw', file)}",
             file,
         )
-    directory = os.path.dirname(path)
+    directory = target.directory
     found = os.stat(directory)
-    if not _may_owner(files[path], _WRITE_SEARCH, found):
+    if not _may_owner(database, _WRITE_SEARCH, found):
         yield Finding(
             "permissions",
             f"{name}, whose the database is, cannot create files in its directory, which "
             f"is {_user_name(found.st_uid)}'s ({_mode(found)})",
-            f"{command('chown', str(owner), directory)} && {command('chmod', 'u+rwx', directory)}",
+            f"{command('chown', str(database.st_uid), directory)} && "
+            f"{command('chmod', 'u+rwx', directory)}",
             directory,
         )
 
@@ -130,7 +124,7 @@ def _may_owner(database: os.stat_result, mode: int, found: os.stat_result) -> bo
     owner, groups = database.st_uid, [database.st_gid]
     if not owner:
         return True
-    with contextlib.suppress(KeyError):  # of another container, perhaps
+    with contextlib.suppress(KeyError):  # the user may be one of another container
         user = pwd.getpwuid(owner)
         groups = os.getgrouplist(user.pw_name, user.pw_gid)
     shift = 6 if found.st_uid == owner else 3 if found.st_gid in groups else 0

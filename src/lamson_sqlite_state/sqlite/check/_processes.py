@@ -1,42 +1,61 @@
-"""What the system says of processes: who holds which lock, and what they are doing.
+"""What the system says of processes: which locks they hold, and what they are doing.
 
-From Linux's /proc, which is only read. Where there is none, nobody is seen.
+All of it comes from Linux's /proc, which is only read. Where there is no /proc, no process is seen.
 """
 
+import contextlib
+import glob
 import os
+import re
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from ..engine import lock_probe
+from ..process import filesystem
 from ..process.filesystem import Identity
-from ._finding import age, shown
+from ._look import age, shown
 
 _LOCKS: Final = "/proc/locks"
+
+# 1: FLOCK  ADVISORY  WRITE 2716 fe:00:1316 0 EOF
+# An arrow behind the first number marks a lock that is waited for; those are left out.
+_LOCK: Final = re.compile(
+    rb"^\d+: (FLOCK|POSIX) +\S+ +(\S+) +(\S+) (\w+):(\w+):(\d+) (\d+) (\d+|EOF)", re.MULTILINE
+)
 
 _LAST_BYTE: Final = 2**63 - 1
 
 _LONGEST_COMMAND: Final = 80
 
+# By the letter in /proc/PID/stat: what the process is doing, and what to do about that.
 _STATES: Final = {
-    "D": "waiting for the disk",
-    "T": "stopped",
-    "Z": "ended, but not reaped",
-    "t": "stopped by a debugger",
+    "D": (
+        "waiting for the disk",
+        "look at the disk: the kernel's messages (dmesg) tell what it waits for",
+    ),
+    "T": ("stopped", "let it go on: kill -CONT {process}"),
+    "Z": ("ended, but not reaped", ""),
+    "t": (
+        "stopped by a debugger",
+        "let it go on, or leave it, in the debugger: kill -CONT {process} does not help",
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock on a file that somebody holds.
+    """A lock on a file that a process holds.
 
     Attributes:
-        is_flock: whether it is one of `flock`, which is for the whole file, or of `fcntl`.
-        is_exclusive: whether it shuts readers out, too.
-        process: the id of who took it.
+        is_flock: whether the lock is one of `flock`, which is for the whole file, or of `fcntl`.
+        is_exclusive: whether the lock shuts readers out, too.
+        process: the id of the process that took the lock.
         device: of the file, as the kernel has it; a file system may tell another to `stat`.
         inode: of the file.
         first: the first byte that is locked.
-        last: the last one.
+        last: the last byte that is locked.
     """
 
     is_flock: bool
@@ -48,14 +67,14 @@ class HeldLock:
     last: int
 
     def is_on(self, identity: Identity) -> bool:
-        """Whether it is a lock on this file."""
+        """Whether this is a lock on a file."""
         if self.inode != identity[1]:
             return False
-        # btrfs and overlayfs tell stat() of other devices than they tell of here.
+        # /proc/locks and stat() name different devices on btrfs and overlayfs.
         return self.device == identity[0] or lock_probe.has_open(self.process, identity)
 
     def covers(self, length: int, start: int) -> bool:
-        """Whether it is for any of so many bytes from there on."""
+        """Whether any of ``length`` bytes from ``start`` on is locked."""
         return self.first < start + length and start <= self.last
 
 
@@ -66,42 +85,42 @@ def held_locks() -> list[HeldLock]:
     """
     try:
         with open(_LOCKS, "rb") as table:
-            lines = table.read().splitlines()
+            lines = _LOCK.findall(table.read())
     except OSError:
         return []
-    found = []
-    for line in lines:
-        # 1: FLOCK  ADVISORY  WRITE 2716 fe:00:1316 0 EOF; "->" marks one that is waited for.
-        _, kind, *words = line.split()
-        if kind not in (b"FLOCK", b"POSIX") or len(words) < 6:
-            continue
-        _, mode, process, file, first, last = words[:6]
-        major, minor, inode = file.split(b":")
-        found.append(
-            HeldLock(
-                kind == b"FLOCK",
-                mode == b"WRITE",
-                int(process),
-                os.makedev(int(major, 16), int(minor, 16)),
-                int(inode),
-                int(first),
-                _LAST_BYTE if last == b"EOF" else int(last),
-            )
+    return [
+        HeldLock(
+            kind == b"FLOCK",
+            mode == b"WRITE",
+            int(process),
+            os.makedev(int(major, 16), int(minor, 16)),
+            int(inode),
+            int(first),
+            _LAST_BYTE if last == b"EOF" else int(last),
         )
-    return found
+        for kind, mode, process, major, minor, inode, first, last in lines
+    ]
 
 
-def sharers_of_flock(identity: Identity) -> list[int]:
-    """Return all processes that have a descriptor to which an flock on this file belongs.
+def holders(
+    locks: Iterable[HeldLock], identity: Identity | None, covered: tuple[int, int] | None
+) -> set[int]:
+    """Return the ids of the processes that hold a lock on a file.
 
-    It is held until the last of them has closed it: a child that has inherited it holds it, too,
-    and goes on holding it when the process that took it has ended.
+    Args:
+        locks: the locks to choose from.
+        identity: the file, or None if there is none.
+        covered: length and start of the bytes, any of which are locked by `fcntl`; or None for a
+            lock of `flock`.
     """
-    try:
-        processes = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
-    except OSError:
-        return []
-    return [each for each in processes if _has_flock(each, identity)]
+    return {
+        lock.process
+        for lock in locks
+        if identity
+        and lock.is_flock == (covered is None)
+        and (covered is None or lock.covers(*covered))
+        and lock.is_on(identity)
+    }
 
 
 def is_stopped(process: int) -> bool:
@@ -110,7 +129,7 @@ def is_stopped(process: int) -> bool:
 
 
 def described(process: int) -> str:
-    """Return what an operator needs to know a process again.
+    """Return what an operator needs to recognise a process.
 
     Args:
         process: its id; 0 for one in another container.
@@ -119,11 +138,16 @@ def described(process: int) -> str:
         return "a process that is not visible here (of another container?)"
     if process == os.getpid():
         return f"this very process ({process})"
-    state = _state(process)
-    if not state:
+    status = _status(process)
+    if not status:
         return f"process {process}, which has ended,"
-    words = [shown(_command_line(process)), *filter(None, [_age(process), _STATES.get(state, "")])]
-    return f"process {process} ({', '.join(words)})"
+    started = int(status[19]) / os.sysconf("SC_CLK_TCK")
+    words = [
+        shown(_command_line(process)),
+        f"started {age(time.clock_gettime(time.CLOCK_BOOTTIME) - started)} ago",
+        _STATES.get(status[0], ("",))[0],
+    ]
+    return f"process {process} ({', '.join(filter(None, words))})"
 
 
 def remedy_for(process: int, flocked: Identity | None = None) -> str:
@@ -135,53 +159,44 @@ def remedy_for(process: int, flocked: Identity | None = None) -> str:
     """
     if not process:
         return "look on the host, or in the other containers that have the directory mounted"
-    sharers = " ".join(map(str, sharers_of_flock(flocked))) if flocked else ""
     state = _state(process)
-    if state == "T":
-        return f"let it go on: kill -CONT {process}"
-    if state == "t":
-        return f"let it go on, or leave it, in the debugger: kill -CONT {process} does not help"
+    _, remedy = _STATES.get(state, ("", ""))
+    if remedy:
+        return remedy.format(process=process)
+    sharers = " ".join(map(str, _sharers_of_flock(flocked))) if flocked else ""
+    if not state and not sharers:
+        return "look again: no process is seen to have it now"
     if not state:
-        if not sharers:
-            return "look again: nobody is seen to have it now"
         return f"end those who have inherited it, if they are not at work: kill {sharers}"
-    if state == "D":
-        return "look at the disk: the kernel's messages (dmesg) tell what it waits for"
-    if sharers and sharers != str(process):
+    if sharers not in ("", str(process)):
         return f"if it is not at work, end it and those who have inherited it: kill {sharers}"
     return f"if it is not at work, end it: kill {process}"
 
 
-def _has_flock(process: int, identity: Identity) -> bool:
-    try:
-        numbers = os.listdir(f"/proc/{process}/fd")
-    except OSError:  # it has ended, or is somebody else's
-        return False
-    for number in numbers:
-        try:
-            found = os.stat(f"/proc/{process}/fd/{number}")
-        except OSError:  # closed meanwhile
-            continue
-        is_it = (found.st_dev, found.st_ino) == identity
-        if is_it and "FLOCK" in _read(process, f"fdinfo/{number}"):
-            return True
-    return False
+def _sharers_of_flock(identity: Identity) -> list[int]:
+    """Return all processes that have a descriptor to which an flock on this file belongs.
+
+    The lock is held until the last of them has closed its descriptor. So a child that has inherited
+    the descriptor holds the lock, too, also when the process that took the lock has ended.
+    """
+    sharers = set()
+    for descriptor in glob.iglob("/proc/[0-9]*/fd/*"):
+        _, _, process, _, number = descriptor.split("/")
+        with contextlib.suppress(OSError):  # it was closed meanwhile, or is another user's
+            is_it = filesystem.identity(descriptor) == identity
+            if is_it and "FLOCK" in _read(int(process), f"fdinfo/{number}"):
+                sharers.add(int(process))
+    return sorted(sharers)
 
 
 def _state(process: int) -> str:
+    return next(iter(_status(process)), "")
+
+
+def _status(process: int) -> list[str]:
+    """Return what /proc/PID/stat says behind the name; empty for a process that has ended."""
     # The name, in parentheses, may hold anything, parentheses too.
-    return _read(process, "stat").rpartition(")")[2][1:2]
-
-
-def _age(process: int) -> str:
-    fields = _read(process, "stat").rpartition(")")[2].split()
-    try:
-        with open("/proc/uptime") as file:
-            uptime = float(file.read().split()[0])
-        seconds = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return ""
-    return f"started {age(seconds)} ago"
+    return _read(process, "stat").rpartition(")")[2].split()
 
 
 def _command_line(process: int) -> str:
@@ -190,9 +205,9 @@ def _command_line(process: int) -> str:
     return line if len(line) <= _LONGEST_COMMAND else f"{line[: _LONGEST_COMMAND - 3]}..."
 
 
-def _read(process: int, what: str) -> str:
+def _read(process: int, name: str) -> str:
     try:
-        with open(f"/proc/{process}/{what}", errors="replace") as file:
+        with open(f"/proc/{process}/{name}", errors="replace") as file:
             return file.read()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""
