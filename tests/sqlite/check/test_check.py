@@ -16,7 +16,14 @@ from lamson_sqlite_state import SQLiteStorage, StorageError, UnsafeFork
 from lamson_sqlite_state.maintenance._summary import has_wal_reset_race
 from lamson_sqlite_state.sqlite.check import Finding, _integrity, check
 from tests.helpers.actors import Actor
-from tests.helpers.checking import NEEDS_LINUX, NEEDS_ROOT, make_store, only, states_of_files
+from tests.helpers.checking import (
+    NEEDS_LINUX,
+    NEEDS_ROOT,
+    make_store,
+    only,
+    stages,
+    states_of_files,
+)
 from tests.helpers.children import forked, in_child
 from tests.helpers.state_files import states
 
@@ -152,6 +159,18 @@ def test_a_file_that_goes_while_it_is_checked_is_not_made_anew(path: str) -> Non
     with pytest.raises(StorageError, match="no such file"):
         check(path, progress=delete)
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("suffix", ["-journal", ".other"])
+def test_a_database_that_opening_would_harm_is_not_opened(suffix: str, path: str) -> None:
+    make_store(path)
+    if suffix == ".other":
+        os.link(path, path + suffix)
+    else:
+        Path(path + suffix).write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(504))
+    before = states_of_files(path)
+    assert stages(path) == {"files", "locks"}
+    assert states_of_files(path) == before
 
 
 def test_an_empty_file_is_a_finding_and_stays_empty(path: str, tmp_path: Path) -> None:

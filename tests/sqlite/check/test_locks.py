@@ -275,6 +275,18 @@ class TestTransactions:
             assert "locked the whole database" in finding.problem
         assert check(path) == []
 
+    def test_that_lock_the_whole_database_are_found_once_beside_the_write_lock(
+        self, path: str
+    ) -> None:
+        def hold(stopped: int, begin: int) -> None:
+            descriptor = os.open(f"{path}.lock", os.O_RDWR)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            statements = ("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE")
+            run_sql(path, *statements)(stopped, begin)
+
+        with at_work(hold):
+            assert "locked the whole database" in only(path).problem
+
     def test_that_only_read_are_none(self, path: str, first: Actor) -> None:
         first.get("m", "ann")
         with at_work(run_sql(path, "BEGIN", "SELECT * FROM states")):

@@ -43,6 +43,7 @@ def insert(path: str, *row: Any, values: str = "?, ?, ?, ?") -> None:
     [
         (7, "its sender is of the kind integer"),
         (1.5, "its sender is of the kind real"),
+        (-float("inf"), "its sender is of the kind real"),
         (b"no literal", "its sender is a BLOB, but no literal as it is written"),
         (b"'ann'", "its sender is a BLOB"),  # which a text becomes by nobody
         (b"( 1,)", "its sender is a BLOB"),
