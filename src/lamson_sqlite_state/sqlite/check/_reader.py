@@ -1,4 +1,4 @@
-"""A store that is only looked at: read by whoever asks, and left as it was found."""
+"""How a check reads a store: without writing, and leaving all files as they were found."""
 
 import contextlib
 import os
@@ -27,12 +27,13 @@ _TIMEOUT_SECONDS: Final = 1.0
 
 _MAGIC: Final = b"SQLite format 3\0"
 
-# Where a database's header says whether it is written through a log: 2, or 1 where it is not.
+# The place in a database's header that says how the database is written: 2 for through a log, 1 for
+# not (https://www.sqlite.org/fileformat.html section 1.3).
 _WRITE_VERSION: Final = 18
 
 
 class ReadOnlyStore(StoreHandle):
-    """A store from which nothing is read but what is asked for, and to which nothing is written.
+    """A store that is never written to, created or mended.
 
     Args:
         path: an existing file.
@@ -45,7 +46,7 @@ class ReadOnlyStore(StoreHandle):
         """Return what ``work`` returns for a connection to the file that has the name now.
 
         Args:
-            work: leaves no statement half read. It may be called again.
+            work: a function that leaves no statement half read. It may be called again.
 
         Raises:
             StorageError: the file cannot be read.
@@ -57,7 +58,7 @@ class ReadOnlyStore(StoreHandle):
 
 
 class _LookedAt(Database):
-    """The file of an onlooker: neither created nor mended."""
+    """The database of a `ReadOnlyStore`: neither created nor mended."""
 
     def _mend_under_lock(self) -> None:
         if filesystem.identity(self.path) is None:
@@ -66,10 +67,11 @@ class _LookedAt(Database):
 
 
 def _connect_to_look(path: str, identity: Identity) -> Connection:
-    # The last connection to close deletes the log, and writes it back before; but not one
-    # that may only read. Where others use the database they do it, else nobody is to: what
-    # a crash has left stays as it is. Without a log there is nothing to keep, and a
-    # connection that may only read would leave one.
+    # The last connection to close writes the log back and deletes it, unless it may only read. But
+    # a log that a crash has left is to stay as it is. So the connection may only read where there
+    # is a log that no process uses. Everywhere else it may write: where others use the database,
+    # one of them closes last; and where there is no log, SQLite makes one, which a connection that
+    # may only read would leave behind.
     is_left_over = (
         os.path.lexists(f"{path}-wal")
         and connections.side_files_here(identity) is None
@@ -81,8 +83,8 @@ def _connect_to_look(path: str, identity: Identity) -> Connection:
 class Copy:
     """A store that nobody has opened since it was copied, so that it has no log yet.
 
-    Opening it as a store would switch it to its log. So it is read without, and only ever for
-    one question at a time.
+    Opening the copy as a store would switch it to a log. Therefore each question opens the file
+    anew, read-only, and closes it.
 
     Args:
         path: an existing file.
@@ -103,29 +105,25 @@ class Copy:
         """Do as `ReadOnlyStore.read`."""
         with translated_errors(self._path), closing(self._connection()) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
-            if not schema.is_unmarked(connection):  # which is a finding, among others
+            if not schema.is_unmarked(connection):  # a look of its own finds that
                 schema.is_sound(connection, self._path)
             return work(connection)
 
 
-Reader: TypeAlias = ReadOnlyStore | Copy
-"""What a store can be read through."""
-
-
 def is_database(path: str, identity: Identity) -> bool:
-    """Whether a file begins as a database does, is empty, or cannot be asked."""
+    """Whether a file begins as a database does; also true if it is empty or cannot be read here."""
     header = _header_of(path, identity)
     return not header or header.startswith(_MAGIC)
 
 
 def is_switched(path: str, identity: Identity) -> bool:
-    """Whether a database is written through a log, as each store is from its first use on."""
+    """Whether a database is written through a log, as every store is from its first use on."""
     header = _header_of(path, identity)
     return header is None or header[_WRITE_VERSION : _WRITE_VERSION + 1] != b"\x01"
 
 
 def _header_of(path: str, identity: Identity) -> bytes | None:
     with contextlib.suppress(OSError):
-        # No thread opens the database meanwhile, nor forks.
+        # With the lock held, no other thread opens the database or forks meanwhile.
         return holding(fork.open_lock, lock_probe.header_of, path, identity)
     return None
