@@ -1,4 +1,4 @@
-"""What the tests of `check` share: its findings, a remedy carried out, and a store in a file."""
+"""Shared by the tests of `check`: to make a store, ask for findings, and carry out a remedy."""
 
 import os
 import subprocess
@@ -28,14 +28,14 @@ NEEDS_LINUX: Final = pytest.mark.skipif(
 
 
 def make_store(path: str, **states: str) -> None:
-    """Make a store, closed again, in which each sender has its state."""
+    """Make a store in which each sender has its state, and close it."""
     with SQLiteStorage(path) as store:
         for sender, state in (states or {"ann": "A1"}).items():
             store.set("m", sender, state)
 
 
 def only(path: str) -> Finding:
-    """Return the one finding there is, after a look at whether it can be printed."""
+    """Return the only finding; its texts must be printable."""
     found = check(path)
     assert len(found) == 1, found
     for text in (found[0].subject, found[0].problem, found[0].remedy):
@@ -45,14 +45,14 @@ def only(path: str) -> Finding:
 
 
 def stages(path: str) -> set[str]:
-    """Return what a check has looked at."""
+    """Return the stages of a check, as its progress function is told."""
     found: set[str] = set()
     check(path, progress=lambda what, _done, _total: found.add(what))
     return found
 
 
 def carry_out(remedy: str) -> None:
-    """Do what a remedy says; it ends with a command line, after a colon if words stand before."""
+    """Run the command line at the end of a remedy, behind the last colon if there is one."""
     command = remedy.rpartition(": ")[2]
     ended = subprocess.run(
         ["bash", "-euc", command], capture_output=True, text=True, check=False, timeout=30
@@ -61,10 +61,10 @@ def carry_out(remedy: str) -> None:
 
 
 def states_of_files(path: str) -> dict[str, tuple[int, ...]]:
-    """Return what there is beside a store, and what would show that it was written to."""
+    """Return the files in the directory of a store, each with what a write to it would change."""
     return {
         entry.name: (found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)
         for entry in os.scandir(os.path.dirname(path))
         for found in [entry.stat()]
-        if not entry.name.endswith("-shm")  # SQLite's locks and marks are in it
+        if not entry.name.endswith("-shm")  # SQLite keeps its locks and marks in a -shm
     }

@@ -132,7 +132,7 @@ def test_a_process_that_uses_the_store_and_checks_it_keeps_its_locks(
     """Closing any descriptor of a file drops all locks that the process has on it."""
     first.set("m", "ann", "A1")
     assert first.call(check_there) == []
-    os.unlink(f"{path}-wal")  # by the locks alone do others see that it was in use
+    os.unlink(f"{path}-wal")  # only by the locks do others see that the log was in use
     with pytest.raises(StorageError, match="deleted under a process"):
         SQLiteStorage(path, timeout=0.05).get("m", "ann")
     first.set("m", "ann", "A2")
@@ -153,7 +153,7 @@ def test_a_file_that_goes_while_it_is_checked_is_not_made_anew(path: str) -> Non
     make_store(path)
 
     def delete(what: str, _done: int, _total: int | None) -> None:
-        if what == "locks":  # it may be told more than once
+        if what == "locks":  # a stage may be told more than once
             Path(path).unlink(missing_ok=True)
 
     with pytest.raises(StorageError, match="no such file"):
@@ -195,7 +195,7 @@ def test_what_progress_raises_comes_out(path: str) -> None:
 
 
 def test_ctrl_c_ends_a_long_integrity_check(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A query that would take for ever stands for one of a huge database."""
+    """A query that never ends stands for the check of a huge database."""
     make_store(path)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     monkeypatch.setattr(_integrity, "_INTEGRITY_CHECK", endless)
@@ -250,7 +250,7 @@ def test_a_user_who_may_not_read_the_store_is_told_so() -> None:
             check(os.path.join(os.path.dirname(path), "private", "states"))
         return found, str(caught.value)
 
-    # Not pytest's own directory, which is root's alone.
+    # Only root may enter pytest's own directory.
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         os.mkdir(os.path.join(directory, "private"), 0o700)
@@ -279,7 +279,7 @@ def test_rows_are_told_of_as_they_are_read(path: str) -> None:
 
 @NEEDS_LINUX
 def test_no_worker_waits_for_a_check(path: str, first: Actor) -> None:
-    """Whatever it is at, another process sets a state, and at once."""
+    """At each stage of the check, another process sets a state at once."""
     first.set("m", "ann", "A1")
     waited: list[float] = []
 

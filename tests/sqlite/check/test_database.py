@@ -1,4 +1,4 @@
-"""What `check` finds of the database as a whole, and of what stands beside it."""
+"""What `check` finds of the database as a whole, and of the files beside it."""
 
 import os
 import sqlite3
@@ -80,7 +80,7 @@ def test_damage_is_found_and_the_remedy_saves_what_can_be_read(
     assert "the database is damaged" in finding.problem
     if mishap is put_keys_out_of_order:
         assert "SQLite finds" in finding.problem
-    assert "rows" not in stages(path)  # in whose order one could go round and round
+    assert "rows" not in stages(path)  # rows out of order could be read for ever
     assert finding.remedy.endswith(f"read: {schema.salvage(path)}")
 
 
@@ -88,7 +88,7 @@ def test_damage_of_a_copy_that_nobody_has_opened_is_found(path: str) -> None:
     make_store(path, **{f"sender{number}": "POSTING" for number in range(500)})
     execute(path, "PRAGMA journal_mode = DELETE")
     content = bytearray(Path(path).read_bytes())
-    content[100:108] = bytes(8)  # what the table of tables begins with
+    content[100:108] = bytes(8)  # the header of the root page, of the table sqlite_master
     Path(path).write_bytes(content)
     assert "the database is damaged" in only(path).problem
     assert not os.path.exists(f"{path}-wal")
@@ -228,7 +228,7 @@ def test_a_database_replaced_under_a_process_is_found_and_mended_by_its_next_cal
 def test_what_only_looks_like_a_mishap_for_a_moment_is_none(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is just opening or closing the database has not both side files."""
+    """While a process opens or closes the database, one of the side files may be missing."""
     make_store(path)
     refuse, asked = open_checks.refuse_unsafe, []
 
@@ -303,7 +303,7 @@ class TestLeftovers:
 def test_an_unfinished_copy_is_left_over_once_nobody_can_be_at_it(path: str) -> None:
     make_store(path)
     copy = new_files.unfinished_name(os.path.join(os.path.dirname(path), "nightly"))
-    for name in (copy, f"{path}.unfinished"):  # the other is somebody's own
+    for name in (copy, f"{path}.unfinished"):  # the second name is not one that this package makes
         Path(name).touch(mode=0o600)
     assert check(path) == []
     for name in (copy, f"{path}.unfinished"):

@@ -1,4 +1,4 @@
-"""What `check` finds of a store's files and of where they are, and what its remedies do."""
+"""What `check` finds of the files and the file system of a store, and what its remedies do."""
 
 import os
 import pwd
@@ -99,7 +99,7 @@ class TestPermissions:
 
 
 def test_what_is_mended_a_moment_later_is_none(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite, as root, gives a file to its owner only when it has created it."""
+    """Run by root, SQLite first creates a file, and then gives the file to its owner."""
     os.chmod(path, 0o604)
 
     def mend(_seconds: float) -> None:
@@ -119,7 +119,7 @@ class TestDirectory:
         assert check(path) == []
 
     def test_that_everybody_may_write_to_but_not_delete_in_is_found(self, path: str) -> None:
-        """As /tmp: who makes a side file there before a worker does owns it."""
+        """The mode of /tmp: a user who makes a side file before a worker does owns the file."""
         directory = os.path.dirname(path)
         os.chmod(directory, 0o1777)
         finding = only(path)
@@ -165,7 +165,7 @@ class TestDirectory:
 
     @NEEDS_ROOT
     def test_of_roots_is_judged_by_who_asks(self, path: str) -> None:
-        """Another user's store there is found by who takes it for his own."""
+        """There, the user who makes the check is expected to own the store."""
 
         def scene() -> list[str]:
             os.setgroups([])
@@ -237,7 +237,7 @@ class TestFilesystem:
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    """Return a function that mounts, or skips by name where it may not; undone at the end."""
+    """Return a function that mounts, or skips the test where it may not. The end unmounts all."""
     points: list[str] = []
 
     def mount(*words: str) -> None:

@@ -1,4 +1,4 @@
-"""What `check` finds of locks that are kept."""
+"""What `check` finds of locks that a process keeps."""
 
 import fcntl
 import os
@@ -29,7 +29,7 @@ def path(path: str) -> str:
 
 @pytest.fixture(autouse=True)
 def looking_seconds(monkeypatch: pytest.MonkeyPatch) -> float:
-    """A tenth of a check's patience: most holders here hold on until they are told."""
+    """Let a check look for a tenth of its time: most holders here never let go by themselves."""
     seconds = _locks._LOOKING_SECONDS
     monkeypatch.setattr(_locks, "_LOOKING_SECONDS", 0.1)
     return seconds
@@ -42,9 +42,9 @@ def _looks_for_a_second(looking_seconds: float, monkeypatch: pytest.MonkeyPatch)
 
 @contextmanager
 def at_work(work: Callable[[int, int], object]) -> Iterator[Child[None]]:
-    """Run a function in a child; the block starts once it has written to its second descriptor.
+    """Run a function in a child; the block starts once the function has written to its second pipe.
 
-    Its first ends when the block does.
+    Its first pipe ends when the block does.
     """
     stopped, stop = os.pipe()
     begun, begin = os.pipe()
@@ -79,7 +79,7 @@ def hold_the_lock(path: str) -> Callable[[int, int], object]:
 
 
 def run_sql(path: str, *statements: str) -> Callable[[int, int], object]:
-    """Return what runs statements and keeps the connection open."""
+    """Return a function that runs statements and keeps the connection open."""
 
     def run(stopped: int, begin: int) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -116,7 +116,7 @@ class TestWriteLock:
         assert check(path) == []
 
     def test_of_a_stopped_process_is_found_though_another_program_writes(self, path: str) -> None:
-        """Who is past the lock moves the log on, but the holder does not move."""
+        """A program that takes no lock moves the log on, but the holder of the lock is stopped."""
         with at_work(hold_the_lock(path)) as child, closing(sqlite3.connect(path)) as tool:
             tool.isolation_level = None
             os.kill(child.pid, signal.SIGSTOP)
@@ -149,12 +149,12 @@ class TestWriteLock:
 
         with at_work(hold) as child:
             finding = only(path)
-            assert f"end it and those who have inherited it: kill {child.pid} " in finding.remedy
+            assert f"end it and those that have inherited it: kill {child.pid} " in finding.remedy
 
     def test_that_the_child_of_its_dead_holder_keeps_is_found(
         self, path: str, first: Actor
     ) -> None:
-        first.set("m", "ann", "A2")  # a worker has the file open too, and has nothing to do with it
+        first.set("m", "ann", "A2")  # a worker has the file open, but does not hold the lock
         script = (
             "import fcntl, os, sys\n"
             "d = os.open(sys.argv[1], os.O_RDWR); fcntl.flock(d, fcntl.LOCK_EX)\n"
@@ -181,7 +181,7 @@ class TestWriteLock:
     def test_that_somebody_invisible_keeps_is_found(
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As from within a container, where /proc/locks does not show the locks of others."""
+        """Within a container, /proc/locks does not show the locks of other containers."""
         monkeypatch.setattr(_locks, "held_locks", list)
         assert check(path) == []
         with at_work(hold_the_lock(path)):
@@ -193,7 +193,7 @@ class TestWriteLock:
     def test_that_is_never_seen_free_of_who_writes_on_and_on_is_none(
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whoever looks sees him by chance with the lock each time; but his log moves on."""
+        """The writer may have the lock in each sample by chance, but its log moves on."""
 
         def write(stopped: int, begin: int) -> None:
             descriptor = os.open(f"{path}.lock", os.O_RDWR)
@@ -227,7 +227,7 @@ class TestWriteLock:
             assert told.count("locks") >= 3
 
     def test_of_another_file_with_the_same_number_is_none(self, path: str) -> None:
-        """A file system may tell stat() of another device than /proc/locks tells of."""
+        """stat() and /proc/locks may name different devices for one file."""
         found = os.stat(f"{path}.lock")
         lock = _processes.HeldLock(True, True, os.getpid(), 1, found.st_ino, 0, 10)
         assert not lock.is_on((found.st_dev, found.st_ino))
@@ -237,7 +237,7 @@ class TestWriteLock:
 
 class TestTransactions:
     def test_that_a_worker_is_stopped_in_are_found_once(self, path: str) -> None:
-        """He has the write lock, too."""
+        """The worker has the write lock, too."""
 
         def hold(stopped: int, begin: int) -> None:
             descriptor = os.open(f"{path}.lock", os.O_RDWR)

@@ -1,4 +1,4 @@
-"""What `check` finds of the rows: keys no call can have written, states and times that are none."""
+"""What `check` finds of the rows: keys that no call can have written, and bad states and times."""
 
 import os
 import sqlite3
@@ -45,7 +45,7 @@ def insert(path: str, *row: Any, values: str = "?, ?, ?, ?") -> None:
         (1.5, "its sender is of the kind real"),
         (-float("inf"), "its sender is of the kind real"),
         (b"no literal", "its sender is a BLOB, but no literal as it is written"),
-        (b"'ann'", "its sender is a BLOB"),  # which a text becomes by nobody
+        (b"'ann'", "its sender is a BLOB"),  # no call writes a text as a literal
         (b"( 1,)", "its sender is a BLOB"),
         (b"[1]", "its sender is a BLOB"),
         (b"__import__('os').getpid()", "its sender is a BLOB"),
@@ -98,7 +98,7 @@ def test_states_that_are_none_are_found_and_forgotten(
 
 
 def test_times_from_before_lamson_are_found_and_all_made_now(path: str) -> None:
-    """A clock stood at 1970 when they were set: prune takes them for old."""
+    """A clock stood at 1970 when they were set, so prune would take them for old."""
     for number in range(5):
         insert(path, "m", f"s{number}", "A1", number * 60_000)
     insert(path, "m", "last", "A1", OLDEST_MS - 1)
@@ -142,6 +142,21 @@ def test_many_rows_are_counted_and_three_are_shown(path: str) -> None:
     assert only(path).problem.startswith("9 rows")
 
 
+@pytest.mark.parametrize("values", ["?, CAST(? AS TEXT), ?, ?", "?, ?, ?, ?"])
+def test_a_long_key_is_named_by_its_ends_and_found_again(values: str, path: str) -> None:
+    """No shell takes a word of 128 KiB."""
+    keys = [b"(" + b"x" * middle + BROKEN for middle in (200_000, 200_001)]
+    for key in keys:
+        insert(path, "m", key, "A1", OLDEST_MS, values=values)
+    finding = only(path)
+    assert finding.problem.startswith("2 rows whose key")
+    assert f"and {len(keys[0]) - 60:,} bytes more" in finding.problem
+    assert len(finding.problem) + len(finding.remedy) < 2_000
+    carry_out(finding.remedy)
+    assert check(path) == []
+    assert count(path) == 2
+
+
 @pytest.mark.parametrize("page", [1, 2, 3, 7])
 def test_every_row_is_looked_at_once_whatever_the_pages_end_with(
     page: int, path: str, monkeypatch: pytest.MonkeyPatch
@@ -156,7 +171,8 @@ def test_every_row_is_looked_at_once_whatever_the_pages_end_with(
     found = check(
         path, progress=lambda what, *counts: told.append(counts) if what == "rows" else None
     )
-    # Of five senders all three modules, of the other five one; two defects where both are wrong.
+    # Five senders are bad, with three modules each; one module is bad, with ten senders; and both
+    # are in the last row.
     problem = found[0].problem
     rows = int(problem.split()[0])
     assert len(found) == 1

@@ -1,4 +1,4 @@
-"""How long a check looks before it blames anybody."""
+"""How long a check looks before it blames a process."""
 
 import itertools
 import os
@@ -13,10 +13,10 @@ from tests.helpers.checking import NEEDS_LINUX
 pytestmark = NEEDS_LINUX
 
 
-def test_a_check_that_was_held_up_looks_on_before_it_blames_anybody(
+def test_a_check_that_was_held_up_looks_on_before_it_blames_a_process(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever it saw last before that, and first after it, has been held up with it."""
+    """A process seen with a lock before and after the pause has perhaps been held up, too."""
     times = iter((0.0, *(60.0 + step / 100 for step in range(1_000))))
     monkeypatch.setattr(Clock, "monotonic", times.__next__)
     taken: list[int] = []

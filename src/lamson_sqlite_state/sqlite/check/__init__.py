@@ -77,7 +77,7 @@ _LOOKS: Final = (
     _Look("locks", _Depth.FILES, _locks.refused),
     _Look("locks", _Depth.FILES, _locks.shut_out, leaves=_Depth.FILES),
     _Look("locks", _Depth.FILES, _locks.held),
-    _Look("files", _Depth.DATABASE, _files.empty, leaves=_Depth.END),
+    _Look("locks", _Depth.DATABASE, _files.empty, leaves=_Depth.END),
     _Look("locks", _Depth.DATABASE, _side_files.lost, leaves=_Depth.END),
     _Look("integrity", _Depth.DATABASE, _integrity.defects, leaves=_Depth.END),
     _Look("integrity", _Depth.TABLE, _integrity.unmarked),

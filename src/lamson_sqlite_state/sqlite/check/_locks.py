@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -75,21 +75,21 @@ def held(target: Target) -> Iterator[Finding]:
         _WRITE_LOCK: partial(_flock_holders, f"{target.path}.lock"),
         "kept a writing transaction open": partial(_writers, f"{target.path}-shm"),
     }
-    # `shut_out` has found those that hold more.
+    # `shut_out` has found the processes that keep readers out, too.
     yield from _kept(target, questions, known=_excluders(target, held_locks()))
 
 
 def _kept(
-    target: Target, questions: Mapping[str, Question], known: set[int] | None = None
+    target: Target, questions: Mapping[str, Question], known: Iterable[int] = ()
 ) -> Iterator[Finding]:
     """Yield a finding for each process that keeps a lock, but for those that are known already."""
     start = Clock.monotonic()
     lasting = _lasting(target.path, questions, partial(target.tell, "locks", 0, None))
     seconds = Clock.monotonic() - start
-    seen = known or set()
+    seen = set(known)
+    lock = f"{target.path}.lock"
     for deed, found in lasting.items():
         is_flock = deed == _WRITE_LOCK
-        lock = f"{target.path}.lock"
         for process in sorted({process for process, _ in found} - seen):
             # A worker that is stopped in the middle of a commit has both the lock and a
             # transaction. One finding is enough.

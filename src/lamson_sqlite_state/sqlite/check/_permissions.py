@@ -42,9 +42,9 @@ def open_directory(target: Target) -> Iterator[Finding]:
         owner = _user_name(os.stat(target.path).st_uid)
         yield Finding(
             "permissions",
-            f"every user may create files in the directory ({_mode(found)}): who makes one of the "
-            "store's before a worker does owns it, and can keep the workers out, or read along; "
-            f"the database is {owner}'s",
+            f"every user may create files in the directory ({_mode(found)}): whoever makes a "
+            "file of the store's before a worker does owns it, and can keep the workers out, or "
+            f"read along; the database is {owner}'s",
             "end the workers, and give the store a directory of its own, here and in their "
             f"configuration: {command('mkdir', '-m', '700', own)}",
             directory,

@@ -167,9 +167,9 @@ def remedy_for(process: int, flocked: Identity | None = None) -> str:
     if not state and not sharers:
         return "look again: no process is seen to have it now"
     if not state:
-        return f"end those who have inherited it, if they are not at work: kill {sharers}"
+        return f"end the processes that have inherited it, if they are not at work: kill {sharers}"
     if sharers not in ("", str(process)):
-        return f"if it is not at work, end it and those who have inherited it: kill {sharers}"
+        return f"if it is not at work, end it and those that have inherited it: kill {sharers}"
     return f"if it is not at work, end it: kill {process}"
 
 
