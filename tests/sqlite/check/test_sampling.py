@@ -25,7 +25,7 @@ def test_a_check_that_was_held_up_looks_on_before_it_blames_a_process(
         taken.append(1)
         return {os.getpid()} if len(taken) < 5 else set()
 
-    found = _locks._lasting(path, {"held it": holders}, lambda: None)
+    found = _locks._lasting(f"{path}-wal", {"held it": holders}, lambda: None)
     assert found == {"held it": frozenset()}
 
 

@@ -13,6 +13,7 @@ from ...errors import NetworkFilesystem, NotAStateFile, SchemaTooNew, StorageErr
 from ..bulk.callbacks import raising_through
 from ..engine import old_shelf
 from ..process import filesystem, remedies
+from ..process.store_paths import StorePaths
 from . import _files, _integrity, _locks, _permissions, _rows, _side_files
 from ._look import Finding, Progress, Target, from_error
 from ._reader import ReadOnlyStore
@@ -117,7 +118,7 @@ def check(
     with raising_through(progress) as tell:
         try:
             found = os.stat(store.path)
-            target = Target(store.path, (found.st_dev, found.st_ino), store, tell)
+            target = Target(StorePaths(store.path), (found.st_dev, found.st_ino), store, tell)
             return list(_findings(target))
         except OSError as error:
             if isinstance(error, StorageError):

@@ -15,8 +15,6 @@ from ._reader import is_database
 # A log takes up to 16 MiB (`StatesTable`). A backup or a mending takes the database once more.
 _SPARE_BYTES: Final = 64 * 1024 * 1024
 
-_SUBJECTS: Final = {".lock": "lock", ".versions": "versions"}
-
 
 def not_a_database(target: Target) -> Iterator[Finding]:
     """Find that the path leads to no SQLite database, nor to an empty file."""
@@ -55,9 +53,10 @@ def empty(target: Target) -> Iterator[Finding]:
 
 def misplaced(target: Target) -> Iterator[Finding]:
     """Find directories, links and devices in the places of side files."""
+    subjects = {target.paths.lock: "lock", target.paths.versions: "versions"}
     for file, kind in remedies.misplaced(target.path):
         yield Finding(
-            _SUBJECTS.get(file.removeprefix(target.path), "side files"),
+            subjects.get(file, "side files"),
             f"{kind} stands where {shown_name(file)} has to be",
             f"move it away, the next writer makes it anew: {command('mv', file, f'{file}.aside')}",
             file,

@@ -50,7 +50,7 @@ def refused(target: Target) -> Iterator[Finding]:
     """Find that the file system has no locks."""
     # The locking is tried by an unlock: where this descriptor has no lock, that disturbs nobody,
     # and it is refused where locking is. (The database itself must not be opened.)
-    for file in (f"{target.path}.lock", target.directory):
+    for file in (target.paths.lock, target.directory):
         try:
             descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:  # the file is missing, or this user may not read it
@@ -72,8 +72,8 @@ def shut_out(target: Target) -> Iterator[Finding]:
 def held(target: Target) -> Iterator[Finding]:
     """Find processes that keep the write lock or a writing transaction, and write nothing."""
     questions: dict[str, Question] = {
-        _WRITE_LOCK: partial(_flock_holders, f"{target.path}.lock"),
-        "kept a writing transaction open": partial(_writers, f"{target.path}-shm"),
+        _WRITE_LOCK: partial(_flock_holders, target.paths.lock),
+        "kept a writing transaction open": partial(_writers, target.paths.shm),
     }
     # `shut_out` has found the processes that keep readers out, too.
     yield from _kept(target, questions, known=_excluders(target, held_locks()))
@@ -83,11 +83,11 @@ def _kept(
     target: Target, questions: Mapping[str, Question], known: Iterable[int] = ()
 ) -> Iterator[Finding]:
     """Yield a finding for each process that keeps a lock, but for those that are known already."""
+    lock, wal = target.paths.lock, target.paths.wal
     start = Clock.monotonic()
-    lasting = _lasting(target.path, questions, partial(target.tell, "locks", 0, None))
+    lasting = _lasting(wal, questions, partial(target.tell, "locks", 0, None))
     seconds = Clock.monotonic() - start
     seen = set(known)
-    lock = f"{target.path}.lock"
     for deed, found in lasting.items():
         is_flock = deed == _WRITE_LOCK
         for process in sorted({process for process, _ in found} - seen):
@@ -97,14 +97,14 @@ def _kept(
             yield Finding(
                 "lock" if is_flock else "transaction",
                 f"{described(process)} has {deed} for at least {seconds:.1f} s, and every writer "
-                f"waits for it{_last_write(target.path)}",
+                f"waits for it{_last_write(wal)}",
                 remedy_for(process, filesystem.identity(lock) if is_flock else None),
                 lock if is_flock else target.path,
             )
 
 
 def _lasting(
-    path: str, questions: Mapping[str, Question], progress: Callable[[], None]
+    wal: str, questions: Mapping[str, Question], progress: Callable[[], None]
 ) -> dict[str, Holders]:
     """Return for each question the processes that hold the lock in every sample.
 
@@ -114,7 +114,7 @@ def _lasting(
     """
     lasting: dict[str, Holders] = {}
     for _ in samples(_LOOKING_SECONDS, _NAP_SECONDS):
-        locks, stamp = held_locks(), _stamp(path)
+        locks, stamp = held_locks(), _stamp(wal)
         for deed, question in questions.items():
             now = frozenset(
                 (process, None if is_stopped(process) else stamp) for process in question(locks)
@@ -126,9 +126,9 @@ def _lasting(
     return lasting
 
 
-def _stamp(path: str) -> Stamp:
+def _stamp(wal: str) -> Stamp:
     try:
-        found = os.stat(f"{path}-wal")
+        found = os.stat(wal)
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
@@ -172,9 +172,9 @@ def _writers(shm: str, locks: Sequence[HeldLock]) -> set[int]:
     return found - {os.getpid()}
 
 
-def _last_write(path: str) -> str:
+def _last_write(wal: str) -> str:
     try:
-        seconds = time.time() - os.stat(f"{path}-wal").st_mtime
+        seconds = time.time() - os.stat(wal).st_mtime
     except OSError:
         return ""
     return f"; the last write was {age(seconds)} ago"

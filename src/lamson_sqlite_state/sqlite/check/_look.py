@@ -3,6 +3,7 @@
 A look is a function that takes a `Target` and yields findings. `check` puts the looks in order.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,9 @@ from functools import cached_property
 from typing import Final, TypeAlias
 
 from ...errors import StorageError
-from ..process import filesystem
 from ..process.clock import Clock
 from ..process.filesystem import Identity
+from ..process.store_paths import StorePaths
 from ._reader import Copy, ReadOnlyStore, is_switched
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -51,16 +52,21 @@ class Target:
     """The store that a check looks at.
 
     Attributes:
-        path: the database, absolute and with symbolic links resolved.
-        identity: which file the path named when the check began.
+        paths: of its files, absolute and with symbolic links resolved.
+        identity: which file was the database when the check began.
         store: reads the database. The database is opened at the first question.
         tell: the progress function of the caller. It may raise to end the check.
     """
 
-    path: str
+    paths: StorePaths
     identity: Identity
     store: ReadOnlyStore
     tell: Progress
+
+    @property
+    def path(self) -> str:
+        """The path of the database."""
+        return self.paths.database
 
     @property
     def directory(self) -> str:
@@ -81,11 +87,9 @@ class Target:
             OSError: there is no database.
         """
         found = {self.path: os.stat(self.path)}
-        for suffix in filesystem.SIDE_FILES:
-            try:
-                found[self.path + suffix] = os.lstat(self.path + suffix)
-            except FileNotFoundError:
-                continue
+        for file in self.paths.companions:
+            with contextlib.suppress(FileNotFoundError):
+                found[file] = os.lstat(file)
         return found
 
 

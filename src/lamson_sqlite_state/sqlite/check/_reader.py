@@ -18,6 +18,7 @@ from ..engine.settings import Settings
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.reentry import holding
+from ..process.store_paths import StorePaths
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ def _connect_to_look(path: str, identity: Identity) -> Connection:
     # one of them closes last; and where there is no log, SQLite makes one, which a connection that
     # may only read would leave behind.
     is_left_over = (
-        os.path.lexists(f"{path}-wal")
+        os.path.lexists(StorePaths(path).wal)
         and connections.side_files_here(identity) is None
         and lock_probe.lock_holder(path, identity, SHARED_LOCKS) is None
     )

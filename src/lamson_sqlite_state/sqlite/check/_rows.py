@@ -80,7 +80,7 @@ def unreadable(target: Target) -> Iterator[Finding]:
         after = rows[-1][:2] if rows else None
     target.tell("rows", done, max(done, total))
     for defect, count in counts.items():
-        yield _finding(defect, count, examples[defect], target.path)
+        yield _finding(target, defect, count, examples[defect])
 
 
 def _page(connection: sqlite3.Connection, after: Place | None) -> list[Row]:
@@ -147,7 +147,7 @@ def _is_utf8(text: bytearray) -> bool:
     return True
 
 
-def _finding(defect: str, count: int, examples: list[tuple[Place, str]], path: str) -> Finding:
+def _finding(target: Target, defect: str, count: int, examples: list[tuple[Place, str]]) -> Finding:
     listed = "; ".join(
         f"module {_printed(module)}, sender {_printed(sender)}" + f" ({what})" * bool(what)
         for (sender, module), what in examples
@@ -168,13 +168,13 @@ def _finding(defect: str, count: int, examples: list[tuple[Place, str]], path: s
         deed = f"DELETE FROM states WHERE {where}"
     # Other programs that write take turns with the workers if they take the file lock, too. Where
     # there is no lock, flock(1) would make one that perhaps belongs to nobody but its user.
-    lock = f"{path}.lock"
+    lock = target.paths.lock
     prefix = ("flock", lock) if os.path.isfile(lock) else ()
     return Finding(
         "rows",
         f"{rows} {defect}: {shown(listed)}",
-        f"{done}: {command(*prefix, 'sqlite3', path, deed)}",
-        path,
+        f"{done}: {command(*prefix, 'sqlite3', target.path, deed)}",
+        target.path,
     )
 
 

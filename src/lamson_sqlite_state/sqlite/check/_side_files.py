@@ -56,7 +56,7 @@ def lost(target: Target) -> Iterator[Finding]:
             return
         if filesystem.identity(path) != identity:
             break
-    locks, shm = held_locks(), filesystem.identity(f"{path}-shm")
+    locks, shm = held_locks(), filesystem.identity(target.paths.shm)
     users = sorted(holders(locks, identity, SHARED_LOCKS) | holders(locks, shm, DEADMAN_SWITCH))
     remedy = (
         "do not end those processes, which may have the only copy of some states: have one of "
@@ -71,7 +71,7 @@ def lost(target: Target) -> Iterator[Finding]:
 
 def hot_journal(target: Target) -> Iterator[Finding]:
     """Find a rollback journal: the next program to open the database would write it into that."""
-    journal = f"{target.path}-journal"
+    journal = target.paths.journal
     try:
         with open(journal, "rb") as file:
             header = file.read(_JOURNAL_HEADER_BYTES)
@@ -95,7 +95,7 @@ def left_over(target: Target) -> Iterator[Finding]:
     """Find unfinished files of the store, and unfinished copies beside it, of killed processes."""
     making_seconds = _MAKING_SECONDS if _is_in_use(target) else 0.0
     for file, most_seconds in (
-        *((target.path + suffix, making_seconds) for suffix in filesystem.MAKESHIFT_FILES),
+        *((file, making_seconds) for file in target.paths.makeshift),
         *((copy, _COPYING_SECONDS) for copy in _unfinished(target.directory)),
     ):
         try:
@@ -115,7 +115,7 @@ def left_over(target: Target) -> Iterator[Finding]:
 
 def spoilt_versions(target: Target) -> Iterator[Finding]:
     """Find counters of another size or layout than this package makes."""
-    file = f"{target.path}.versions"
+    file = target.paths.versions
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:  # there is none, or a link; or this user may not read it
