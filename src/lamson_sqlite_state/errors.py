@@ -1,7 +1,7 @@
-"""The error family: what can go wrong with a store, each with its parts, for people and programs.
+"""The errors: what can go wrong with a store, in parts for people and for programs.
 
-Every error has a ``code``, which a program can go by. The codes stay the same from release to
-release. What had been written when the error was raised, and what it means:
+Every error has a ``code`` for programs. The codes stay the same from release to release. Each code
+with what had been written when the error was raised, and its meaning:
 
     code                   written   meaning
     bad-row                before    A file to be imported has something in it that is no row.
@@ -34,8 +34,8 @@ release. What had been written when the error was raised, and what it means:
     unsuitable-filesystem  nothing   The file system has no locks, or no shared memory.
     wrong-file-type        nothing   A directory, link or device stands where a file has to be.
 
-"before" means: what stands before the error in a file or a copy may have been imported. What goes
-in batches (an import, a restore, a prune) has written the batches before the error in any case.
+"before" means: the rows before the bad one in a file or a copy may have been imported. A command
+that works in batches (import, restore, prune) has written the batches before the error in any case.
 """
 
 import errno
@@ -82,8 +82,8 @@ class StorageError(Exception):
     Args:
         problem: what is wrong, without the path.
         remedy: what to do about it.
-        path: the file the error is about.
-        code: which kind of error it is; by default, the one of the class.
+        path: the file that the error is about.
+        code: which kind of error this is; by default, the code of the class.
 
     Attributes:
         problem: the same.
@@ -96,8 +96,8 @@ class StorageError(Exception):
     args: tuple[Any, ...]
 
     def __init__(self, problem: str, remedy: str, path: str, *, code: Code | None = None) -> None:
-        # Exceptions are pickled and copied as args and attributes. Not set by super().__init__,
-        # because a LockTimeout's is OSError's, which takes three args for errno, text and file.
+        # Exceptions are pickled and copied as args and attributes. super().__init__ does not set
+        # them, because a LockTimeout's takes three args for errno, text and file (OSError's).
         self.args = (problem, remedy, path)
         self.problem = problem
         self.remedy = remedy
@@ -118,15 +118,15 @@ class LockTimeout(StorageError, TimeoutError):
 class NotAStateFile(StorageError):
     """The path is a directory, no SQLite database, another application's, or damaged.
 
-    Nothing is written to it. (If its own application crashed, it is brought up to date from
-    its log, as by whichever SQLite program opens it first.)
+    Nothing is written to the file. (If another application has crashed, SQLite brings its database
+    up to date from its log, whichever SQLite program opens the database first.)
     """
 
     code: Code = "not-a-state-file"
 
 
 class NoStore(StorageError):
-    """There is no store at this path, and the caller did not want one made.
+    """There is no store at this path, and the caller did not ask for a new one.
 
     Raised by an `ExistingStorage` and by the operator's command. Nothing was created.
     """
@@ -137,8 +137,7 @@ class NoStore(StorageError):
 class NotAShelf(StorageError):
     """The path leads to no file that a ``ShelveStorage`` wrote, or to a damaged one.
 
-    Nothing is written to it or beside it. What was read from it before the damage was met is
-    right.
+    Nothing is written to the shelf or beside it. What was read before the damage is right.
     """
 
     code: Code = "not-a-shelf"
@@ -153,9 +152,9 @@ class SchemaTooNew(StorageError):
 class UnsafeFork(StorageError):
     """This process was forked, past Python's fork hooks, while the store was open.
 
-    SQLite's bookkeeping of its locks came along with the fork, but the locks did not: going
-    on would lose acknowledged writes of this process and of its parent. Raised by every
-    call in the child; the parent is not affected. Nothing was written.
+    The child has SQLite's book of its locks, but not the locks: to go on would lose acknowledged
+    writes of this process and of its parent. Every call in the child raises this; the parent is not
+    affected. Nothing was written.
     See https://www.sqlite.org/howtocorrupt.html section 2.6.
     """
 
@@ -165,8 +164,8 @@ class UnsafeFork(StorageError):
 class NetworkFilesystem(StorageError):
     """The file lies on a file system that machines share, whose processes share no memory.
 
-    Those are network and cluster file systems, object stores that are mounted, and the folders that
-    a virtual machine shares with its host (virtiofs, vboxsf).
+    These are network and cluster file systems, mounted object stores, and the folders that a
+    virtual machine shares with its host (virtiofs, vboxsf).
 
     SQLite's write-ahead log needs all processes on one host: https://www.sqlite.org/wal.html.
     Nothing was opened or created.
@@ -176,12 +175,12 @@ class NetworkFilesystem(StorageError):
 
 
 class Obstacle(NamedTuple):
-    """What stands in the way of a call of the operating system's.
+    """Why the operating system refuses a call.
 
     Attributes:
         code: of the error.
-        remedy: what to do about it.
-        reason: what it is, where the system's own words do not tell.
+        remedy: what to do about the obstacle.
+        reason: what the obstacle is, where the system's own words do not tell.
     """
 
     code: Code
@@ -247,12 +246,12 @@ _OBSTACLES: Final[Mapping[int | None, Obstacle]] = {
 
 
 def from_os_error(error: OSError, path: str, obstacle: Obstacle | None = None) -> StorageError:
-    """Return what to raise ``from`` an `OSError` met before anything was written.
+    """Return what to raise ``from`` an `OSError` that came before anything was written.
 
     Args:
         error: what the operating system said.
-        path: the file it is about.
-        obstacle: what is known to be in the way; by default, what the errno tells.
+        path: the file that the error is about.
+        obstacle: the known reason; by default, the one that the errno tells.
     """
     problem = os.strerror(error.errno) if error.errno else str(error)
     obstacle = obstacle or _OBSTACLES.get(error.errno, _UNKNOWN)

@@ -52,13 +52,13 @@ def test_deleted_store_is_made_anew_by_the_next_write_and_shared(
 def test_directory_deleted_while_its_files_are_being_made_is_made_once_more(
     owner: Any, step: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = filesystem.DatabaseFile(None, 0)
     take = getattr(owner, step)
     deleted: list[bool] = []
 
     def take_and_be_deleted(*arguments: Any) -> Any:
         result = take(*arguments)
-        if result in (None, False, nothing) and not deleted:
+        is_missing = not result or getattr(result, "absence", "")
+        if is_missing and not deleted:
             deleted.append(True)
             shutil.rmtree(os.path.dirname(path))
         return result

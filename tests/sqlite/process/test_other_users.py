@@ -137,7 +137,7 @@ class TestRootOnTheStoreOfAnother:
         self, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is never replaced: two who hold two locks would both write."""
-        created = new_files._created
+        created = new_files.create_file
         made: list[int] = []
 
         def be_overtaken(new: str, file_mode: int, owners: os.stat_result) -> int:
@@ -148,7 +148,7 @@ class TestRootOnTheStoreOfAnother:
             made.append(os.stat(f"{path}.lock").st_ino)
             return descriptor
 
-        monkeypatch.setattr(new_files, "_created", be_overtaken)
+        monkeypatch.setattr(new_files, "create_file", be_overtaken)
         with SQLiteStorage(path) as store:
             store.set("m", "ann", "ROOT")
             assert made == [os.stat(f"{path}.lock").st_ino]

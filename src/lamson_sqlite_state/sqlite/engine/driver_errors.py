@@ -1,4 +1,4 @@
-"""What a driver's error means: try again, or which of our errors, with which remedy."""
+"""What an error of the driver means: to try again, or an error of this package with its remedy."""
 
 import contextlib
 import os
@@ -17,12 +17,13 @@ _LOOK_INSIDE: Final = "look at the file with the sqlite3 shell, or restore a bac
 
 
 class Busy(Exception):
-    """Somebody else has what this call needs; nothing was done, and it may be tried again.
+    """Another process or thread has what this call needs. Nothing was done; the call may try again.
 
     Args:
-        blocker: who, as a clause for `LockTimeout`.
-        grace_seconds: how long to try at least, whatever the timeout: others who are only
-            just opening or closing the database are no writers that one would wait for.
+        blocker: who has it, as a clause for `LockTimeout`.
+        grace_seconds: how long to try at least, whatever the timeout. A process that is just
+            opening or closing the database is done in a moment, and is no writer, for whom the
+            timeout is meant.
     """
 
     def __init__(self, blocker: str, grace_seconds: float = 0) -> None:
@@ -37,7 +38,7 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
     Args:
         error: what the driver raised.
         path: the database.
-        is_writing: whether it came out of a statement that writes.
+        is_writing: whether the error came from a statement that writes.
     """
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -74,11 +75,11 @@ def translated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exceptio
 
 @contextlib.contextmanager
 def translated_errors(path: str) -> Iterator[None]:
-    """Have errors of SQLite's come out as ours, of a database that is no store in use: a copy.
+    """Turn SQLite's errors into those of this package, while a copy of a store is read.
 
     Raises:
-        LockTimeout: another program writes to it.
-        StorageError: as `translated`.
+        LockTimeout: another program writes to the copy.
+        StorageError: what `translated` returns.
     """
     try:
         yield
@@ -95,15 +96,15 @@ def _name(error: sqlite3.Error) -> str:
 
 def _failing_disk(error: sqlite3.Error, path: str, *, is_writing: bool) -> StorageError:
     found, outcome = remedies.of_failing_disk(path), "nothing was written"
-    if is_writing:  # whatever the reason, as the code has to tell that
+    if is_writing:  # the code has to tell that, whatever the reason
         outcome = "whether the state was written is unknown"
         found = found._replace(code="outcome-unknown")
     return found.error(f"input/output error ({_name(error)}), {outcome}", path)
 
 
 def _cannot_open(path: str) -> StorageError:
-    # SQLite keeps the reason to itself, so ask the system what it says to as many opens as a
-    # store needs: the database, its -wal, its -shm and the lock file.
+    # SQLite does not tell the reason. So open as many files as a store needs (the database, its
+    # -wal, its -shm and the lock file), and see what the system says.
     descriptors: list[int] = []
     try:
         while len(descriptors) < 4:
@@ -116,8 +117,7 @@ def _cannot_open(path: str) -> StorageError:
             os.close(descriptor)
     found = remedies.obstacle(path)
     if found is None:
-        # Whatever kept it from being opened is over. Where other threads open files, too, that is
-        # a shortage of descriptors.
+        # The reason is gone by now. Most likely other threads had used up the descriptors.
         return StorageError(
             "the database, its -wal or its -shm could not be opened, but can be now",
             "try again, and raise the limit of file descriptors if this process uses many "

@@ -1,6 +1,7 @@
-"""A shelf where a store is to be: beside an empty store, every sender would start anew.
+"""A shelf of ShelveStorage where a store is to be made is refused.
 
-What reads shelves is imported only where a file has the name of one.
+With a new store beside the shelf, every sender would silently begin at START again. The package
+that reads shelves is imported only where a file has the name of a shelf.
 """
 
 import contextlib
@@ -14,18 +15,20 @@ from ..process import filesystem, fork
 from ..process.reentry import holding
 from . import connections, lock_probe
 
-# What dbm makes of the name that it is given: the values, and what says where in them a key is.
+# The two files that dbm makes of a name: one has the values, the other one their places in it.
 _PAIRS: Final = ((".dat", ".dir"), (".dat", ".bak"), (".pag", ".dir"))
 
-# A table of a mail server's is a Berkeley DB too, with keys of another form.
+# How many entries are looked at. A mail server's alias table is a Berkeley DB, too, but its keys
+# have another form.
 _LOOKED_AT: Final = 1_000
 
 
 def beside(path: str) -> str | None:
-    """Return a file of the shelf that a ShelveStorage of this path has written, if there is one.
+    """Return a file of the shelf that a ShelveStorage of this path has written, or None.
 
-    Two files with the names of a shelf are one. A ``.db`` may be any program's: it is a shelf if
-    it can be read as one, and one of its first thousand entries is the state of a pair.
+    Two files with the names of a pair of dbm's are taken for a shelf. A ``.db`` may be any
+    program's: it is a shelf if it can be read as one, and one of its first thousand entries is the
+    state of a pair.
     """
     for values, index in _PAIRS:
         if os.path.isfile(path + values) and os.path.isfile(path + index):
@@ -35,10 +38,10 @@ def beside(path: str) -> str | None:
 
 
 def refuse_beside(path: str) -> None:
-    """Do nothing where there is a store, or no shelf beside its path.
+    """Do nothing where a store's path leads to a file, or where no shelf is beside the path.
 
     Raises:
-        StorageError: there is one. It names the command that takes it over.
+        StorageError: a shelf is beside the path. The remedy is the command that takes it over.
     """
     with contextlib.suppress(OSError):
         if os.path.getsize(path):  # whether that is a store, opening it tells
@@ -55,7 +58,10 @@ def refuse_beside(path: str) -> None:
 
 
 def no_store(problem: str, path: str) -> NoStore:
-    """Return what to raise where there is no store and none is to be made, shelf or not."""
+    """Return what to raise where there is no store and none is to be made.
+
+    The remedy takes over the shelf beside the path, if there is one.
+    """
     if beside(path) is None:
         return NoStore(problem, "give the path of a store", path)
     remedy = _once_it_has_ended(take_over(path, path))
@@ -63,7 +69,7 @@ def no_store(problem: str, path: str) -> NoStore:
 
 
 def what_it_is(path: str) -> NotAStateFile | None:
-    """Return an error that says of a file that it is a shelf, if it is one."""
+    """Return what to raise where a file that was given as a store is a shelf; else None."""
     kind = _kind(path, must_hold_a_state=False)
     if kind is None:
         return None
@@ -77,14 +83,14 @@ def what_it_is(path: str) -> NotAStateFile | None:
 
 
 def explain(error: BaseException, path: str) -> None:
-    """Do nothing where a file is no store, nor a shelf.
+    """Raise a better error where a file that is no store is a shelf; else do nothing.
 
     Args:
         error: what opening the file as a store has raised.
         path: the file, which is not open here.
 
     Raises:
-        NotAStateFile: it is a shelf. Raised from the error.
+        NotAStateFile: the file is a shelf. Raised from the error.
     """
     if (
         isinstance(error, NotAStateFile)
@@ -111,9 +117,9 @@ def is_open_here(path: str) -> bool:
 
 def _kind(path: str, *, must_hold_a_state: bool) -> str | None:
     try:
-        # Guarded against a fork, as a shelf may be an SQLite database.
+        # A shelf may be an SQLite database, which must not cross a fork.
         return holding(fork.open_lock, _kind_alone, path, must_hold_a_state)
-    except StorageError:  # it is another program's, or damaged, or may not be read
+    except StorageError:  # the file is another program's, or damaged, or may not be read
         return None
 
 

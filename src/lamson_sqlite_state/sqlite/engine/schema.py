@@ -1,4 +1,4 @@
-"""The SQL, and whose file it is: the one place that knows what is in the database."""
+"""The table and the statements, and whether a file is a store: what is in the database."""
 
 import re
 import sqlite3
@@ -9,12 +9,12 @@ from ...errors import NotAStateFile, SchemaTooNew, StorageError
 from .queries import all_rows, first_row
 
 APPLICATION_ID: Final = 0x4C535353  # "LSSS"
-"""Tells our files from other applications' (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+"""Marks a database as a store (https://www.sqlite.org/pragma.html#pragma_application_id)."""
 
 SCHEMA_VERSION: Final = 1
 
-# WITHOUT ROWID keeps the row in the key's own tree: 75 bytes a row, one descent a read. The
-# sender comes first, so that all states of one sender stand side by side for SET_ALL.
+# WITHOUT ROWID keeps the row in the tree of the key: a row takes 75 bytes, and a read descends one
+# tree. The sender comes first, so that all states of one sender stand side by side for SET_ALL.
 TABLE: Final = (
     "CREATE TABLE states ("
     " module,"
@@ -34,7 +34,7 @@ OBJECTS: Final = (
     "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     " ORDER BY type, name"
 )
-"""All but what SQLite itself makes."""
+"""All tables, indexes, views and triggers, except those that SQLite itself makes."""
 
 # Each is one statement and so one transaction: a signal handler that re-enters the store on
 # the same thread finds none of them half done.
@@ -72,18 +72,19 @@ def is_marked_as_store(connection: sqlite3.Connection) -> bool:
 
 
 def is_unmarked(connection: sqlite3.Connection) -> bool:
-    """Whether this would be a store if it were marked as one, which sqlite3's .dump leaves out."""
+    """Whether this is a store but for the marks, which sqlite3's .dump leaves out."""
     found = all_rows(connection, OBJECTS)
     if len(found) != 1 or found[0][:2] != ("table", "states") or not is_as_made(found[0][2]):
         return False
-    # Asked after the table, as another process may be making it, at one instant with the marks.
+    # The marks are asked for after the table: another process that makes the store at this moment
+    # makes both at one instant.
     return first_row(connection, "PRAGMA application_id") == (0,) and first_row(
         connection, "PRAGMA user_version"
     ) in ((0,), (SCHEMA_VERSION,))
 
 
 def is_as_made(sql: str) -> bool:
-    """Whether a table's SQL is ours, but for quotes and spaces of a tool that wrote it anew."""
+    """Whether a table's SQL is that of a store, whatever a copying tool did to quotes and spaces."""
     return plain(sql) == plain(TABLE)
 
 
@@ -104,10 +105,11 @@ def remedy_for_damage(path: str) -> str:
 
 
 def salvage(path: str) -> str:
-    """Return a command that makes a store of what can be read of a damaged one.
+    """Return a shell command that makes a store of what can be read of a damaged one.
 
-    At damage, .dump goes on from the other end, and has all undone in the end. (.recover finds
-    more, but Debian's shell, for one, is built without what it needs, sqlite_dbpage.)
+    Where .dump meets damage, it goes on from the other end, and ends with a ROLLBACK, which the
+    command replaces. (.recover would find more, but needs sqlite_dbpage, without which Debian's
+    sqlite3 is built.)
     """
     return (
         f"(umask 077; ({command('sqlite3', path, '.dump')} | sed 's/^ROLLBACK;.*/COMMIT;/'; "
@@ -116,11 +118,14 @@ def salvage(path: str) -> str:
 
 
 def is_sound(connection: sqlite3.Connection, path: str) -> bool:
-    """Whether this is a store, ready to be used. False: it is empty, `create` may be called.
+    """Whether this is a store that is ready to be used.
+
+    False: the database is empty, or a store (a copy) that has yet to be switched to its log. In
+    both cases `create` makes it ready.
 
     Raises:
-        NotAStateFile: it is another application's database.
-        SchemaTooNew: a newer version of this package has written it.
+        NotAStateFile: this is another application's database.
+        SchemaTooNew: a newer version of this package has written the database.
     """
     (application_id,) = first_row(connection, "PRAGMA application_id")
     (version,) = first_row(connection, "PRAGMA user_version")
@@ -150,9 +155,9 @@ def is_sound(connection: sqlite3.Connection, path: str) -> bool:
 def create(connection: sqlite3.Connection, path: str) -> None:
     """Make a store of an empty database, or switch a store (a copy) to its write-ahead log.
 
-    Called with the write lock held: processes that switch one new file at the same time get
-    "database is locked" at once, whatever their timeout. A crash leaves an empty database or
-    a store, nothing between.
+    Called with the write lock held, because two processes that switch one new file at the same time
+    get "database is locked" at once, whatever their timeout. A crash leaves an empty database or a
+    store, and nothing between the two.
 
     Raises:
         StorageError: SQLite cannot use a write-ahead log here.
@@ -166,7 +171,7 @@ def create(connection: sqlite3.Connection, path: str) -> None:
         )
     if is_sound(connection, path):
         return
-    # Who calls closes the connection on an error, which rolls back.
+    # On an error the caller closes the connection, which rolls back.
     connection.execute("BEGIN IMMEDIATE")
     for statement in _CREATE:
         connection.execute(statement)

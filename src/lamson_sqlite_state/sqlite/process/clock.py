@@ -5,16 +5,16 @@ from typing import Final
 
 
 class Clock:
-    """Real time, by which waiting ends and looks fall due.
+    """Real time, which decides when waiting ends and when the cache is revalidated.
 
-    freezegun puts functions of its own into the module `time`, and into each module that holds one
-    of its functions. It does not look into classes. (time-machine looks everywhere; what it has
-    shifted is not believed, see `Cache.revalidated_at`.)
+    freezegun replaces the functions of the module `time`, also in each module that has imported
+    one. It does not look into classes, so the functions are kept in a class. (time-machine replaces
+    them everywhere; a time that has gone back is not believed, see `Cache.revalidated_at`.)
 
     Attributes:
         monotonic: seconds, as `time.monotonic`.
-        time_ns: Unix time in ns, as `time.time_ns`. When a state was set is asked of `time`
-            itself, as that is what a test means.
+        time_ns: Unix time in ns, as `time.time_ns`. The time at which a state was set comes from
+            `time` itself, because a test that freezes the clock means that time.
     """
 
     monotonic: Final = time.monotonic

@@ -1,7 +1,8 @@
-"""The numbers of the descriptors that SQLite has: whether they still stand for its files.
+"""Whether the descriptors that SQLite has opened still stand for SQLite's files.
 
-A program that becomes a daemon closes all descriptors, also those of an open store, and what it
-opens next is given their numbers. SQLite would go on to write into that, and would close it.
+A program that becomes a daemon closes all descriptors, also those of an open store. The files that
+the program opens next are given the same numbers. SQLite would write into those files, and close
+them.
 """
 
 import errno
@@ -12,18 +13,20 @@ from typing import Final
 
 from .filesystem import Identity
 
-# How far from the lowest free number to look. New files are given the lowest: between and beyond
-# those of SQLite, a few numbers may be free that other files have had meanwhile.
+# New files are given the lowest free number. So SQLite's descriptors are looked for from there on:
+# up to so many numbers further, and until more than so many free numbers in a row were met, which
+# other files may have had meanwhile.
 _FARTHEST: Final = 256
 _HOLES: Final = 4
 
 MARK: Final = 2**30 + int.from_bytes(os.urandom(3), "big")
-"""The position in a file that has no other use for it. To ask for that takes a quarter of the time
-that `fstat` takes, and no file of another has the same."""
+"""A random file position, which tells a lock file's descriptor from those of other files. Nothing
+is read or written through that descriptor, so its position is free for this use, and asking for a
+position takes a quarter of the time of `fstat`."""
 
 
 def has_mark(descriptor: int) -> bool:
-    """Whether a descriptor at position `MARK` is still what it was."""
+    """Whether a descriptor that was set to position `MARK` still stands for the same file."""
     try:
         return os.lseek(descriptor, 0, os.SEEK_CUR) == MARK
     except OSError as error:
@@ -33,7 +36,7 @@ def has_mark(descriptor: int) -> bool:
 
 
 def lowest_free() -> int:
-    """Return the number that the next file to be opened is given."""
+    """Return the descriptor that the next file to be opened will be given."""
     number = os.open(os.devnull, os.O_RDONLY)
     os.close(number)
     return number
@@ -42,11 +45,13 @@ def lowest_free() -> int:
 def found_from(lowest: int, files: Collection[Identity | None]) -> dict[int, Identity]:
     """Return the descriptors of files that were opened since a number was the lowest free one.
 
-    One that another thread's closing has given a lower number is missed.
+    A file that got a lower number, because another thread has closed one meanwhile, is missed. So
+    is a file that another connection of this process had open already: SQLite opens no second
+    descriptor of a -shm.
 
     Args:
         lowest: the number.
-        files: the files. Those of which another connection has the only descriptor have none here.
+        files: the files.
     """
     found: dict[int, Identity] = {}
     free = 0
@@ -63,15 +68,15 @@ def found_from(lowest: int, files: Collection[Identity | None]) -> dict[int, Ide
 
 
 def are_lost(descriptors: Mapping[int, Identity]) -> bool:
-    """Whether any of these does not stand for its file any more."""
+    """Whether any of these descriptors does not stand for its file any more."""
     return any(_identity(number) != identity for number, identity in descriptors.items())
 
 
 def secured(descriptors: Mapping[int, Identity]) -> bool:
-    """Whether all may be closed: each is its file's still, or stands for nothing.
+    """Whether all may be closed: each still stands for its file, or for no file at all.
 
-    A number that was free stands for nothing from then on, until it is closed: another thread that
-    opens a file meanwhile is not given it.
+    A number that is free is taken for /dev/null, so that another thread that opens a file before
+    the closing is not given that number.
     """
     taken: list[int] = []
     for number, identity in descriptors.items():
@@ -88,7 +93,8 @@ def secured(descriptors: Mapping[int, Identity]) -> bool:
 
 
 def _take(number: int) -> bool:
-    # Read-only, so that SQLite can neither write to it nor believe in a lock that excludes others.
+    # Read-only, so that SQLite can neither write to it, nor lock it and believe that the lock
+    # excludes others.
     nothing = os.open(os.devnull, os.O_RDONLY)
     if nothing == number:
         return True

@@ -1,23 +1,24 @@
-"""What the operating system says of a path: which file it names, and where it is mounted."""
+"""What the operating system says of a path: which file it names, and on which file system."""
 
 import os
 import re
 import stat
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from ...errors import NetworkFilesystem, NotAStateFile, StorageError
 from .clock import Clock
 from .store_paths import StorePaths
 
 Identity: TypeAlias = tuple[int, int]
-"""``(device, inode)``: which file a name stands for at this moment."""
+"""``(device, inode)`` of the file that a name stands for at this moment."""
 
 Stamp: TypeAlias = tuple[int, int, int]
 """``(device, inode, change time in ns)`` of a directory."""
 
 _MOUNT_TABLE: Final = "/proc/self/mountinfo"
 
-_SMALLEST_DATABASE_BYTES: Final = 512  # one page of the smallest size; SQLite takes 1 byte for 0
+# One page of the smallest size. SQLite takes a file of a single byte for an empty database.
+_SMALLEST_DATABASE_BYTES: Final = 512
 
 SIDE_FILES: Final[tuple[str, ...]] = StorePaths("").companions
 """How the names of the files end that stand beside a store and belong to it."""
@@ -25,15 +26,16 @@ SIDE_FILES: Final[tuple[str, ...]] = StorePaths("").companions
 MAKESHIFT_FILES: Final[tuple[str, ...]] = StorePaths("").makeshift
 """And those of files that are made under another name before they take their own."""
 
-# SQLite's limit for a database: MAX_PATHNAME of its os_unix.c, less the "-journal" of its own.
+# SQLite's limit for a database: MAX_PATHNAME of os_unix.c, less the "-journal" that SQLite appends.
 _MOST_PATH_BYTES: Final = 504
 
 _USUAL_NAME_BYTES: Final = 255
 
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
-# Of other hosts' disks, of disks that hosts share, of object stores, and of folders that a virtual
-# machine shares with its host: their processes share no memory, or not our locks.
+# Types of file systems on other hosts' disks, on disks that hosts share, on object stores, and of
+# folders that a virtual machine shares with its host. Processes that share such a file share no
+# memory, or do not see each other's locks.
 _NETWORK_FILESYSTEMS: Final = frozenset(
     "9p acfs afs beegfs ceph cifs coda davfs davfs2 drvfs fakeowner gfs gfs2 glusterfs gpfs "
     "grpcfuse lustre ncpfs nfs nfs4 ocfs2 orangefs osxfs panfs prl_fs pvfs2 quobyte "
@@ -49,12 +51,17 @@ _NETWORK_FILESYSTEMS: Final = frozenset(
 )
 
 _local_devices: Final[set[int]] = set()
-"""Devices found not to be shared by hosts. Reading the mount table costs as much as opening a
-database, and a device does not change its type while it is mounted."""
+"""Devices that were found on no such file system. They are remembered, because reading the mount
+table costs as much as opening a database, and a mounted device does not change its type."""
 
 
 def flock_refused(error: OSError, lock: str) -> StorageError:
-    """Return what to raise ``from`` a flock(2) that fails otherwise than as the lock is taken."""
+    """Return what to raise ``from`` an error of flock(2) that does not mean "it is locked".
+
+    Args:
+        error: what flock(2) said.
+        lock: the path of the lock file.
+    """
     kind = mounted_type(os.path.dirname(lock)) or "unknown"
     return StorageError(
         f"flock(2) is refused ({error.strerror}; the file system is of the type {kind}), without "
@@ -76,7 +83,7 @@ def identity(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-class DatabaseFile(NamedTuple):
+class DatabaseFile:
     """What stands at the path of a store.
 
     Attributes:
@@ -84,8 +91,9 @@ class DatabaseFile(NamedTuple):
         size_bytes: of the file.
     """
 
-    identity: Identity | None
-    size_bytes: int
+    def __init__(self, identity: Identity | None, size_bytes: int) -> None:
+        self.identity = identity
+        self.size_bytes = size_bytes
 
     @property
     def absence(self) -> str:
@@ -130,18 +138,18 @@ def database_at(path: str) -> DatabaseFile:
 class DirectoryWatch:
     """Tells with one stat whether any name in a directory may have changed.
 
-    Creating, deleting or renaming anything moves the directory's change time, so one look at
-    it stands for a look at each file. (Not its modification time, which tar and rsync set
-    back when they restore a directory.) A time is believed only once it is older than the
-    file system's clock is coarse: two changes within one tick have the same time (git calls
-    such an entry racily clean). Until then, every look says "may have changed".
+    Creating, deleting or renaming a file moves the directory's change time, so one look at that
+    time stands for a look at each file. (The modification time would not do: tar and rsync set it
+    back when they restore a directory.) Two changes within one tick of the file system's clock
+    leave the same time; git calls such an entry racily clean. So a change time is believed only
+    once it is older than a tick. Until then, every look says "may have changed".
 
     Attributes:
         directory: its path.
     """
 
-    # The kernel's coarse clock ticks every 1-10 ms; a time without microseconds comes from
-    # a file system that keeps seconds or 10 ms (ext3, FAT's 2 s are the coarsest in use).
+    # The kernel's coarse clock ticks every 1-10 ms. A time without microseconds comes from a file
+    # system that keeps seconds or 10 ms (ext3; FAT's 2 s are the coarsest in use).
     _FINE_TICK_NS: Final = 50_000_000
     _COARSE_TICK_NS: Final = 3_000_000_000
 
@@ -169,7 +177,7 @@ class DirectoryWatch:
             return False
 
     def settle(self, stamp: Stamp) -> None:
-        """Believe a stamp that was taken *before* every file was looked at and found right."""
+        """Believe a stamp that was taken *before* each file was looked at and found in place."""
         changed_ns = stamp[2]
         tick_ns = self._FINE_TICK_NS if changed_ns % 1_000_000 else self._COARSE_TICK_NS
         if Clock.time_ns() - changed_ns > tick_ns:
@@ -177,14 +185,14 @@ class DirectoryWatch:
 
 
 def refuse_long_path(path: str, *, database: str | None = None) -> None:
-    """Do nothing where the names of a store's files are not too long.
+    """Do nothing where SQLite and the file system can open all files of a store by their names.
 
     Args:
         path: of a store, or of another file if ``database`` is given.
         database: the longest path that SQLite opens for the other file.
 
     Raises:
-        StorageError: SQLite or the file system could not open some of the files.
+        StorageError: some of the names would be too long.
     """
     paths = StorePaths(path)
     needed = len(os.fsencode(database or paths.rescue))
@@ -208,7 +216,7 @@ def _most_name_bytes(path: str) -> int:
     while path != (path := os.path.dirname(path)):
         try:
             return os.statvfs(path).f_namemax or _USUAL_NAME_BYTES
-        except FileNotFoundError:  # not created yet: it will be where its parent is
+        except FileNotFoundError:  # the directory will be made on its parent's file system
             continue
         except OSError:
             break
@@ -224,7 +232,7 @@ def refuse_network_filesystem(directory: str) -> None:
     while True:
         try:
             device = os.stat(directory).st_dev
-        except FileNotFoundError as error:  # not created yet: it will be where its parent is
+        except FileNotFoundError as error:  # it will be made on its parent's file system
             if error.filename != directory:
                 raise
             directory = os.path.dirname(directory)
@@ -240,14 +248,14 @@ def refuse_network_filesystem(directory: str) -> None:
             "put the store on a local disk",
             directory,
         )
-    if kind is not None:  # it could be told
+    if kind is not None:  # the mount table could be read
         _local_devices.add(device)
 
 
 def mounts() -> list[tuple[str, str]]:
-    """Return where something is mounted and the type of its file system, in the order of mounting.
+    """Return each mount point with the type of its file system, in the order of mounting.
 
-    Empty where nobody can tell: elsewhere than on Linux, or without /proc.
+    Empty where nobody can tell: on other systems than Linux, or without /proc.
     """
     # Columns: https://www.kernel.org/doc/html/latest/filesystems/proc.html section 3.5.
     try:
@@ -266,7 +274,7 @@ def mounts() -> list[tuple[str, str]]:
 
 def mounted_type(directory: str) -> str | None:
     """Return the type of the file system that a directory is on, or None where nobody can tell."""
-    # The last mount on the longest prefix is the one in sight; earlier ones are covered by it.
+    # The last mount on the longest prefix counts, because it covers earlier ones.
     best, kind = -1, None
     for point, its_kind in mounts():
         inside = directory == point or directory.startswith(point.rstrip("/") + "/")

@@ -1,4 +1,4 @@
-"""Files and directories as they are made: whose they are, who may read them, and that they last."""
+"""Files and directories are made here: with the right owner and mode, and a name that lasts."""
 
 import contextlib
 import errno
@@ -8,23 +8,25 @@ from typing import Final
 
 _UNFINISHED: Final = re.compile(r"\.[0-9a-f]{16}\.unfinished\Z")
 
-# The file system has one name for each file, or this user may not give a second one.
+# link(2) says so where the file system has one name for each file, or where this user may not give
+# a file a second name.
 _NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 
-# The file system keeps no owners or modes, or those are no numbers of this user namespace (a
-# rootless container), or this user may not change them.
+# fchmod(2) and fchown(2) say so where the file system keeps no owners or modes, where the owner has
+# no number in this user namespace (a rootless container), or where this user may not change them.
 _REFUSED: Final = (*_NO_LINKS, errno.EINVAL, errno.EROFS)
 
 
 def create_parent(path: str, file_mode: int) -> None:
     """Create the directories above ``path`` where they are missing, and make their names last.
 
-    Whoever may read or write a file of ``file_mode`` may enter, or write to, the directories, and
-    nobody else may, whatever the umask: who may write to one can exchange what is in it. What
-    root creates belongs to the owner of the directory above, as with `create_new`.
+    A user who may read a file of ``file_mode`` may enter the directories, a user who may write the
+    file may write to them, and nobody else may, whatever the umask: a user who may write to a
+    directory can exchange the files in it. A directory that root creates belongs to the owner of
+    the directory above, as with `create_new`.
 
-    A new directory's name is in *its* parent, which nobody else would sync: after a power
-    cut an acknowledged state could be in a file that no path leads to.
+    Each new directory's parent is synced, because the new name is in the parent and nobody else
+    would sync it: after a power cut an acknowledged state could be in a file that no path leads to.
     """
     directory = os.path.dirname(path)
     missing = []
@@ -48,16 +50,16 @@ def _directory_mode(file_mode: int) -> int:
 
 def _finish_directory(directory: str, mode: int) -> None:
     try:
-        # No link: the parent may be another user's, who has exchanged it since.
+        # O_NOFOLLOW, because the parent's owner may have put a link in the directory's place.
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except PermissionError:  # a umask that keeps even its owner out
+    except PermissionError:  # the umask keeps even the owner out
         return
     try:
         found = os.fstat(descriptor)
         if found.st_mode & 0o777 != mode:
-            # It keeps the bit that hands a group down, which comes from its parent.
+            # The bits above 0o777 stay: the one that hands the group down comes from the parent.
             _set_mode(descriptor, found.st_mode & 0o7000 | mode)
-        # It is the one that was made: nothing is in it yet, and it is root's.
+        # Given away only if it is the directory that was made: root's, and still empty.
         place = os.stat(os.path.dirname(directory))
         if not os.geteuid() and place.st_uid and not (found.st_uid or os.listdir(descriptor)):
             _give(descriptor, place)
@@ -68,7 +70,7 @@ def _finish_directory(directory: str, mode: int) -> None:
 def sync_directory(directory: str) -> None:
     """Return once the names in ``directory`` would survive a power cut.
 
-    One that may be written but not read (mode 0o733) cannot be synced, and is not.
+    A directory that may be written but not read (mode 0o733) cannot be synced, and is not.
     """
     with contextlib.suppress(PermissionError):
         sync_file(directory)
@@ -83,90 +85,23 @@ def sync_file(path: str) -> None:
         os.close(descriptor)
 
 
-def create_file(path: str, file_mode: int) -> int:
+def create_file(path: str, file_mode: int, owners: os.stat_result | None = None) -> int:
     """Create ``path`` with exactly ``file_mode`` and return a descriptor, closed on exec.
 
     The file is created with no more permissions than ``file_mode``, so there is no moment at
-    which others can read it; a umask that took some away is then undone. Where the kernel refuses
-    that, the file stays as it was created, if its user can work with it.
-
-    Raises:
-        FileExistsError: it is there already.
-        OSError: it could not be created, or not so that this user can read and write it.
-    """
-    return _created(path, file_mode, None)
-
-
-def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
-    """Create ``path`` with the mode, and as far as permitted the owner and group, of another file.
-
-    Args:
-        path: the new file.
-        original: the other one.
-        least_mode: permissions that it gets in any case.
-
-    Returns, and raises: as `create_file`.
-    """
-    found = os.stat(original)
-    return _created(path, found.st_mode & 0o777 | least_mode, found)
-
-
-def create_new(path: str, file_mode: int, *, is_guarded: bool) -> int:
-    """Do as `create_file`; what root creates belongs to the owner and group of its directory.
-
-    That is who the store is for, and would be shut out else: by root's tool, or by the part of a
-    mail server that runs as root.
+    which others can read it. Permissions that the umask took away are then added. Where the kernel
+    refuses that, the file stays as it was created, if its user can read and write it.
 
     Args:
         path: the new file.
         file_mode: its permissions.
-        is_guarded: whether nobody opens it before the caller lets go of a lock. Else it gets the
-            name as a second one once it is as it should be, which a database must not have.
+        owners: the file whose owner and group the new one gets, as far as permitted.
+
+    Raises:
+        FileExistsError: the file is there already.
+        OSError: the file could not be created, or not so that this user can read and write it.
+            There is no new file then.
     """
-    place = os.stat(os.path.dirname(path))
-    if os.geteuid() or not place.st_uid:
-        return create_file(path, file_mode)
-    create = _created if is_guarded else _created_once
-    return create(path, file_mode, place)
-
-
-def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
-    """Do as `create_like`, but with nothing under the name ``path`` before it is as it should be.
-
-    Who looks meanwhile, or finds what a crash has left, must not meet a file that belongs to the
-    wrong user and shuts him out. Another file that has the name is not replaced. A crash may
-    leave an empty file, which nobody asks for, under an `unfinished_name`.
-
-    The arguments, what is returned and what is raised: as `create_like`.
-    """
-    found = os.stat(original)
-    if (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid()):
-        return create_like(path, original, least_mode=least_mode)  # nobody can be shut out
-    return _created_once(path, found.st_mode & 0o777 | least_mode, found)
-
-
-def _created_once(path: str, file_mode: int, owners: os.stat_result) -> int:
-    # A name that nobody else takes, as no lock keeps two apart who make a lock.
-    new = unfinished_name(path)
-    descriptor = None
-    try:
-        descriptor = _created(new, file_mode, owners)
-        os.link(new, path)
-        return descriptor
-    except BaseException as error:
-        if descriptor is not None:
-            os.close(descriptor)
-        is_refused = isinstance(error, OSError) and error.errno in _NO_LINKS
-        if descriptor is None or not is_refused or getattr(error, "filename2", None) != path:
-            raise
-    finally:
-        with contextlib.suppress(OSError):  # that of the making is the one to be told
-            os.unlink(new)
-    # What else takes a name without replacing a file is creating it.
-    return _created(path, file_mode, owners)
-
-
-def _created(path: str, file_mode: int, owners: os.stat_result | None) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, file_mode)
     try:
         _set_mode(descriptor, file_mode)
@@ -177,10 +112,81 @@ def _created(path: str, file_mode: int, owners: os.stat_result | None) -> int:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         raise
-    except BaseException:  # of a signal handler, which may have used the file
+    except BaseException:  # a signal handler's, which may have used the file
         os.close(descriptor)
         raise
     return descriptor
+
+
+def create_like(path: str, original: str, *, least_mode: int = 0) -> int:
+    """Create ``path`` with the mode, and as far as permitted the owner and group, of another file.
+
+    Args:
+        path: the new file.
+        original: the other file.
+        least_mode: permissions that the new file gets in any case.
+
+    Returns, and raises: as `create_file`.
+    """
+    found = os.stat(original)
+    return create_file(path, found.st_mode & 0o777 | least_mode, found)
+
+
+def create_new(path: str, file_mode: int, *, is_guarded: bool) -> int:
+    """Do as `create_file`, but give what root creates to the owner and group of the directory.
+
+    The store is for the owner of the directory, who would be shut out otherwise: by a tool that
+    root runs, or by the part of a mail server that runs as root.
+
+    Args:
+        path: the new file.
+        file_mode: its permissions.
+        is_guarded: whether a lock that the caller holds keeps others from opening the file. If
+            not, the file is made under another name, and linked to its own once it is complete. A
+            database must not be made so, because it would have two names for a moment.
+    """
+    place = os.stat(os.path.dirname(path))
+    if os.geteuid() or not place.st_uid:
+        return create_file(path, file_mode)
+    create = create_file if is_guarded else _created_once
+    return create(path, file_mode, place)
+
+
+def create_once_like(path: str, original: str, *, least_mode: int = 0) -> int:
+    """Do as `create_like`, but give the file its name only once its owner and mode are right.
+
+    Another user's process may look for the file at any moment, also after a crash. That process
+    must not meet a file of the wrong owner, which would shut it out. Another file that has the name
+    is not replaced. A crash may leave an empty file under an `unfinished_name`, which is of no use.
+
+    The arguments, what is returned and what is raised: as `create_like`.
+    """
+    found = os.stat(original)
+    if (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid()):
+        return create_like(path, original, least_mode=least_mode)  # nobody can be shut out
+    return _created_once(path, found.st_mode & 0o777 | least_mode, found)
+
+
+def _created_once(path: str, file_mode: int, owners: os.stat_result) -> int:
+    # Under a name that no other process takes, because no lock keeps two processes apart that
+    # make a lock file.
+    new = unfinished_name(path)
+    descriptor = None
+    try:
+        descriptor = create_file(new, file_mode, owners)
+        os.link(new, path)
+        return descriptor
+    except BaseException as error:
+        if descriptor is not None:
+            os.close(descriptor)
+        is_refused = isinstance(error, OSError) and error.errno in _NO_LINKS
+        if descriptor is None or not is_refused or getattr(error, "filename2", None) != path:
+            raise
+    finally:
+        with contextlib.suppress(OSError):  # the error of the making is the one to be told
+            os.unlink(new)
+    # Where link(2) is refused, only open(2) takes a name without replacing another file.
+    return create_file(path, file_mode, owners)
 
 
 def _set_mode(descriptor: int, file_mode: int) -> None:
@@ -194,7 +200,8 @@ def _set_mode(descriptor: int, file_mode: int) -> None:
 
 def _give(descriptor: int, found: os.stat_result) -> None:
     """Give a file the group and the owner of another, each as far as permitted."""
-    for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):  # the group, its members may
+    # One after the other, because a member of the group may give the file to the group only.
+    for owner, group in ((-1, found.st_gid), (found.st_uid, -1)):
         try:
             os.fchown(descriptor, owner, group)
         except OSError as error:
@@ -203,9 +210,10 @@ def _give(descriptor: int, found: os.stat_result) -> None:
 
 
 def unfinished_name(path: str) -> str:
-    """Return a name beside ``path`` for what is to have that name once it is complete.
+    """Return a path beside ``path`` for a file that is renamed to ``path`` once it is complete.
 
-    Nobody else takes it, not even where each process has the same number; and it is not too long.
+    No other process takes that name: it is random, as processes in containers may have the same
+    number. It is never too long for a file system.
     """
     name = f"{os.path.basename(path)[:32]}.{os.urandom(8).hex()}.unfinished"
     return os.path.join(os.path.dirname(path), name)

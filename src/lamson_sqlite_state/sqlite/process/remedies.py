@@ -1,4 +1,8 @@
-"""What to do about an error of the operating system's, whichever call met it, and whoever asks."""
+"""What to do about an error of the operating system's: what an errno alone does not tell.
+
+`errors.from_os_error` has a remedy for each errno. Here the store's files are looked at, because
+the cause may be another file than the error names.
+"""
 
 import contextlib
 import errno
@@ -13,10 +17,10 @@ from ...errors import READ_ONLY, TOO_LARGE, Obstacle, StorageError, from_os_erro
 from . import filesystem
 from .store_paths import StorePaths
 
-# Where a process has dropped privileges for a while, those that it has now decide.
+# Where a process has dropped its privileges for a while, the effective user id decides.
 _HAS_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
 
-# What may come of a file that is not as it has to be, or of a user who is not.
+# These may come from a file of the wrong type, or from a user without permission.
 _TO_LOOK_INTO: Final = (
     *(errno.EACCES, errno.EBUSY, errno.EROFS),
     *(errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ESPIPE),
@@ -29,7 +33,7 @@ _KINDS: Final = {
     stat.S_IFSOCK: "a socket",
 }
 
-# What a database grows by between two looks at its size: a page of the largest kind and its header.
+# A log grows by that much at once: a page of the largest size, and its header.
 _STEP_BYTES: Final = 65_536 + 24
 
 
@@ -43,7 +47,8 @@ def storage_error(error: OSError, path: str) -> StorageError:
 def obstacle(path: str) -> Obstacle | None:
     """Return what keeps this user from a store, or None where nothing is seen.
 
-    Asked are names and modes only: opening and closing a file would drop this process's locks.
+    Only names and modes are asked for, because opening and closing a file would drop the locks that
+    this process has on it.
     """
     try:
         return next((found for look in _LOOKS for found in look(path)), None)
@@ -52,7 +57,7 @@ def obstacle(path: str) -> Obstacle | None:
 
 
 def misplaced(path: str) -> Iterator[tuple[str, str]]:
-    """Tell which side files are no regular files: each with what is in its place.
+    """Yield each file beside a store that is no regular file, with the kind of thing it is.
 
     Args:
         path: of the database.
@@ -67,17 +72,17 @@ def misplaced(path: str) -> Iterator[tuple[str, str]]:
 
 
 def refuse_alone_mounted(path: str) -> None:
-    """Do nothing where a file is in its directory.
+    """Do nothing where a database is mounted with its directory, or not at all.
 
     Raises:
-        StorageError: it alone is mounted (a container's volume that is a single file).
+        StorageError: the database alone is mounted (a container's volume that is a single file).
     """
     for problem in _of_mounting_alone(path):
         raise problem.error("", path)
 
 
 def of_failing_disk(path: str) -> Obstacle:
-    """Return what stands behind an error of SQLite's that may have any errno."""
+    """Return what is behind an input/output error of SQLite, which does not tell the errno."""
     for found in _of_misplaced(path):
         return found
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
