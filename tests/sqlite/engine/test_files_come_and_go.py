@@ -57,7 +57,7 @@ def test_directory_deleted_while_its_files_are_being_made_is_made_once_more(
 
     def take_and_be_deleted(*arguments: Any) -> Any:
         result = take(*arguments)
-        is_missing = not result or getattr(result, "absence", "")
+        is_missing = not result or bool(getattr(result, "absence", False))
         if is_missing and not deleted:
             deleted.append(True)
             shutil.rmtree(os.path.dirname(path))

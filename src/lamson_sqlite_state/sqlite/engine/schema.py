@@ -84,7 +84,7 @@ def is_unmarked(connection: sqlite3.Connection) -> bool:
 
 
 def is_as_made(sql: str) -> bool:
-    """Whether a table's SQL is that of a store, whatever a copying tool did to quotes and spaces."""
+    """Whether a table's SQL is a store's. Tools that copy a table change quotes and spaces."""
     return plain(sql) == plain(TABLE)
 
 
