@@ -20,7 +20,6 @@ class Mark(Protocol):
     """Its first item is 0 in a process that was forked and not adopted yet."""
 
     def __getitem__(self, index: int, /) -> int: ...
-    def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
 class _AskedMark:
@@ -28,9 +27,6 @@ class _AskedMark:
 
     def __getitem__(self, _index: int) -> int:
         return is_own_process()
-
-    def __setitem__(self, _index: int, _value: int) -> None:
-        pass
 
 
 def _new_mark() -> Mark:
@@ -62,4 +58,5 @@ def adopt() -> None:
     """Set the mark for this process. Whatever depends on the old one is in order by now."""
     global _pid
     _pid = os.getpid()
-    MARK[0] = 1
+    if isinstance(MARK, memoryview):
+        MARK[0] = 1
