@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage
-from lamson_sqlite_state.cli import _move
+from lamson_sqlite_state.cli import _export
 from lamson_sqlite_state.sqlite.copies import backup
 from tests.helpers.commands import on_terminal, run_in_process
 
@@ -45,7 +45,7 @@ class TestFilesThatGrow:
         monkeypatch: pytest.MonkeyPatch,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(_move, "_SYNC_BYTES", 1_000)
+        monkeypatch.setattr(_export, "_SYNC_BYTES", 1_000)
         run_in_process(capfd, "--store", many, "export", str(tmp_path / "rows"))
         size = os.path.getsize(tmp_path / "rows")
         steps = [0, *(each for each in syncs if each <= size), size]

@@ -50,9 +50,9 @@ class TestPage:
         variable = f"_LAMSON_STATE_COMPLETE={shell}_source"
         assert variable in PAGE.read_text()
         monkeypatch.setenv(*variable.split("="))
-        with pytest.raises(SystemExit, match="0"):
-            run_in_process(capfd)
-        assert "lamson_state_completion" in capfd.readouterr().out
+        ended = run_in_process(capfd)
+        assert (ended.status, ended.err) == (0, "")
+        assert "lamson_state_completion" in ended.out
 
     def test_shell_completes_what_stores_have_written_and_passes_over_the_rest(
         self, path: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -65,9 +65,9 @@ class TestPage:
         for words, expected in {"list --state ": "POSTING", "get ": "app"}.items():
             monkeypatch.setenv("COMP_WORDS", f"lamson-state --store {path} {words}")
             monkeypatch.setenv("COMP_CWORD", str(len(words.split()) + 3))
-            with pytest.raises(SystemExit, match="0"):
-                run_in_process(capfd)
-            assert f"plain,{expected}\n" in capfd.readouterr().out
+            ended = run_in_process(capfd)
+            assert ended.status == 0
+            assert f"plain,{expected}\n" in ended.out
 
     def test_shell_completes_modules_and_states_of_the_store(
         self, path: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -88,6 +88,5 @@ class TestPage:
             line = f"lamson-state --store {path} {words}"
             monkeypatch.setenv("COMP_WORDS", line)
             monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
-            with pytest.raises(SystemExit, match="0"):
-                run_in_process(capfd)
-            assert capfd.readouterr().out == expected
+            ended = run_in_process(capfd)
+            assert (ended.status, ended.out) == (0, expected)

@@ -1,7 +1,8 @@
-"""``lamson-state``, the operator's command: what it returns, and what it says when it cannot go on.
+"""``lamson-state``, the operator's command: `main` runs it and returns its exit status.
 
-Its commands are in `_group`, which needs Click and Rich, the extra ``[cli]``. What they do is in
-`maintenance` and `transfer`, which need neither.
+The commands themselves stand in `_group` and below. These modules need Click and Rich, which the
+extra ``[cli]`` installs; this module needs neither, so that it can name the extra where they are
+missing. The work of the commands is done by `maintenance` and `transfer`.
 """
 
 import io
@@ -12,61 +13,59 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+
+from ._status import INTERRUPTED, PIPE_CLOSED, USAGE, of_signal
 
 __all__ = ["main"]
 
-# Exit statuses, beside those of `_commands._session`, which needs Click.
-_USAGE: Final = 2
-_INTERRUPTED: Final = 130  # as a shell reports a SIGINT
-_PIPE_CLOSED: Final = 141  # as a shell reports a SIGPIPE
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status. Errors go to stderr, in one line.
+    """Run the command and return its exit status. An error is one line on stderr.
 
     Args:
-        arguments: of the command; by default, those that the program was called with.
+        arguments: the command's arguments; by default, those of this program.
+
+    Raises:
+        SystemExit: SIGTERM or SIGHUP ended the command.
     """
-    if not _have_streams():
+    if not _prepare_streams():
         _say("standard output is closed: give it a file, or /dev/null")
-        return _USAGE
+        return USAGE
     try:
-        with _ended_with_care():
+        with _cleanup_on_signals():
             return _run(arguments)
     except KeyboardInterrupt:
         _say("interrupted: what was done is done, and a second run does the rest")
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         from ._group import run
-        from ._session import PipeClosed
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("click", "rich"):
             raise
         _say(f"{missing} is missing: pip install 'lamson-sqlite-state[cli]'")
-        return _USAGE
+        return USAGE
     try:
-        status = run(arguments)
+        status = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
-    except (PipeClosed, BrokenPipeError):
-        _drop_output()  # whoever read it has seen enough
-        return _PIPE_CLOSED
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        _drop_output()
+        return PIPE_CLOSED
     except OSError as error:
         _drop_output()
         _say(f"standard output: {error.strerror or error}")
-        return _USAGE
+        return USAGE
     return status
 
 
-def _have_streams() -> bool:
-    """Set the streams up; return whether there is one for the results.
+def _prepare_streams() -> bool:
+    """Set up the standard streams; return whether standard output was open.
 
-    A shell may have closed them (>&-). Then the next file to be opened, the store's, would take
-    the descriptor.
+    A shell can close a stream (``>&-``). Put /dev/null in the place of each closed one, because
+    the next file to be opened, the store's, would get the stream's descriptor.
     """
     has_output = sys.stdout is not None
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -74,40 +73,44 @@ def _have_streams() -> bool:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # what this terminal has no letter for
+            # Escape the letters that the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        # Who reads JSON expects it, whatever the locale.
+        # Programs that read JSON expect UTF-8, whatever the locale.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     return has_output
 
 
 def _drop_output() -> None:
-    # Of what cannot be written, Python would complain at its exit.
+    # Python flushes standard output at its exit, and would complain a second time.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
-def _ended_with_care() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP leave no unfinished file, and no terminal that shows no cursor."""
+def _cleanup_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception, which runs every ``finally``.
+
+    So no unfinished file stays, and no terminal is left without a cursor.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield  # only the main thread may set signal handlers
         return
-    ours = [
+    numbers = [
         number
         for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL  # nohup ignores one
+        if signal.getsignal(number) is signal.SIG_DFL  # under nohup, SIGHUP stays ignored
     ]
     try:
-        for number in ours:
-            signal.signal(number, _end)
+        for number in numbers:
+            signal.signal(number, _exit)
         yield
     finally:
-        for number in ours:
+        for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)  # as a shell reports it
+def _exit(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(of_signal(number))
 
 
 def _say(problem: str) -> None:

@@ -1,104 +1,74 @@
-"""What may be given to the commands: keys, patterns, ages."""
+"""What may be given to the commands: keys, patterns, states, ages, and the choice of rows."""
 
+import functools
 import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 
 from ..keys.columns import checked_state
 from ..keys.rows import parse_key, parse_state
-from ..maintenance.selection import Exact, Selection
+from ..maintenance.selection import EVERY_ROW, Exact, Selection
 from ._completion import modules, states
 
-# An age may lead back to any time that a row can have.
-_LONGEST_MS: Final = 10_000 * 366 * 86_400_000
+# No row is as old: with a longer age, the time that it leads back to is no number for SQLite.
+_LONGEST_AGE_MS: Final = 10_000 * 366 * 86_400_000
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Key(click.ParamType[object]):
-    name = "key"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> object:
-        key, _ = parse_key(value)
-        return key
+# Each of the next functions is the type of a parameter, in Click's sense: the help shows the
+# function's name, and a ValueError is an error of usage.
 
 
-class _Pattern(click.ParamType["str | Exact"]):
-    name = "pattern"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | Exact:
-        if isinstance(value, Exact):
-            return value
-        key, is_literal = parse_key(value)
-        if is_literal:
-            return Exact(key)
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return Exact(key)
-        return str(value)
+def key(text: str) -> object:
+    """Return the key that is given as plain text or as a Python literal."""
+    return parse_key(text)[0]
 
 
-class _OnlyKey(_Key):
-    """A key that may be left out: None is one."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Exact:
-        return value if isinstance(value, Exact) else Exact(super().convert(value, param, ctx))
-
-
-class _State(click.ParamType[str]):
-    """A state, as it is or as it is shown."""
-
-    name = "state"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return checked_state(parse_state(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def pattern(text: str) -> str | Exact:
+    """Return a pattern, or exactly the key that is given as a literal."""
+    found, is_literal = parse_key(text)
+    if is_literal:
+        return Exact(found)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, with which GLOB cannot compare
+        return Exact(found)
+    return text
 
 
-class _NewState(_State):
-    """A state to be set: one that a function can answer to."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        state = super().convert(value, param, ctx)
-        if not state:
-            self.fail("no function answers to an empty state: START is the first", param, ctx)
-        return state
+def state(text: str) -> str:
+    """Return the state that is given as it is, or as it is shown."""
+    return checked_state(parse_state(text))
 
 
-class _Age(click.ParamType[int]):
-    """A duration, as milliseconds."""
+def new_state(text: str) -> str:
+    """Return a state to be set, which must be one that a function can answer to."""
+    found = state(text)
+    if not found:
+        raise ValueError("no function answers to an empty state: START is the first")
+    return found
 
-    name = "age"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value)
-        if not parts or "".join(map("".join, parts)) != value:
-            self.fail(f"{value!r} is no age: 30d, 12h, 90m, 2w or 1d12h", param, ctx)
-        ms = sum(float(number) * _UNITS[unit] for number, unit in parts) * 1000
-        if ms > _LONGEST_MS:
-            self.fail(f"{value!r} is more than 10,000 years", param, ctx)
-        return round(ms)
+def age(text: str) -> int:
+    """Return a duration in milliseconds."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if not parts or "".join(map("".join, parts)) != text:
+        raise ValueError(f"{text!r} is no age: 30d, 12h, 90m, 2w or 1d12h")
+    ms = sum(float(number) * _UNITS[unit] for number, unit in parts) * 1000
+    if ms > _LONGEST_AGE_MS:
+        raise ValueError(f"{text!r} is more than 10,000 years")
+    return round(ms)
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds, which is one: not nan."""
+    """A number of seconds in a range. `click.FloatRange` lets nan pass every range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -109,47 +79,48 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-KEY: Final = _Key()
-ONLY_KEY: Final = _OnlyKey()
-PATTERN: Final = _Pattern()
-STATE: Final = _State()
-NEW_STATE: Final = _NewState()
-AGE: Final = _Age()
+_FILTERS: Final = (
+    click.option(
+        "--module",
+        type=pattern,
+        shell_complete=modules,
+        help="Of this module; *, ? and [a-z] match.",
+    ),
+    click.option("--sender", type=pattern, help="Of this sender; *, ? and [a-z] match."),
+    click.option("--state", type=state, shell_complete=states, help="In this state."),
+    click.option("--older-than", type=age, help="In it for longer than, say, 30d or 12h."),
+    click.option("--newer-than", type=age, help="In it for less than that."),
+)
 
 
-def filters(command: F) -> F:
-    """Give a command the options by which rows are chosen; see `chosen`."""
-    for option in reversed(
-        (
-            click.option(
-                "--module",
-                type=PATTERN,
-                shell_complete=modules,
-                help="Of this module; *, ? and [a-z] match.",
-            ),
-            click.option("--sender", type=PATTERN, help="Of this sender; *, ? and [a-z] match."),
-            click.option("--state", type=STATE, shell_complete=states, help="In this state."),
-            click.option("--older-than", type=AGE, help="In it for longer than, say, 30d or 12h."),
-            click.option("--newer-than", type=AGE, help="In it for less than that."),
-        )
-    ):
-        command = option(command)
-    return command
+def with_selection(command: F) -> F:
+    """Give a command the options by which rows are chosen, and pass it their `Selection`.
 
+    The selection is `EVERY_ROW` itself if, and only if, no option was given.
+    """
 
-def chosen(
-    module: "str | Exact | None",
-    sender: "str | Exact | None",
-    state: str | None,
-    older_than: int | None,
-    newer_than: int | None,
-) -> Selection:
-    """Return which rows are meant by the options of `filters`."""
-    now_ms = time.time_ns() // 1_000_000
-    return Selection(
-        module="*" if module is None else module,
-        sender="*" if sender is None else sender,
-        state=state,
-        entered_before_ms=None if older_than is None else now_ms - older_than,
-        entered_after_ms=None if newer_than is None else now_ms - newer_than,
-    )
+    @functools.wraps(command)
+    def called(
+        *args: Any,
+        module: str | Exact | None,
+        sender: str | Exact | None,
+        state: str | None,
+        older_than: int | None,
+        newer_than: int | None,
+        **kwargs: Any,
+    ) -> Any:
+        selection = EVERY_ROW
+        if any(each is not None for each in (module, sender, state, older_than, newer_than)):
+            now_ms = time.time_ns() // 1_000_000
+            selection = Selection(
+                module="*" if module is None else module,
+                sender="*" if sender is None else sender,
+                state=state,
+                entered_before_ms=None if older_than is None else now_ms - older_than,
+                entered_after_ms=None if newer_than is None else now_ms - newer_than,
+            )
+        return command(*args, selection=selection, **kwargs)
+
+    for option in reversed(_FILTERS):
+        called = option(called)
+    return cast("F", called)

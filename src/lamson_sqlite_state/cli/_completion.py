@@ -1,10 +1,10 @@
-"""What a shell may complete: the modules and states that a store has."""
+"""What a shell can complete: the modules and the states that are in the store."""
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from ..errors import StorageError
 from ..keys.literals import is_literal
@@ -16,31 +16,30 @@ from ..sqlite.bulk import scan
 _LONGEST: Final = 200
 
 
-def modules(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Return the modules that begin so, as they are shown."""
+def modules(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the modules that begin so, as `lamson-state` shows them."""
     values = _distinct(context, "module")
-    # What no store has written, check tells of.
     found = {format_key(value) for value in values if isinstance(value, str)}
+    # Rows that no store has written are left out here: check reports them.
     found |= {value.decode() for value in values if isinstance(value, bytes) and is_literal(value)}
-    return [CompletionItem(each) for each in sorted(found) if each.startswith(incomplete)]
+    return _beginning(incomplete, found)
 
 
-def states(
-    context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Return the states that begin so."""
+def states(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the states that begin so, as `lamson-state` shows them."""
     values = _distinct(context, "state")
-    found = sorted(format_state(value) for value in values if isinstance(value, str))
-    return [CompletionItem(each) for each in found if each.startswith(incomplete)]
+    return _beginning(incomplete, (format_state(each) for each in values if isinstance(each, str)))
+
+
+def _beginning(incomplete: str, found: Iterable[str]) -> list[str]:
+    return sorted(each for each in found if each.startswith(incomplete))
 
 
 def _distinct(context: click.Context, column: str) -> list[object]:
     path = context.find_root().params.get("store")
     if not path:
         return []
-    # Whatever is wrong with the store, pressing a key is not the moment to say so.
+    # An error is kept silent, because it would stand in the line that the user is typing.
     try:
         with ExistingStorage(os.path.expanduser(path), timeout=0, cache_size=0) as store:
             sql = f"SELECT DISTINCT {column} FROM states WHERE length({column}) <= {_LONGEST}"

@@ -1,20 +1,23 @@
 """The command itself: its options, its help, and which exit status an error has."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
-from click.shell_completion import add_completion_class
+from click.shell_completion import add_completion_class, shell_complete
 
 from .. import __version__
 from ..errors import Code, NotAShelf, StorageError
 from ..transfer import BadRow
-from . import _edit, _inspect, _move, _watch
+from . import _backup, _edit, _export, _import, _inspect, _watch
 from ._arguments import Seconds
+from ._files import FILE
 from ._printing import one_line
-from ._session import DONE, UNUSABLE, USAGE, Interrupted, Session
+from ._session import Session
 from ._shells import Bash, Fish, Zsh
+from ._status import UNUSABLE, USAGE
 
 _COMMANDS: Final = (
     _inspect.summary,
@@ -25,17 +28,22 @@ _COMMANDS: Final = (
     _edit.forget,
     _edit.rename_state,
     _edit.prune,
-    _move.import_shelve,
-    _move.export,
-    _move.import_rows,
-    _move.backup,
-    _move.restore,
+    _import.import_shelve,
+    _export.export,
+    _import.import_rows,
+    _backup.backup,
+    _backup.restore,
     _inspect.check,
     _watch.watch,
     _inspect.datasette_metadata,
 )
 
-# By its options, where the library's remedy names an argument of a function.
+_NAME: Final = "lamson-state"
+
+# Set by the shells' completion scripts, which Click makes.
+_COMPLETION: Final = "_LAMSON_STATE_COMPLETE"
+
+# In the words of the command, where the library's remedy names an argument of a function.
 _REMEDIES: Final[Mapping[Code, str]] = {
     "file-exists": "give another path, or overwrite it (--force)",
     "rename-unsupported": "allow that (--force), or give a path on another one",
@@ -43,7 +51,7 @@ _REMEDIES: Final[Mapping[Code, str]] = {
 
 
 class _InOrder(click.Group):
-    """Lists the commands as they stand above, not by the alphabet."""
+    """Lists the commands in the order in which they stand above. Click would sort them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -51,12 +59,13 @@ class _InOrder(click.Group):
 
 @click.group(
     cls=_InOrder,
+    commands=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
     "--store",
     metavar="PATH",
-    type=click.Path(readable=False),  # else Click itself asks, and says it with another status
+    type=FILE,
     envvar="LAMSON_STATE_STORE",
     show_envvar=True,
     help="The state file, as it was given to SQLiteStorage. It must be there.",
@@ -93,48 +102,51 @@ def lamson_state(context: click.Context, store: str | None, timeout: float) -> N
     session.given_path, session.timeout_seconds = store, timeout
 
 
-for _command in _COMMANDS:
-    lamson_state.add_command(_command)
-
 for _shell in (Bash, Zsh, Fish):
     add_completion_class(_shell)
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status.
 
+    Click's own main is not used, because it prints an empty line for a KeyboardInterrupt, and ends
+    the process with status 1 for a BrokenPipeError.
+
     Raises:
-        KeyboardInterrupt: it was interrupted.
-        PipeClosed: nobody reads its output any more.
-        OSError: its output could not be written.
+        KeyboardInterrupt: somebody pressed Ctrl-C.
+        BrokenPipeError: nobody reads the output any more.
+        OSError: the output could not be written.
     """
     session = Session()
+    if instruction := os.environ.get(_COMPLETION):
+        return shell_complete(lamson_state, {"obj": session}, _NAME, _COMPLETION, instruction)
     try:
-        status = lamson_state.main(
-            arguments, prog_name="lamson-state", standalone_mode=False, obj=session
-        )
-    except (Interrupted, click.Abort):
+        with lamson_state.make_context(_NAME, list(arguments), obj=session) as context:
+            status: int = lamson_state.invoke(context)
+            return status
+    except click.exceptions.Exit as end:  # after --help and --version
+        return end.exit_code
+    except click.Abort:  # Ctrl-C at a question
         raise KeyboardInterrupt from None
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return USAGE
     except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        where = context.command_path if context else "lamson-state"
-        _say(where, " ".join(error.format_message().split()))
+        context_of_error = error.ctx if isinstance(error, click.UsageError) else None
+        where = context_of_error.command_path if context_of_error else _NAME
+        _say(" ".join(error.format_message().split()), where)
         return USAGE
     except StorageError as error:
         error.remedy = _REMEDIES.get(error.code, error.remedy)
-        _say("lamson-state", str(error))
-        is_ours = error.path in session.other_files or isinstance(error, BadRow | NotAShelf)
-        return USAGE if is_ours else UNUSABLE
+        _say(str(error))
+        is_usage = error.path in session.other_files or isinstance(error, BadRow | NotAShelf)
+        return USAGE if is_usage else UNUSABLE
     except OSError as error:
         if error.filename is None:
             raise  # of the output
-        _say("lamson-state", f"{error.filename}: {error.strerror or error}")
+        _say(f"{error.filename}: {error.strerror or error}")
         return USAGE if error.filename in session.other_files else UNUSABLE
-    return status if isinstance(status, int) else DONE
 
 
-def _say(where: str, problem: str) -> None:
+def _say(problem: str, where: str = _NAME) -> None:
     print(f"{where}: {one_line(problem)}", file=sys.stderr)

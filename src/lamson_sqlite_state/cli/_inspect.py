@@ -2,25 +2,32 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+from contextlib import ExitStack
+from typing import Any, Final
 
 import click
 from rich.text import Text
 
 from .. import maintenance
 from ..keys.rows import format_key, format_state
-from ..maintenance import CountExcerpt, ExistingStorage, Order, RowExcerpt, StateCount, Summary
+from ..maintenance import (
+    CountExcerpt,
+    ExistingStorage,
+    Order,
+    RowExcerpt,
+    Selection,
+    StateCount,
+    Summary,
+)
 from ..transfer.json_lines import as_object
-from ._arguments import KEY, chosen, filters
+from ._arguments import key, with_selection
 from ._completion import modules
-from ._printing import Printer, counts_as_objects, one_line
-from ._session import DONE, NOTHING, Session, passing_ends_on, with_session
+from ._printing import Printer, count_lines, counts_as_objects, one_line
+from ._session import Session, with_session
+from ._status import DONE, NOTHING
 from ._tables import amount, counts_table, local_time
 
-T = TypeVar("T")
-
-# What a person scrolls through; a script gets all.
+# What a person scrolls through. A script gets all.
 _SCREEN_ROWS: Final = 1_000
 
 _RACE: Final = (
@@ -50,7 +57,7 @@ def summary(session: Session, printer: Printer) -> int:
 
 
 @click.command("list", short_help="Pairs, their states, and since when they are in them.")
-@filters
+@with_selection
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many; 0 for all.")
 @click.option(
     "--sort",
@@ -66,37 +73,37 @@ def list_rows(
     session: Session,
     printer: Printer,
     *,
+    selection: Selection,
     limit: int | None,
-    order: str,
+    order: Order,
     is_reversed: bool,
     is_wide: bool,
-    **options: object,
 ) -> int:
     """List pairs, their states, and since when they are in them.
 
-    A terminal shows the first 1,000, unless --limit says otherwise, a line for each: of a name
-    that has no room it shows both ends, and how much there is between them.
+    A terminal shows the first 1,000, unless --limit says otherwise, and a line for each. Where a
+    name has no room, its line shows both ends, and how much there is between them.
     """
-    selection = chosen(**options)  # type: ignore[arg-type]
     is_cut = printer.is_table and limit is None
     is_whole = is_wide or not printer.is_table
-    found: Any
-    with session.store() as store:
-        with printer.progress("reading", is_printing=is_whole or not is_cut) as progress:
-            found = (maintenance.rows if is_whole else maintenance.excerpts)(
-                store,
-                selection,
-                order=cast("Order", order),
-                is_reversed=is_reversed,
-                limit=_SCREEN_ROWS + 1 if is_cut else limit or None,
-                progress=progress,
-            )
-            if is_whole:
-                printed, is_more = _first(found, printer.rows, is_cut=is_cut)
-            elif is_cut:
-                found = iter(list(found))  # they are printed when the bar is gone
-        if not is_whole:
-            printed, is_more = _first(found, printer.tables, is_cut=is_cut)
+    is_streamed = is_whole or not is_cut
+    read: Any = maintenance.rows if is_whole else maintenance.excerpts
+    show: Any = printer.rows if is_whole else printer.tables
+    with session.store() as store, ExitStack() as bar:
+        progress = bar.enter_context(printer.progress("reading", is_printing=is_streamed))
+        found = read(
+            store,
+            selection,
+            order=order,
+            is_reversed=is_reversed,
+            limit=_SCREEN_ROWS + 1 if is_cut else limit or None,
+            progress=progress,
+        )
+        if not is_streamed:
+            found = iter(list(found))
+            bar.close()  # before the table is printed
+        printed = show(itertools.islice(found, _SCREEN_ROWS if is_cut else None))
+        is_more = next(found, None) is not None
     if is_more:
         printer.note(f"these are the first {_SCREEN_ROWS:,}; --limit 0 shows all")
     if not printed:
@@ -105,8 +112,8 @@ def list_rows(
 
 
 @click.command("get", short_help="The state of one pair.")
-@click.argument("module", type=KEY, shell_complete=modules)
-@click.argument("sender", type=KEY)
+@click.argument("module", type=key, shell_complete=modules)
+@click.argument("sender", type=key)
 @with_session
 def get(session: Session, printer: Printer, module: object, sender: object) -> int:
     """Show the state of one pair. A script gets the state alone.
@@ -162,7 +169,6 @@ def check(session: Session, printer: Printer) -> int:
 
 
 @click.command("datasette-metadata", short_help="The metadata with which Datasette shows a store.")
-@passing_ends_on
 def datasette_metadata() -> int:
     """Print the metadata with which Datasette shows a store, in YAML.
 
@@ -175,14 +181,6 @@ def datasette_metadata() -> int:
     metadata = files(folder).joinpath("datasette.yaml")
     print(metadata.read_text(encoding="utf-8"), end="")
     return DONE
-
-
-def _first(
-    found: Iterator[T], show: Callable[[Iterable[T]], int], *, is_cut: bool
-) -> tuple[int, bool]:
-    """Show what is found, or what a screen has of it; return how many, and whether more are."""
-    printed = show(itertools.islice(found, _SCREEN_ROWS if is_cut else None))
-    return printed, next(found, None) is not None
 
 
 def _nothing_known(store: ExistingStorage, module: object, sender: object) -> str:
@@ -219,10 +217,7 @@ def _show(found: Summary[CountExcerpt], printer: Printer) -> None:
 
 def _lines(found: Summary[StateCount]) -> list[tuple[object, ...]]:
     return [
-        *(
-            ("state", format_key(each.module), format_state(each.state), each.pairs, each.oldest_ms)
-            for each in found.states
-        ),
+        *count_lines(found.states),
         ("pairs", found.pairs),
         ("senders", found.senders),
         ("oldest", "" if found.oldest_ms is None else found.oldest_ms),

@@ -1,9 +1,9 @@
-"""Tables on a terminal: one line a row, however narrow it is and however long an address."""
+"""Tables on a terminal: one line for each row, however narrow the screen and long an address."""
 
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -16,18 +16,19 @@ from ..maintenance.excerpts import Excerpt, RowExcerpt
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
-# Where a text is cut, its beginning gets so much of the room. Modules mostly begin alike.
+# Where a text is cut, its beginning gets this part of the room. Most modules begin alike, so of
+# them the end tells more.
 _BEGIN: Final = 0.6
 _BEGIN_OF_MODULE: Final = 0.25
 
 # Few addresses or names of modules are longer.
 _ORDINARY: Final = 40
 
-# Narrower, there is no room to say how much is left out.
+# A narrower text has no room to say how much is left out.
 _LEAST_WITH_COUNT: Final = 24
 
+# Between two columns.
 _GAP: Final = 3
-"""Between two columns, and around them."""
 
 
 class _Column(NamedTuple):
@@ -36,63 +37,59 @@ class _Column(NamedTuple):
     Attributes:
         title: above it.
         least: so many cells, if its texts are as long; fewer only where nothing else helps.
-        leaves: whether it is left out where there is no room for all: a higher number goes first.
-        right: whether its texts stand at the right.
+        is_number: whether its texts stand at the right.
     """
 
     title: str
     least: int
-    leaves: int = 0
-    right: bool = False
+    is_number: bool = False
 
 
+# Where there is no room for all columns, the last is left out, and then the last but one.
 _ROWS: Final = (
     _Column("module", 12),
     _Column("sender", 28),
     _Column("state", 10),
-    _Column("since", 19, leaves=1),
-    _Column("for", 5, leaves=2, right=True),
+    _Column("since", 19),
+    _Column("for", 5, is_number=True),
 )
 _COUNTS: Final = (
     _Column("module", 12),
     _Column("state", 10),
-    _Column("senders", 7, right=True),
-    _Column("oldest since", 19, leaves=1),
-    _Column("for", 5, leaves=2, right=True),
+    _Column("senders", 7, is_number=True),
+    _Column("oldest since", 19),
+    _Column("for", 5, is_number=True),
 )
 
 
 def rows_table(rows: Iterable[RowExcerpt], console: Console) -> Table:
     """Lay out rows of a store."""
-    now_ms = time.time_ns() // 1_000_000
-    return _table(
-        _ROWS,
-        [
-            (*row[:3], Excerpt(local_time(row.since)), Excerpt(age(now_ms - row.since)))
-            for row in rows
-        ],
-        console,
-    )
+    return _table(_ROWS, [(*row[:3], *_times(row.since)) for row in rows], console)
 
 
 def counts_table(counts: Iterable[CountExcerpt], console: Console) -> Table:
-    """Lay out how many pairs are in which state."""
-    now_ms = time.time_ns() // 1_000_000
+    """Lay out how many pairs are in which state. A module is named once, in its first line."""
     cells: list[tuple[Excerpt, ...]] = []
     last: Excerpt | None = None
     for count in counts:
-        oldest = local_time(count.oldest_ms), age(now_ms - count.oldest_ms)
         module = Excerpt("") if count.module == last else count.module
-        cells.append((module, count.state, *map(Excerpt, (f"{count.pairs:,}", *oldest))))
+        pairs = Excerpt(f"{count.pairs:,}")
+        cells.append((module, count.state, pairs, *_times(count.oldest_ms)))
         last = count.module
     return _table(_COUNTS, cells, console)
 
 
-def shortened(excerpt: Excerpt, width: int, begin: float = _BEGIN) -> str:
-    """Return a text for so many cells: whole, or its two ends and how much is between them.
+def _times(since_ms: int) -> tuple[Excerpt, Excerpt]:
+    now_ms = time.time_ns() // 1_000_000
+    return Excerpt(local_time(since_ms)), Excerpt(_age(now_ms - since_ms))
 
-    A character counts for one cell at least, so that no terminal needs more, whatever it makes of
-    combining ones.
+
+def shortened(excerpt: Excerpt, width: int, begin: float = _BEGIN) -> str:
+    """Return a text that fits into so many cells: whole, or its two ends.
+
+    Between the ends stands how much is left out: in characters if the text was read whole, else in
+    bytes. A character counts for one cell at least, because terminals differ in how they show a
+    combining one.
     """
     text, end, left_out_bytes = excerpt
     if not left_out_bytes and _cells(text, width) <= width:
@@ -110,17 +107,8 @@ def shortened(excerpt: Excerpt, width: int, begin: float = _BEGIN) -> str:
     return f"{first}…{most}…{last}"
 
 
-def age(ms: int) -> str:
-    """Return a duration as people say it, by its largest unit."""
-    seconds = ms // 1000
-    for unit, size in _UNITS:
-        if seconds >= size:
-            return f"{seconds // size:,} {unit}"
-    return "now" if seconds >= 0 else "in the future"
-
-
 def local_time(since_ms: int) -> str:
-    """Return a time as the clock on the wall had it."""
+    """Return a time as a local clock showed it."""
     try:
         return datetime.fromtimestamp(since_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006
     except (ValueError, OverflowError, OSError):
@@ -128,13 +116,23 @@ def local_time(since_ms: int) -> str:
 
 
 def amount(size: int) -> str:
-    """Return a size in bytes as people say it."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB"):
+    """Return a size in bytes in its largest binary unit."""
+    if size < 1024:
+        return f"{size} bytes"
+    value = size / 1024
+    for unit in ("KiB", "MiB"):
         if value < 1024:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
+            return f"{value:,.1f} {unit}"
         value /= 1024
     return f"{value:,.1f} GiB"
+
+
+def _age(ms: int) -> str:
+    seconds = ms // 1000
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:,} {unit}"
+    return "now" if seconds >= 0 else "in the future"
 
 
 def _table(
@@ -142,19 +140,23 @@ def _table(
 ) -> Table:
     if console.options.ascii_only:
         rows = [[_ascii(cell) for cell in row] for row in rows]
+    room = console.width
     natural = [
-        max([len(column.title), *(_natural(row[number], console.width) for row in rows)])
+        max([len(column.title), *(_natural(row[number], room) for row in rows)])
         for number, column in enumerate(columns)
     ]
-    widths = _widths(columns, natural, console.width)
+    widths = _widths(columns, natural, room)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, width in widths.items():
-        column = columns[number]
-        justify: Literal["right", "left"] = "right" if column.right else "left"
-        title = shortened(Excerpt(column.title), width)
-        table.add_column(title, width=width, no_wrap=True, overflow="crop", justify=justify)
+    for column, width in zip(columns, widths, strict=False):
+        table.add_column(
+            column.title,
+            width=width,
+            no_wrap=True,
+            overflow="crop",
+            justify="right" if column.is_number else "left",
+        )
     for row in rows:
-        table.add_row(*(_text(columns[each], row[each], width) for each, width in widths.items()))
+        table.add_row(*map(_text, columns, row, widths))
     return table
 
 
@@ -164,27 +166,28 @@ def _text(column: _Column, cell: Excerpt, width: int) -> Text:
     return Text(shortened(cell, width, begin), style="bold red" if is_error else "")
 
 
-def _widths(columns: Sequence[_Column], natural: Sequence[int], room: int) -> dict[int, int]:
-    """Return the columns that there is room for, and how many cells each has."""
-    kept = list(range(len(columns)))
+def _widths(columns: Sequence[_Column], natural: Sequence[int], room: int) -> list[int]:
+    """Return how many cells each column gets, without the last columns if there is no room."""
 
-    def missing(widths: Iterable[int]) -> int:
-        return sum(widths) + _GAP * len(kept) - 1 - room
+    def missing(widths: Sequence[int]) -> int:
+        return sum(widths) + _GAP * len(widths) - 1 - room
 
-    least = [min(*both) for both in zip(natural, (each.least for each in columns), strict=True)]
-    optional = [each for each in kept if columns[each].leaves]
-    optional.sort(key=lambda each: columns[each].leaves, reverse=True)
-    # How long is said by since when: it goes before an ordinary name is cut.
-    if missing(map(min, natural, (max(_ORDINARY, each) for each in least))) > 0:
-        kept.remove(optional.pop(0))
-    while optional and missing(least[each] for each in kept) > 0:
-        kept.remove(optional.pop(0))
-    widths = {each: natural[each] for each in kept}
-    for _ in range(missing(widths.values())):
-        # What has more than its least gives first; then each gives its part.
-        most = max(
-            kept, key=lambda each: (max(0, widths[each] - least[each]), widths[each] / least[each])
-        )
+    least = [min(column.least, cells) for column, cells in zip(columns, natural, strict=True)]
+    ordinary = [
+        min(max(_ORDINARY, each), cells) for each, cells in zip(least, natural, strict=True)
+    ]
+    if missing(ordinary) > 0:
+        # The age goes before an ordinary name is cut, because the time beside it says the same.
+        least.pop()
+    if missing(least) > 0:
+        least.pop()
+    widths = list(natural[: len(least)])
+    for _ in range(missing(widths)):
+        # The column with most cells above its least gives one; if none has, the fullest.
+        surplus = [
+            (max(0, width - few), width / few) for width, few in zip(widths, least, strict=True)
+        ]
+        most = surplus.index(max(surplus))
         widths[most] = max(1, widths[most] - 1)
     return widths
 

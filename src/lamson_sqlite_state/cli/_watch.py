@@ -10,13 +10,13 @@ from rich.live import Live
 from rich.text import Text
 
 from .. import maintenance
-from ..keys.rows import format_key, format_state
 from ..maintenance import Observation
 from ..sqlite.storage import SQLiteStorage
 from ..transfer.json_lines import as_object
 from ._arguments import Seconds
-from ._printing import Printer, counts_as_objects, one_line
-from ._session import DONE, Session, with_session
+from ._printing import Printer, count_lines, counts_as_objects, one_line, row_cells
+from ._session import Session, with_session
+from ._status import DONE
 from ._tables import counts_table, local_time, rows_table
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -142,12 +142,6 @@ def _print(look: _Look, printer: Printer) -> None:
     elif printer.is_table:
         printer.console.print(_screen(look, printer.console, 10_000))
     else:
-        printer.lines(
-            ("state", format_key(each.module), format_state(each.state), each.pairs, each.oldest_ms)
-            for each in found.states
-        )
+        printer.lines(count_lines(found.states))
         printer.lines([("changes_per_second", f"{look.per_second:.3f}")])
-        printer.lines(
-            ("newest", format_key(module), format_key(sender), format_state(state), since)
-            for module, sender, state, since in found.newest
-        )
+        printer.lines(("newest", *row_cells(row)) for row in found.newest)

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError
-from lamson_sqlite_state.cli._session import UNUSABLE
+from lamson_sqlite_state.cli._status import UNUSABLE
 from lamson_sqlite_state.sqlite.check import check
 from tests.helpers.checking import make_store, only
 from tests.helpers.commands import run_in_process
