@@ -1,11 +1,11 @@
-"""Commands that are to be copied into a shell: in errors, and in what a check finds."""
+"""Command lines to be copied into a shell, as errors and the findings of a check name them."""
 
 import os
 
 
 def command(*words: str) -> str:
-    """Return a command line for a POSIX shell, or for bash where a name holds odd bytes."""
-    import shlex  # costly to import, and needed only where something is wrong
+    """Return a command line for a POSIX shell; for bash, if a word holds unprintable bytes."""
+    import shlex  # here, because the import is costly, and only errors and findings need it
 
     return " ".join(
         shlex.quote(word)

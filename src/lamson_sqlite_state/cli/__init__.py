@@ -9,7 +9,6 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -21,6 +20,8 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status. An error is one line on stderr.
+
+    To be called in the main thread, because it sets handlers for SIGTERM and SIGHUP.
 
     Args:
         arguments: the command's arguments; by default, those of this program.
@@ -92,9 +93,6 @@ def _cleanup_on_signals() -> Iterator[None]:
 
     So no unfinished file stays, and no terminal is left without a cursor.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signal handlers
-        return
     numbers = [
         number
         for number in (signal.SIGTERM, signal.SIGHUP)

@@ -34,13 +34,9 @@ def key(text: str) -> object:
 def pattern(text: str) -> str | Exact:
     """Return a pattern, or exactly the key that is given as a literal."""
     found, is_literal = parse_key(text)
-    if is_literal:
-        return Exact(found)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8, with which GLOB cannot compare
-        return Exact(found)
-    return text
+    # A text with bytes that are no UTF-8 is no pattern either, but exactly that key.
+    has_surrogate = any("\ud800" <= each <= "\udfff" for each in text)
+    return Exact(found) if is_literal or has_surrogate else text
 
 
 def state(text: str) -> str:

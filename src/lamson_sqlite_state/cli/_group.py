@@ -132,8 +132,8 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return USAGE
     except click.ClickException as error:
-        context_of_error = error.ctx if isinstance(error, click.UsageError) else None
-        where = context_of_error.command_path if context_of_error else _NAME
+        failed = error.ctx if isinstance(error, click.UsageError) else None
+        where = failed.command_path if failed else _NAME
         _say(" ".join(error.format_message().split()), where)
         return USAGE
     except StorageError as error:

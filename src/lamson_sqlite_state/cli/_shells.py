@@ -1,9 +1,12 @@
-"""How bash, zsh and fish ask for completions, and what they make of the answers.
+"""How bash, zsh and fish ask for completions, and how they put the answers on the line.
 
-Click's own scripts have the shell's words joined and split again. Bash splits them at ``:`` and
-``=``, and replaces only what stands behind the last of these; fish's script cuts a help text at
-its first comma; and none of them quotes what it puts on the line. So each shell passes the line up
-to the cursor here, and quotes what comes back.
+Click's own scripts are replaced because they join the shell's words and split them again. Bash
+splits words at ``:`` and ``=``, and replaces only the part behind the last of these. The script for
+fish cuts a help text at its first comma. None of Click's scripts quotes a completion. The scripts
+here pass the line up to the cursor as the shell has it, and quote each completion.
+
+Click knows three kinds of completions. Two of them come from this command: "plain" ones, and
+"file", which asks the shell for its own completion of a path.
 """
 
 import os
@@ -18,12 +21,12 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-# Ends the last word, which may be empty, or within quotes that are still open.
+# Marks the end of the last word, which may be empty or have an open quote.
 _CURSOR: Final = "\0"
 
 
 class _OfLine(ShellComplete):
-    """Reads the line up to the cursor, as the shell has it, from COMP_WORDS."""
+    """Reads the line up to the cursor from COMP_WORDS."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         words = split_arg_string(os.environ["COMP_WORDS"] + _CURSOR)
@@ -34,7 +37,7 @@ class _OfLine(ShellComplete):
         name, equals, _ = incomplete.partition("=")
         if not (equals and name.startswith("--")):
             return found
-        # The shells replace the word, in which an option's name stands before its value.
+        # The shells replace the whole word, of which the option's name is a part.
         return [
             CompletionItem(f"{name}={item.value}", item.type, item.help)
             if item.type == "plain"
@@ -46,17 +49,15 @@ class _OfLine(ShellComplete):
 class Bash(_OfLine, BashComplete):
     """Completion for bash, with or without the bash-completion package."""
 
-    # $2 is the part of the word that bash replaces: `han` of app:han, and nothing of app: (which
-    # bash-completion's sudo calls `:`). With a quote open, it is what stands behind that.
+    # $2 is the part of the word that bash replaces: `han` of app:han, and nothing of app: (for
+    # which bash-completion's sudo passes `:`). Behind an open quote, it is all that follows it.
     source_template: ClassVar[str] = r"""
 %(complete_func)s() {
     local kind value quote=${COMP_WORDS[COMP_CWORD]:0:1} part=$2
     [[ $part == ["$COMP_WORDBREAKS"] ]] && part=
     COMPREPLY=()
     while IFS=, read -r kind value; do
-        if [[ $kind == dir ]]; then
-            compopt -o dirnames
-        elif [[ $kind == file ]]; then
+        if [[ $kind == file ]]; then
             compopt -o default
         elif [[ $kind == plain ]]; then
             case $quote in
@@ -85,7 +86,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 class Zsh(_OfLine, ZshComplete):
     """Completion for zsh, whose compinit has run."""
 
-    # A completion is three lines. compadd quotes by itself.
+    # Each completion comes as three lines. compadd quotes it.
     source_template: ClassVar[str] = r"""
 #compdef %(prog_name)s
 
@@ -95,10 +96,7 @@ class Zsh(_OfLine, ZshComplete):
     response=("${(@f)$(COMP_WORDS="${words[1,CURRENT-1]} $QIPREFIX$PREFIX" \
         %(complete_var)s=zsh_complete %(prog_name)s)}")
     for kind value help in "${response[@]}"; do
-        if [[ $kind == dir ]]; then
-            compset -P '--*='
-            _path_files -/
-        elif [[ $kind == file ]]; then
+        if [[ $kind == file ]]; then
             compset -P '--*='
             _path_files -f
         elif [[ $help == _ ]]; then
@@ -128,13 +126,10 @@ function %(complete_func)s
     for each in (env COMP_WORDS=(commandline -cp | string collect) \
             %(complete_var)s=fish_complete %(prog_name)s)
         set -l item (string split --max 1 , -- $each)
-        switch $item[1]
-            case dir
-                string join \n -- $option(__fish_complete_directories $item[2])
-            case file
-                string join \n -- $option(__fish_complete_path $item[2])
-            case plain
-                string join \n -- $item[2]
+        if test "$item[1]" = file
+            string join \n -- $option(__fish_complete_path $item[2])
+        else if test "$item[1]" = plain
+            string join \n -- $item[2]
         end
     end
 end

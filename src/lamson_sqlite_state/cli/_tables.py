@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.filesize import pick_unit_and_suffix
 from rich.table import Table
 from rich.text import Text
 
@@ -117,14 +118,8 @@ def local_time(since_ms: int) -> str:
 
 def amount(size: int) -> str:
     """Return a size in bytes in its largest binary unit."""
-    if size < 1024:
-        return f"{size} bytes"
-    value = size / 1024
-    for unit in ("KiB", "MiB"):
-        if value < 1024:
-            return f"{value:,.1f} {unit}"
-        value /= 1024
-    return f"{value:,.1f} GiB"
+    unit, name = pick_unit_and_suffix(size, ["bytes", "KiB", "MiB", "GiB"], 1024)
+    return f"{size / unit:,.{0 if unit == 1 else 1}f} {name}"
 
 
 def _age(ms: int) -> str:

@@ -22,17 +22,18 @@ from ._tables import counts_table, local_time, rows_table
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _RATES: Final = 60
 
-# So many lines of a screen are taken by what stands around the rows of both tables, and so many
-# changes are shown where the counts alone would fill it.
+# The lines of a screen around the rows of both tables; and how many changes are shown: at least
+# so many where the counts alone would fill the screen, and at most so many.
 _FRAME_LINES: Final = 10
 _LEAST_NEWEST: Final = 5
 _NEWEST: Final = 10
 
-# Looking at a store of millions takes seconds: no more than a fifth of a processor is for that.
+# To look at a store of millions takes seconds. With rests of so many times the duration of a look,
+# it takes a fifth of a processor at most.
 _REST_PER_LOOK: Final = 4.0
 
-# What changes are counted for by the first look, which has no look before it.
-_FIRST_SECONDS: Final = 60.0
+# The first look counts the changes of so long, as there is no look before it.
+_FIRST_MS: Final = 60_000
 
 
 @click.command("watch", short_help="A live screen of states and changes.")
@@ -63,23 +64,21 @@ def watch(session: Session, printer: Printer, *, once: bool, interval: float) ->
             try:
                 while True:
                     look.take()
-                    live.update(
-                        _screen(look, printer.console, printer.console.height), refresh=True
-                    )
+                    height = printer.console.height
+                    live.update(_screen(look, printer.console, height), refresh=True)
                     time.sleep(max(interval, look.seconds * _REST_PER_LOOK))
-            except KeyboardInterrupt:
-                return DONE  # it is how one ends it
+            except KeyboardInterrupt:  # the way to end it
+                return DONE
 
 
 class _Look:
-    """What was seen last.
+    """What was seen of a store by the last look.
 
     Attributes:
-        path: of the store.
-        found: what was seen: of excerpts, if it is for a screen.
-        seconds: how long that took.
-        per_second: how many pairs changed in a second since the look before.
-        rates: this of the last looks.
+        path: the store's.
+        found: what was seen: excerpts, if they are for a screen.
+        seconds: how long the look took.
+        rates: how many pairs changed in a second before each of the last looks, the newest last.
     """
 
     found: Observation[Any, Any]
@@ -89,10 +88,9 @@ class _Look:
         self._observe: Final = (
             maintenance.observe_excerpts if is_for_screen else maintenance.observe
         )
-        self._taken_ms = time.time_ns() // 1_000_000 - round(_FIRST_SECONDS * 1000)
+        self._taken_ms = time.time_ns() // 1_000_000 - _FIRST_MS
         self.path = store.path
         self.seconds = 0.0
-        self.per_second = 0.0
         self.rates: deque[float] = deque(maxlen=_RATES)
 
     def take(self) -> None:
@@ -100,29 +98,28 @@ class _Look:
         start, now_ms = time.monotonic(), time.time_ns() // 1_000_000
         self.found = self._observe(self._store, self._taken_ms, newest=_NEWEST)
         self.seconds = time.monotonic() - start
-        self.per_second = self.found.changed * 1000 / max(1, now_ms - self._taken_ms)
+        self.rates.append(self.found.changed * 1000 / max(1, now_ms - self._taken_ms))
         self._taken_ms = now_ms
-        self.rates.append(self.per_second)
 
 
 def _screen(look: _Look, console: Console, height: int) -> Group:
-    width = console.width
     now = local_time(time.time_ns() // 1_000_000)
-    rate = f"{look.per_second:,.1f} changes a second  "
-    rates = list(look.rates)[-max(1, width - len(rate)) :]
+    rate = f"{look.rates[-1]:,.1f} changes a second  "
+    rates = list(look.rates)[-max(1, console.width - len(rate)) :]
     peak = max(rates) or 1.0
-    line = "".join(_BARS[round(rate / peak * (len(_BARS) - 1))] for rate in rates)
-    states = look.found.states
-    # The newest get what the counts leave of the screen, and some lines of a small one.
+    bars = "".join(_BARS[round(rate / peak * (len(_BARS) - 1))] for rate in rates)
+    all_states = look.found.states
+    # The newest changes get the lines that the counts leave, but some lines of a small screen.
     room = max(0, height - _FRAME_LINES)
-    newest = look.found.newest[: max(room - len(states), min(_LEAST_NEWEST, room // 3))]
+    newest = look.found.newest[: max(room - len(all_states), min(_LEAST_NEWEST, room // 3))]
+    states = all_states
     if len(states) + len(newest) > room:
         states = states[: max(0, room - len(newest) - 1)]
-    more = len(look.found.states) - len(states)
+    more = len(all_states) - len(states)
     return Group(
         Text(f"{now}  {one_line(look.path)}", style="bold", no_wrap=True, overflow="ellipsis"),
-        Text(f"{sum(each.pairs for each in look.found.states):,} pairs"),
-        Text(rate + line, no_wrap=True),
+        Text(f"{sum(each.pairs for each in all_states):,} pairs"),
+        Text(rate + bars, no_wrap=True),
         counts_table(states, console),
         *([Text(f"and {more:,} more, as summary shows", style="dim")] if more else ()),
         rows_table(newest, console),
@@ -135,7 +132,7 @@ def _print(look: _Look, printer: Printer) -> None:
         printer.json(
             {
                 "states": counts_as_objects(found.states),
-                "changes_per_second": look.per_second,
+                "changes_per_second": look.rates[-1],
                 "newest": [as_object(row) for row in found.newest],
             }
         )
@@ -143,5 +140,5 @@ def _print(look: _Look, printer: Printer) -> None:
         printer.console.print(_screen(look, printer.console, 10_000))
     else:
         printer.lines(count_lines(found.states))
-        printer.lines([("changes_per_second", f"{look.per_second:.3f}")])
+        printer.lines([("changes_per_second", f"{look.rates[-1]:.3f}")])
         printer.lines(("newest", *row_cells(row)) for row in found.newest)
