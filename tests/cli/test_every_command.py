@@ -1,4 +1,4 @@
-"""What holds of every command of ``lamson-state``."""
+"""What every command of ``lamson-state`` promises."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ WITHOUT_A_STORE = {"datasette-metadata"}
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
-    """Files that commands are given beside the store: good ones, or names that are free."""
+    """Files to give to commands beside the store: good ones, or names that are free."""
     shelf = tmp_path / "shelf"
     (tmp_path / "shelf.dir").write_text("")
     (tmp_path / "shelf.dat").write_text("")
@@ -247,7 +247,8 @@ class TestEnds:
             process.stdin.write(b'{"module": "m", "sender": "bob", "state": "B1"}\n' * 20_000)
             process.stdin.flush()
             while process.poll() is None:
-                # Python does not hear what comes between its look for signals and the system call.
+                # Again and again, because Python misses a signal that comes between its check for
+                # signals and the system call.
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=1)

@@ -23,7 +23,7 @@ KEYS = ["ann@example.com", None, b"raw", "None", "=1+1", "caf\xe9", "\udc80", 'q
 
 @pytest.fixture
 def lamson_state(path: str, capfd: pytest.CaptureFixture[str]) -> Call:
-    """The command, called for a store with a pair for each of these keys."""
+    """The command, called for a store with pairs for each of `KEYS`."""
     with SQLiteStorage(path) as store:
         for number, key in enumerate(KEYS):
             store.set("app.odd", key, f"S{number}")
@@ -96,7 +96,7 @@ class TestExportAndImport:
     def test_path_of_no_file_is_wrong_usage(
         self, target: str, lamson_state: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """An empty one is that of the current directory, to whoever makes it absolute."""
+        """Made absolute, an empty path would be that of the current directory."""
         (tmp_path / "here").mkdir()
         monkeypatch.chdir(tmp_path / "here")
         ended = lamson_state("export", target)
@@ -107,7 +107,7 @@ class TestExportAndImport:
     def test_what_a_killed_run_has_left_stands_in_nobodys_way(
         self, lamson_state: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In a container each process may have the number that the one before had."""
+        """In a container, each process may have the same number as the process before it."""
         file = str(tmp_path / "rows")
         used: list[str] = []
 
@@ -202,7 +202,7 @@ class TestExportAndImport:
 class TestImportShelve:
     @pytest.fixture
     def shelf(self, tmp_path: Path) -> str:
-        """What Salmon and Lamson wrote, and something that nobody should execute."""
+        """A shelf with entries of Salmon and of Lamson, and a pickle that must not be executed."""
         path = str(tmp_path / "shelf")
         with shelve.open(path) as states:
             states[repr([b"app.talk", "ann@example.com"])] = "POSTING"

@@ -1,4 +1,4 @@
-"""What people may give to the command by mistake, and what it must not do then."""
+"""Mistakes that people make with the command, and what the command must not do then."""
 
 import os
 import sqlite3
@@ -107,7 +107,7 @@ class TestExportTo:
         assert len(raw_rows(path)) == 1
 
     def test_a_device_writes_into_it(self, path: str, capfd: pytest.CaptureFixture[str]) -> None:
-        """As root one could have a file in the place of /dev/null."""
+        """Root could otherwise put a file in the place of /dev/null."""
         before = os.stat("/dev/null")
         for force in ([], ["--force"]):
             assert run_in_process(capfd, "--store", path, "export", "/dev/null", *force).status == 0
@@ -118,7 +118,7 @@ class TestExportTo:
     def test_a_link_replaces_the_link_and_not_what_it_leads_to(
         self, path: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Another user may have put it there."""
+        """Another user may have put the link there."""
         (tmp_path / "precious").write_text("mine")
         for leads_to in ("precious", "nowhere"):
             (tmp_path / "link").symlink_to(tmp_path / leads_to)
@@ -156,7 +156,7 @@ class TestMistypedPath:
 
 
 def test_a_path_is_judged_by_who_opens_it_and_not_by_click() -> None:
-    """Of a store that may not be read it says nothing of a remedy, and its exit status is 2."""
+    """Click names no remedy for a store that may not be read, and exits with 2."""
     every = [lamson_state, *lamson_state.commands.values()]
     types = [parameter.type for command in every for parameter in command.params]
     paths = [each for each in types if isinstance(each, click.Path)]
@@ -183,7 +183,7 @@ def test_rows_take_any_limit(path: str) -> None:
 
 
 def test_watching_counts_no_change_that_is_still_to_come(path: str) -> None:
-    """A clock that was wrong would have its pairs counted at every look."""
+    """Otherwise every look would count the pairs that a wrong clock dated ahead."""
     with SQLiteStorage(path) as store:
         assert maintenance.observe(store, 0).changed == 1
         with closing(sqlite3.connect(path)) as connection, connection:

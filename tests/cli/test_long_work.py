@@ -1,4 +1,4 @@
-"""Long works of the commands: how far they are, and that their files reach the disk steadily."""
+"""Long work shows how far it is, and its files reach the disk steadily."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ def many(path: str) -> str:
 
 
 class TestFilesThatGrow:
-    """To leave 100 MB to the end has every set of a worker that is synced meanwhile wait."""
+    """A sync of 100 MB at the end would have every synced `set` of a worker wait for it."""
 
     @pytest.fixture
     def syncs(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -75,7 +75,7 @@ class TestPage:
         with SQLiteStorage(path) as store:
             store.set("app.handlers", "ann", "POSTING")
             store.set(None, "ann", "PENDING")
-            store.set("a" * 1000, "ann", "P" * 1000)  # which nobody would choose
+            store.set("a" * 1000, "ann", "P" * 1000)  # too long to choose from
         monkeypatch.setenv("HOME", str(Path(path).parent))
         monkeypatch.setenv("_LAMSON_STATE_COMPLETE", "bash_complete")
         for words, expected in {
@@ -83,7 +83,7 @@ class TestPage:
             "get a": "plain,app.handlers\n",
             "forget ann --module N": "plain,None\n",
             "--store /nowhere list --state P": "\n",
-            f"--store ~/{Path(path).name} get a": "plain,app.handlers\n",  # as no shell has put in
+            f"--store ~/{Path(path).name} get a": "plain,app.handlers\n",  # no shell expands ~ here
         }.items():
             line = f"lamson-state --store {path} {words}"
             monkeypatch.setenv("COMP_WORDS", line)

@@ -1,4 +1,4 @@
-"""What the commands that look at states, and change them, do and print."""
+"""The commands that show and change states: what they do, and what they print."""
 
 import json
 import os
@@ -196,7 +196,7 @@ class TestChanges:
     def test_prune_passes_over_times_from_before_lamson_and_says_so(
         self, lamson_state: Call, path: str
     ) -> None:
-        """A clock that stood at 1970 may have set them a minute ago."""
+        """While the clock stood at 1970, a worker may have set them a minute ago."""
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE states SET since = 60000 WHERE state = 'POSTING'")
         words = ("prune", "--older-than", "30d")
@@ -251,12 +251,12 @@ class TestWatch:
         assert "Traceback" not in terminal.screen
 
     def test_small_screen_shows_the_newest_besides_many_counts(self, path: str) -> None:
-        """All lines of it fit, too."""
+        """And no line is lost below the screen."""
         senders = [*(f"s{number}" for number in range(30)), "ann"]
         with SQLiteStorage(path) as store:
             for number, sender in enumerate(senders):
                 store.set("app.talk", sender, f"STATE_{number % 30:02}")
-        # Some may have been set in one millisecond, and nobody knows which of these is newer.
+        # Two pairs that were set in one millisecond would have no certain order.
         now_ms = time.time_ns() // 1_000_000
         since = [(now_ms - 100 + number, sender) for number, sender in enumerate(senders)]
         with closing(sqlite3.connect(path)) as connection, connection:

@@ -1,4 +1,4 @@
-"""The completion of the docs, in the shells themselves: each is given the docs' own lines."""
+"""Each shell completes, once it has run the lines that the docs give for it."""
 
 import os
 import pty
@@ -43,14 +43,14 @@ def home(tmp_path: Path) -> Path:
 
 
 def lines_of_the_docs(shell: str) -> str:
-    """Return what the docs have one put into the shell's file."""
+    """Return the lines that the docs tell to put into the shell's file."""
     text = PAGE.read_text().partition("\n## Completion\n")[2].partition("\n## ")[0]
     (block,) = (each for each in text.split("\n\n") if f"{shell}_source" in each)
     return "\n".join(line.partition("  #")[0].strip() for line in block.splitlines())
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return that of a shell."""
+    """Return the environment of a shell."""
     return {
         "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
         "HOME": str(home),
@@ -85,7 +85,7 @@ def interactive(home: Path, *command: str) -> Iterator[int]:
 
 
 def answer(terminal: int, keys: str, is_there: str) -> str:
-    """Press keys, and return what a pattern's group finds on the terminal then."""
+    """Press keys, and return what the pattern's group finds on the terminal."""
     os.write(terminal, keys.encode())
     screen = b""
     until = time.monotonic() + _TIMEOUT_SECONDS
@@ -97,7 +97,7 @@ def answer(terminal: int, keys: str, is_there: str) -> str:
 
 
 def completed(terminal: int, line: str) -> list[str]:
-    """Type a line and Tab, and return the arguments that the command would get then."""
+    """Type a line and Tab, and return the arguments that the command would get."""
     shown = answer(terminal, f"lamson-state {line}\t\x01show \n", r"<<(.*?)>>")
     return shown.split("|")
 

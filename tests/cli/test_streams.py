@@ -1,4 +1,4 @@
-"""Where the command's output goes, and what comes of it where that is closed, full or ASCII."""
+"""Standard streams that are closed, full, ASCII or a terminal, and signals."""
 
 import json
 import os
@@ -143,7 +143,7 @@ class TestNoUtf8:
 
 
 class TestUnprintable:
-    """What is in a header can write to the terminal, or turn round what stands beside it."""
+    """A sender chooses the address, and could write to the terminal, or turn round its text."""
 
     SENDERS = ("\x9b31mann", "bob\x7f", "\u202ecid", "dan\u2028", "\ue000", "\U000e0001", "ünïs")
 
@@ -204,7 +204,7 @@ class TestEnded:
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
     def test_who_ignores_a_signal_goes_on_to(self, path: str) -> None:
-        """As under nohup."""
+        """nohup ignores SIGHUP."""
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             assert cli.main(["--store", path, "get", "m", "ann"]) == 0

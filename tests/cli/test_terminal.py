@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of the commands, and what is asked of him."""
+"""What a person at a terminal sees of the commands, and is asked by them."""
 
 import re
 import subprocess

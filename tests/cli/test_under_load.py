@@ -19,7 +19,7 @@ WORKERS = 3
 
 
 def work(store: SQLiteStorage, number: int, begin: int, end: int) -> dict[str, str]:
-    """Change the states of one's own senders over and over, and return what they are in the end."""
+    """Change the states of this worker's senders over and over; return the last ones."""
     count = 0
     is_last = False
     last: dict[str, str] = {}
@@ -41,7 +41,7 @@ def work(store: SQLiteStorage, number: int, begin: int, end: int) -> dict[str, s
 
 @pytest.fixture
 def workers(path: str) -> Iterator[list[Child[dict[str, str]]]]:
-    """Workers at work, who end once the fixture does."""
+    """Workers at work, which end with the fixture."""
     store = SQLiteStorage(path, synchronous="NORMAL")
     store.set("app.quiet", "ann@example.com", "POSTING")
     store.set("app.quiet", "bob@example.com", "ERROR")

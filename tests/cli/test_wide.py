@@ -156,7 +156,7 @@ class TestExcerpts:
         assert max(each.state.left_out_bytes for each in found) > 900_000
 
     def test_summary_has_no_table_of_all_senders_in_memory(self, store_path: str) -> None:
-        """In the order of the key, SQLite compares each with the one before it alone."""
+        """In the order of the key, SQLite only compares each sender with the one before it."""
         with SQLiteStorage(store_path) as store:
             store.get("m", "ann")
             connection = connection_of(store)

@@ -84,11 +84,11 @@ def lamson_state(context: click.Context, store: str | None, timeout: float) -> N
     """Look at the conversation states of a Lamson or Salmon application, and mend them.
 
     Every command works while workers run, and holds none of them up for long. On a terminal,
-    results are tables; in a pipe, lines with tabs between the cells; and JSON with --json. Times in
-    both are milliseconds of Unix time.
+    results are tables. In a pipe, they are lines with tabs between the cells. With --json, they are
+    JSON. Times in lines and in JSON are milliseconds of Unix time.
 
     A MODULE, SENDER or key that is no plain text is shown and given as a Python literal: None is
-    the sender of a bounce, "'None'" the text. Arguments that begin with a dash follow a --.
+    the sender of a bounce, "'None'" is the text None. Arguments that begin with a dash follow a --.
 
     \b
     Exit status:

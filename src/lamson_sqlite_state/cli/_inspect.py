@@ -1,4 +1,4 @@
-"""``summary``, ``list``, ``get``, ``check``, ``datasette-metadata``: they change nothing."""
+"""``summary``, ``list``, ``get``, ``check``, ``datasette-metadata``: commands that only read."""
 
 import dataclasses
 import itertools
@@ -42,7 +42,7 @@ _RACE: Final = (
 def summary(session: Session, printer: Printer) -> int:
     """Show how many senders are in which state, and how the store is.
 
-    Also the sizes of its files, SQLite's version, and the limits in force.
+    It also shows the sizes of the files, SQLite's version, and the limits in force.
     """
     with session.store() as store, printer.progress("counting") as progress:
         summarize = maintenance.summary_excerpts if printer.is_table else maintenance.summary
@@ -118,7 +118,7 @@ def list_rows(
 def get(session: Session, printer: Printer, module: object, sender: object) -> int:
     """Show the state of one pair. A script gets the state alone.
 
-    Unlike a get of the application's, it stores nothing where the pair is unknown.
+    Unlike the application's get, it stores nothing if the pair is unknown.
     """
     with session.store() as store:
         found = maintenance.find(store, module, sender)
@@ -141,9 +141,9 @@ def get(session: Session, printer: Printer, module: object, sender: object) -> i
 def check(session: Session, printer: Printer) -> int:
     """Look for all that may be wrong with the store, and say how to mend it.
 
-    Integrity, schema, rows that nobody can read, hard links, permissions, the file system, held
-    locks and by which process, files that were left. It changes nothing. The exit status is 1
-    if there is a finding.
+    It checks integrity, schema, rows that nobody can read, hard links, permissions, the file
+    system, which process holds the lock, and files that were left behind. It changes nothing. The
+    exit status is 1 if there is a finding.
     """
     with printer.progress("checking") as progress:
         findings = maintenance.check(
@@ -159,7 +159,8 @@ def check(session: Session, printer: Printer) -> int:
                 Text(f"    {one_line(finding.path)}", style="dim"),
                 Text(f"    {finding.remedy}"),
             ):
-                # The terminal breaks lines that are too long: what is copied from it is whole.
+                # Long lines are left to the terminal to break, so that a remedy copied from it has
+                # no line end within.
                 printer.console.print(line, soft_wrap=True)
         if not findings:
             printer.console.print("All is well.")
@@ -172,19 +173,20 @@ def check(session: Session, printer: Printer) -> int:
 def datasette_metadata() -> int:
     """Print the metadata with which Datasette shows a store, in YAML.
 
-    It describes the columns, and has three questions: who is in ERROR, how many are in which state,
-    and all states of some senders. It needs no --store; Datasette's --metadata takes it.
+    It describes the columns, and has three questions: which senders are in ERROR, how many are in
+    which state, and all states of some senders. Give it to Datasette's --metadata. This command
+    needs no --store.
     """
     from importlib.resources import files  # no other command waits for this import
 
-    folder = __name__.rpartition(".")[0]  # Python 3.15 need not set __package__
+    folder = __name__.rpartition(".")[0]  # not __package__, which Python 3.15 need not set
     metadata = files(folder).joinpath("datasette.yaml")
     print(metadata.read_text(encoding="utf-8"), end="")
     return DONE
 
 
 def _nothing_known(store: ExistingStorage, module: object, sender: object) -> str:
-    # A number or None may have been meant as a text, which has to stand in quotes.
+    # Somebody may have meant a number or None as a text, which has to stand in quotes.
     texts = [key if isinstance(key, str) else format_key(key) for key in (module, sender)]
     if texts != [module, sender] and maintenance.find(store, *texts) is not None:
         return f"nothing matched, but the texts are known: {' '.join(map(repr, texts))} in quotes"
