@@ -17,7 +17,7 @@ from lamson_sqlite_state.maintenance import (
     Excerpt,
     Order,
     Selection,
-    _summary,
+    _counting,
     check,
     count_excerpts,
     count_states,
@@ -26,7 +26,7 @@ from lamson_sqlite_state.maintenance import (
     summary,
     summary_excerpts,
 )
-from lamson_sqlite_state.maintenance.excerpts import LONGEST_BYTES
+from lamson_sqlite_state.maintenance._excerpts import LONGEST_BYTES
 from lamson_sqlite_state.sqlite.bulk import scan
 from tests.helpers.commands import on_terminal, run_in_process
 from tests.helpers.insides import connection_of
@@ -86,7 +86,7 @@ class TestExcerpts:
             monkeypatch.setattr(module, name, measured)
 
         measure(scan, "read")
-        measure(_summary, "_count_chunk")
+        measure(_counting, "_count_chunk")
         with SQLiteStorage(store_path) as store:
             store.set(LONG, None, LONG)
             store.set((LONG, 1), None, "S")

@@ -13,7 +13,7 @@ from lamson_sqlite_state.maintenance import (
     ExistingStorage,
     Selection,
     StateCount,
-    _summary,
+    _counting,
     backup,
     count_states,
     observe,
@@ -49,7 +49,7 @@ def store(path: str) -> Iterator[SQLiteStorage]:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     two_at_a_time(monkeypatch)
-    monkeypatch.setattr(_summary, "_CHUNK_ROWS", 3)
+    monkeypatch.setattr(_counting, "_CHUNK_ROWS", 3)
 
 
 class TestSummary:
@@ -195,7 +195,7 @@ def test_no_question_but_the_first_of_the_chunks_scans_the_table(
         if batch > 2:
             monkeypatch.setattr(batches, "BATCH_ROWS", batch)
             monkeypatch.setattr(scan, "CHUNK_ROWS", 30)
-            monkeypatch.setattr(_summary, "_CHUNK_ROWS", 30)
+            monkeypatch.setattr(_counting, "_CHUNK_ROWS", 30)
         found = statements(store, lambda: WORK[what](store))
         assert found
         for sql in found:

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from ..keys.rows import Row, format_key, format_state
-from ..maintenance import StateCount
-from ..maintenance.excerpts import RowExcerpt
+from ..maintenance import RowExcerpt, StateCount
 from ..sqlite.bulk.scan import silent
 from ..transfer.json_lines import as_object, json_key, printable_json
 from ._tables import local_time, rows_table

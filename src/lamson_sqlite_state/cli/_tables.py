@@ -12,8 +12,7 @@ from rich.filesize import pick_unit_and_suffix
 from rich.table import Table
 from rich.text import Text
 
-from ..maintenance import CountExcerpt
-from ..maintenance.excerpts import Excerpt, RowExcerpt
+from ..maintenance import CountExcerpt, Excerpt, RowExcerpt
 
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 

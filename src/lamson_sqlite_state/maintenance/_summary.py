@@ -1,76 +1,21 @@
-"""How many senders are in which state: counted in one pass over the table, in SQLite."""
+"""A store at a glance: the states, the files, the limits, the version of SQLite."""
 
 import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple
 
-from ..keys.rows import key_of_column, row_of
-from ..sqlite.bulk import scan
-from ..sqlite.bulk.scan import Columns, Progress, Where
 from ..sqlite.coherence.cache import LOOK_SECONDS
 from ..sqlite.engine.open_checks import WAL_LIMIT_BYTES
-from ..sqlite.engine.queries import fetch
-from ..sqlite.engine.table import CHECKPOINT_PAGES, StatesTable
+from ..sqlite.engine.table import CHECKPOINT_PAGES
 from ..sqlite.process.filesystem import SIDE_FILES
 from ..sqlite.storage import SQLiteStorage
-from .excerpts import COUNTED, Excerpt, counted_of
-from .selection import EVERY_ROW, Selection
+from ._counting import Count
 
-# Of so many rows at a time, that a Ctrl-C need not wait for long.
-_CHUNK_ROWS: Final = 100_000
-
-# A temporary table of the connection's own. An upsert finds a row's group in its tree; GROUP BY
-# would sort all rows first, which takes twice as long.
-_MAKE: Final = (
-    "CREATE TEMP TABLE IF NOT EXISTS {table}"
-    " ({names}, pairs, oldest, newest, PRIMARY KEY ({names})) WITHOUT ROWID"
-)
-_EMPTY: Final = "DELETE FROM temp.{table}"
-_COUNT: Final = (
-    "INSERT INTO temp.{table} SELECT {columns}, 1, since, since FROM main.states"
-    " WHERE {where} ON CONFLICT ({names}) DO UPDATE SET pairs = pairs + 1,"
-    " oldest = min(oldest, excluded.oldest), newest = max(newest, excluded.newest)"
-)
-_READ: Final = "SELECT {names}, pairs, oldest, newest FROM temp.{table}"
-
-_WHOLE: Final = Columns("module, state", ("module", "state"))
-_TABLES: Final = {_WHOLE: "state_counts", COUNTED: "excerpt_counts"}
-
-# The versions of SQLite with the WAL-reset race: each range up to the one that was corrected.
+# The versions of SQLite with the WAL-reset race: each range ends before the version that has it
+# corrected.
 _RACING: Final = (((3, 7, 0), (3, 44, 6)), ((3, 45, 0), (3, 50, 7)), ((3, 51, 0), (3, 51, 3)))
-
-
-class StateCount(NamedTuple):
-    """The pairs of one module that are in one state.
-
-    Attributes:
-        module: as it was given to the store.
-        state: theirs.
-        pairs: how many.
-        oldest_ms: since when the first of them has been in this state (Unix time in ms).
-        newest_ms: likewise the last.
-    """
-
-    module: object
-    state: str
-    pairs: int
-    oldest_ms: int
-    newest_ms: int
-
-
-class CountExcerpt(NamedTuple):
-    """A `StateCount` for a screen: of a long module or state, only its ends."""
-
-    module: Excerpt
-    state: Excerpt
-    pairs: int
-    oldest_ms: int
-    newest_ms: int
-
-
-Count = TypeVar("Count", StateCount, CountExcerpt)
 
 
 class Files(NamedTuple):
@@ -140,36 +85,8 @@ class Summary(Generic[Count]):
     limits: Limits
 
 
-def summary(store: SQLiteStorage, progress: Progress = scan.silent) -> Summary[StateCount]:
-    """Count what is in a store.
-
-    Each row is counted as it was at some moment of the counting: a million rows take two thirds
-    of a second (benchmarks/results/operator.md). Nobody is held up by it.
-
-    Args:
-        store: which.
-        progress: told how many rows are counted.
-
-    Raises:
-        StorageError: as every call.
-    """
-    return _summary(store, count_states(store, progress=progress))
-
-
-def summary_excerpts(
-    store: SQLiteStorage, progress: Progress = scan.silent
-) -> Summary[CountExcerpt]:
-    """Do as `summary` for a screen: see `count_excerpts`."""
-    return _summary(store, count_excerpts(store, progress=progress))
-
-
-def _summary(store: SQLiteStorage, states: tuple[Count, ...]) -> Summary[Count]:
-    senders = 0
-    for chunk in scan.chunks(store._handle, _CHUNK_ROWS):
-        where = chunk.where
-        sql = f"SELECT count(DISTINCT sender) FROM states WHERE {where.sql}"
-        ((found,),) = store._handle.run(scan.run, sql, where.parameters)
-        senders += found
+def summarize(store: SQLiteStorage, states: tuple[Count, ...], senders: int) -> Summary[Count]:
+    """Add to the counts what the files and the arguments of a store tell."""
     return Summary(
         path=store.path,
         states=states,
@@ -183,78 +100,12 @@ def _summary(store: SQLiteStorage, states: tuple[Count, ...]) -> Summary[Count]:
     )
 
 
-def count_states(
-    store: SQLiteStorage, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
-) -> tuple[StateCount, ...]:
-    """Count the pairs that are meant, per module and state, and by these. See `summary`.
-
-    Raises:
-        NotAStateFile: another tool has put in what no store writes.
-        StorageError: as every call.
-    """
-    counts = _counts(store, selection, progress, _WHOLE)
-    return tuple(
-        StateCount(key_of_column(key[0], store.path), key[1], *counts[key])
-        for key in sorted(counts, key=_order)
-    )
-
-
-def count_excerpts(
-    store: SQLiteStorage, selection: Selection = EVERY_ROW, progress: Progress = scan.silent
-) -> tuple[CountExcerpt, ...]:
-    """Do as `count_states` for a screen: of modules and states of more than 4 KiB, read the ends.
-
-    Those that have the same ends and the same length are counted as one.
-    """
-    counts = _counts(store, selection, progress, COUNTED)
-    return tuple(
-        CountExcerpt(*counted_of(key, store.path), *counts[key])
-        for key in sorted(counts, key=_order)
-    )
-
-
-def _counts(
-    store: SQLiteStorage, selection: Selection, progress: Progress, columns: Columns
-) -> dict[tuple[Any, ...], tuple[int, int, int]]:
-    where = selection.where
-    counts: dict[tuple[Any, ...], tuple[int, int, int]] = {}
-    looked_at = 0
-    for chunk in scan.chunks(store._handle, _CHUNK_ROWS):
-        condition = chunk.where.and_(where.sql, *where.parameters)
-        for *names, pairs, oldest, newest in store._handle.run(_count_chunk, columns, condition):
-            # Of the beginning of a module, which is no literal, the end comes third.
-            module = "" if any(names[2:3]) else names[0]
-            for since in (oldest, newest):
-                row_of(("", module, names[1], since), store.path)  # or no store has written it
-            key = tuple(names)
-            others, older, newer = counts.get(key, (0, oldest, newest))
-            counts[key] = others + pairs, min(oldest, older), max(newest, newer)
-        looked_at += chunk.rows
-        progress(looked_at, None)
-    return counts
-
-
-def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    return type(key[0]) is bytes, *key
-
-
 def _files(path: str) -> Files:
     sizes: dict[str, int] = {}
     for suffix in ("", *SIDE_FILES):
         with contextlib.suppress(OSError):
             sizes[path + suffix] = os.stat(path + suffix).st_size
     return Files(sizes)
-
-
-def _count_chunk(states: StatesTable, columns: Columns, where: Where) -> list[Any]:
-    parts = {
-        "table": _TABLES[columns],
-        "names": ", ".join(columns.names),
-        "columns": columns.sql,
-        "where": where.sql,
-    }
-    statements = [each.format(**parts) for each in (_MAKE, _EMPTY, _COUNT, _READ)]
-    return states.database.read(fetch, statements, ((), (), where.parameters, ()))
 
 
 def _limits(store: SQLiteStorage) -> Limits:

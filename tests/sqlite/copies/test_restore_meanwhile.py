@@ -115,7 +115,7 @@ class TestWorkersMeanwhile:
         put(store, *senders(6, prefix="z"))
         pages = scan.pages
 
-        def late(*arguments: object) -> Iterator[tuple[int, list[RawRow]]]:
+        def late(*arguments: object) -> Iterator[list[RawRow]]:
             for page in pages(*arguments):  # type: ignore[arg-type]
                 pass_a_millisecond()
                 first.set("app", "z000004@example.com", "WORKER")

@@ -1,5 +1,6 @@
-"""Many rows at once: scanned in pages, changed in batches, spilled to disk.
+"""Many rows at once: read in chunks, changed in batches, spilled to disk.
 
-Promised to the floors above: bounded memory whatever the number of rows, no worker held up for
-more than some milliseconds, and no row changed that another process has changed meanwhile.
+This folder promises to the floors above: memory is bounded, whatever the number of rows. No worker
+waits for more than some milliseconds. A row that another process changes meanwhile stays as that
+process leaves it.
 """

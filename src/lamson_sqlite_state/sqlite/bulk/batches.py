@@ -1,8 +1,8 @@
-"""Many rows at once, changed in batches, so that nobody is held up for long.
+"""Many rows at once, changed in batches, so that no other writer waits for long.
 
-A batch is one statement, like every write here: it is atomic, and all caches are told of it. What a
-long work has done is known by how far it has come in the order of the keys, and all of it may
-be done again.
+A batch is one statement, as every write of a store is: it is atomic, and all caches learn of it.
+Long work goes through the rows in the order of their keys. After an interruption, all of it may be
+done again.
 """
 
 import sqlite3
@@ -23,40 +23,41 @@ from .scan import EVERYTHING, Parameters, Where
 
 
 def _batch_rows() -> int:
-    # No more parameters than this SQLite was built for: 999 before 3.32, and in some builds since
-    # (https://www.sqlite.org/limits.html). Four a row, and some for a condition.
+    # SQLite was built for a limited number of parameters: 999 before 3.32, and in some builds since
+    # (https://www.sqlite.org/limits.html). A row takes four, and a condition takes a few.
     with closing(sqlite3.Connection(":memory:")) as any_connection:
         limit = any_connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
     return max(1, min(1_000, (limit - 20) // 4))
 
 
 BATCH_ROWS: Final = _batch_rows()
-"""How many rows one statement changes at most: some milliseconds where they stand side by side."""
+"""How many rows a statement changes at most: that takes some ms where the rows lie side by side."""
 
-# How long a batch should take. Where rows stand far apart, or the machine is slow, it has fewer.
+# How long a batch may hold the lock. Where rows lie far apart, or the machine is slow, batches get
+# smaller until they keep to this, but not smaller than so many rows.
 _BATCH_SECONDS: Final = 0.004
 _LEAST_ROWS: Final = 100
 
-# How many rows a batch may have by now.
+# How many rows the next batch of a store may have.
 _paces: Final[WeakKeyDictionary[StoreHandle, int]] = WeakKeyDictionary()
 
-# And of how many characters. A sender is as long as his mail's header makes him.
+# Senders can be arbitrarily long, so a batch is capped by characters too.
 _BATCH_CHARACTERS: Final = 200_000
 
-# Between two statements: whoever waits for the lock tries to take it at least once in this time.
+# Between two batches. Every writer that waits for the lock tries to take it within this time.
 _PAUSE_SECONDS: Final = 0.0005
 
 NOW: Final = object()
-"""Among the parameters of a batch: the time of writing (Unix time in ms)."""
+"""Stands among the parameters of a batch for the time of writing (Unix time in ms)."""
 
 P = ParamSpec("P")
 
 
 class Batch(NamedTuple):
-    """A statement that changes some rows.
+    """A statement that changes some rows: the arguments of `StatesTable.change`.
 
     Attributes:
-        stripes: of their senders.
+        stripes: the stripes of all senders whose rows the statement may change.
         sql: the statement.
         parameters_at: makes its parameters from the time of writing (Unix time in ms).
     """
@@ -67,12 +68,13 @@ class Batch(NamedTuple):
 
 
 def insert(rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> Batch:
-    """Put rows in.
+    """Insert rows.
 
     Args:
         rows: at most `BATCH_ROWS`.
-        on_conflict: what to do where a pair has a row, as SQL behind ON CONFLICT (sender, module).
-        parameters: of that; `NOW` may be among them.
+        on_conflict: what to do where the pair has a row already: the SQL that follows
+            ON CONFLICT (sender, module).
+        parameters: the parameters of this SQL; `NOW` may be among them.
     """
     sql = (
         "INSERT INTO states (sender, module, state, since) VALUES "
@@ -83,10 +85,10 @@ def insert(rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> Bat
 
 
 def delete(rows: Sequence[RawRow], where: Where = EVERYTHING) -> Batch:
-    """Delete the rows of these keys that the condition holds of when it is done.
+    """Delete the rows that have one of these keys and that a condition holds of at the deletion.
 
     Args:
-        rows: at most `BATCH_ROWS`.
+        rows: at most `BATCH_ROWS`; only their keys count.
         where: the condition; `NOW` may be among its parameters.
     """
     keys = of_keys(rows)
@@ -95,9 +97,14 @@ def delete(rows: Sequence[RawRow], where: Where = EVERYTHING) -> Batch:
 
 
 def rename(rows: Sequence[RawRow], old: str, new: str) -> Batch:
-    """Call the state ``old`` of these keys ``new`` from now on; at most `BATCH_ROWS`.
+    """Give the pairs with these keys that are in the state ``old`` the state ``new``.
 
-    `since` stays: it is still the same state.
+    `since` stays, because the state is the same one under another name.
+
+    Args:
+        rows: at most `BATCH_ROWS`; only their keys count.
+        old: the name that the state had.
+        new: the name that the state gets.
     """
     keys = of_keys(rows)
     sql = f"UPDATE states SET state = ? WHERE {keys.sql} AND state = ?"
@@ -111,59 +118,60 @@ def in_batches(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> int:
-    """Do something with many rows, batch by batch, so that no writer is held up for long.
-
-    Each batch is done at one instant.
+    """Change many rows, batch by batch, so that no writer waits for long. Each batch is atomic.
 
     Args:
-        store: whose.
+        store: the store.
         work: `insert`, `delete` or `rename`.
-        rows: as many as there are.
-        *args: of the work.
-        **kwargs: of the work.
+        rows: any number of rows.
+        *args: further arguments of the work.
+        **kwargs: further arguments of the work.
 
     Returns:
         How many rows were changed in all.
 
     Raises:
-        StorageError: the batches before have been written, this one was not (or it is unknown).
+        StorageError: the batches before were written; this one was not, unless the code is
+            "outcome-unknown".
     """
     changed = 0
     for most in batches(rows):
         start = 0
-        while start < len(most):
-            pace = _paces.get(store, BATCH_ROWS)
-            some = most[start : start + pace]
-            # Made before the lock is taken: nobody is to wait for arithmetic.
+        while some := most[start : start + _paces.get(store, BATCH_ROWS)]:
+            # Made before the lock is taken, so that no writer waits for the making.
             batch = work(some, *args, **kwargs)
             done, seconds = store.run(_change, batch)
             changed += done
             start += len(some)
-            if seconds > 1.5 * _BATCH_SECONDS:
-                _paces[store] = max(_LEAST_ROWS, len(some) // 2)
-            elif seconds < _BATCH_SECONDS:
-                _paces[store] = min(2 * pace, BATCH_ROWS)
+            _adapt_pace(store, len(some), seconds)
             time.sleep(_PAUSE_SECONDS)
     return changed
 
 
+def _adapt_pace(store: StoreHandle, rows: int, seconds: float) -> None:
+    if seconds > 1.5 * _BATCH_SECONDS:
+        _paces[store] = max(_LEAST_ROWS, rows // 2)
+    elif seconds < _BATCH_SECONDS:
+        _paces[store] = min(2 * _paces.get(store, BATCH_ROWS), BATCH_ROWS)
+
+
 def batches(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
-    """Divide rows into as many as are changed, or asked for by their keys, at once."""
+    """Divide rows into groups that one statement can change, or read by their keys."""
     for start in range(0, len(rows), BATCH_ROWS):
         yield from _short_enough(rows[start : start + BATCH_ROWS])
 
 
 def _change(states: StatesTable, batch: Batch) -> tuple[int, float]:
-    # Of the time, only what the lock was held for: a call that met another's raises Busy.
+    # This is the time with the lock held, because a call that does not get the lock raises Busy.
     start = Clock.monotonic()
     return states.change(*batch), Clock.monotonic() - start
 
 
 def of_keys(rows: Sequence[RawRow]) -> Where:
-    """Return the condition that a row has the key of one of these."""
+    """Return the condition that a row has the same key as one of these rows."""
     placeholders = ", ".join(["(?, ?)"] * len(rows))
     parameters = tuple(chain.from_iterable(row[:2] for row in rows))
-    # Of a bare IN (VALUES ...), SQLite's planner makes a scan of the whole table.
+    # SQLite's planner would turn a bare IN (VALUES ...) into a scan of the whole table.
     values = f"SELECT column1, column2 FROM (VALUES {placeholders})"
     return Where(f"(sender, module) IN ({values})", parameters)
 

@@ -1,33 +1,33 @@
-"""Functions that a caller gives us to be called: what they raise is the caller's."""
+"""Functions of the caller that we call: an error that one raises is the caller's, not ours."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import ParamSpec
 
 P = ParamSpec("P")
 
 
 class _Raised(Exception):
-    """Passes by all that judges errors of the system and of SQLite."""
+    """Carries an error past all code that handles `OSError` and `sqlite3.Error`."""
 
 
 @contextmanager
 def raising_through(function: Callable[P, None]) -> Iterator[Callable[P, None]]:
-    """Give a function that does the same, and have what it raises come out of the block unjudged.
+    """Give a function that does the same, and let its errors leave the block as they are.
 
-    A progress bar whose terminal is gone raises an `OSError`, as a full disk does.
+    A progress bar whose terminal is gone raises an `OSError`, as a full disk does. Without this,
+    the block would report an error of the store.
     """
-    errors: list[Exception] = []
 
     def call(*arguments: P.args, **options: P.kwargs) -> None:
         try:
             function(*arguments, **options)
         except (OSError, sqlite3.Error) as error:
-            errors.append(error)
-            raise _Raised from error
+            raise _Raised(error) from error
 
-    with suppress(_Raised):
+    try:
         yield call
-    if errors:
-        raise errors.pop()
+    except _Raised as raised:
+        error = raised.args[0]
+        raise error from error.__cause__

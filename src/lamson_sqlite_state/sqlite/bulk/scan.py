@@ -1,9 +1,9 @@
 """Many rows at once, read in chunks.
 
-A chunk is a range of senders. Reading one is a read transaction of some milliseconds, so that no
-long one keeps SQLite from starting its log again.
+A chunk is a range of senders. To read one is a read transaction of some milliseconds. A longer
+transaction would keep SQLite from starting its log again.
 
-The functions that take `StatesTable` are to be given to ``store._call``.
+The functions that take a `StatesTable` are called by `StoreHandle.run`.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,21 +15,27 @@ from ..engine.queries import all_rows
 from ..engine.table import StatesTable
 
 CHUNK_ROWS: Final = 5_000
-"""How many rows a chunk has when it is found. Others may put rows in meanwhile."""
-
+"""How many rows a chunk of `pages` has when it is found. Other writers may then add rows to it."""
 
 Parameters: TypeAlias = tuple[object, ...]
 
 IN_ORDER: Final = "ORDER BY states.sender, states.module"
-"""Of the table's columns, where those that are selected are named as these."""
+"""By the table's own columns, because a selected expression may have the name of one."""
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Is given how much is done, and how much there is in all, or None where nobody knows."""
+
+
+def silent(_done: int, _of: int | None) -> None:
+    """Ignore the progress."""
 
 
 class Columns(NamedTuple):
-    """What to select of each row.
+    """What a query selects of each row.
 
     Attributes:
         sql: the expressions.
-        names: of what comes of them.
+        names: the name of each selected value.
     """
 
     sql: str
@@ -39,22 +45,16 @@ class Columns(NamedTuple):
 WHOLE: Final = Columns("sender, module, state, since", ("sender", "module", "state", "since"))
 """A `RawRow`."""
 
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Told how much is done, and of how much if that is known."""
-
-
-def silent(_done: int, _of: int | None) -> None:
-    """Tell nobody."""
-
 
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition on rows, in SQL.
 
     Args:
-        sql: an expression; "1" is true of all.
-        parameters: of the expression.
-        is_of_few: whether the rows are few and found by their key.
+        sql: an expression; "1" is true of all rows.
+        parameters: the values for the placeholders of the expression.
+        is_point_lookup: whether the condition names the sender, so that its rows are few and
+            SQLite finds them by the primary key.
     """
 
     sql: str = "1"
@@ -62,7 +62,7 @@ class Where:
     is_point_lookup: bool = False
 
     def and_(self, sql: str, *parameters: object) -> "Where":
-        """Return the condition that this one and another hold."""
+        """Return the condition that both this one and another hold."""
         if self.sql == "1":
             return Where(sql, parameters, self.is_point_lookup)
         return Where(f"{self.sql} AND {sql}", (*self.parameters, *parameters), self.is_point_lookup)
@@ -71,58 +71,35 @@ class Where:
 EVERYTHING: Final = Where()
 
 
-class Chunk(NamedTuple):
-    """A range of senders, and about how many rows they had when it was found.
+def chunks(store: StoreHandle, rows: int, progress: Progress = silent) -> Iterator[Where]:
+    """Yield the ranges of senders that together are the whole table.
 
-    Attributes:
-        after: the sender before the first, or None at the front.
-        last: the last one, or None at the end.
-        rows: how many rows.
-    """
-
-    after: str | bytes | None
-    last: str | bytes | None
-    rows: int
-
-    @property
-    def where(self) -> Where:
-        """What is true of its rows."""
-        where = EVERYTHING
-        if self.after is not None:
-            where = where.and_("sender > ?", self.after)
-        if self.last is not None:
-            where = where.and_("sender <= ?", self.last)
-        return where
-
-
-def chunks(store: StoreHandle, rows: int) -> Iterator[Chunk]:
-    """Go through all senders. Those who come meanwhile may belong to a chunk or not.
+    A sender that is new meanwhile may or may not be in a range.
 
     Args:
-        store: whose.
-        rows: how many in a chunk, but that one sender's are in one.
+        store: the store.
+        rows: how many rows a range has when it is found. All rows of one sender are in one range.
+        progress: is told how many rows are done, each time the caller asks for the next range.
 
     Raises:
         StorageError: as every call.
     """
-    after: str | bytes | None = None
-    while True:
-        rest = Chunk(after, None, 0)
-        where = rest.where
-        found = store.run(
-            run,
-            f"SELECT sender FROM states WHERE {where.sql}"
-            f" ORDER BY sender, module LIMIT 1 OFFSET {rows - 1}",
-            where.parameters,
-        )
-        if not found:
-            sql = f"SELECT count(*) FROM states WHERE {where.sql}"
-            ((left,),) = store.run(run, sql, where.parameters)
-            yield rest._replace(rows=left)
-            return
+    rest = EVERYTHING
+    looked_at = 0
+    while found := store.run(
+        run,
+        f"SELECT sender FROM states WHERE {rest.sql}"
+        f" ORDER BY sender, module LIMIT 1 OFFSET {rows - 1}",
+        rest.parameters,
+    ):
         ((last,),) = found
-        yield Chunk(after, last, rows)
-        after = last
+        yield rest.and_("sender <= ?", last)
+        looked_at += rows
+        progress(looked_at, None)
+        rest = Where("sender > ?", (last,))
+    ((left,),) = store.run(run, f"SELECT count(*) FROM states WHERE {rest.sql}", rest.parameters)
+    yield rest
+    progress(looked_at + left, None)
 
 
 def pages(
@@ -130,45 +107,43 @@ def pages(
     where: Where = EVERYTHING,
     suffix: str = IN_ORDER,
     columns: Columns = WHOLE,
-) -> Iterator[tuple[int, list[Any]]]:
-    """Go through all rows that a condition holds of, in the order of their keys.
+    progress: Progress = silent,
+) -> Iterator[list[Any]]:
+    """Yield all rows that a condition holds of, chunk by chunk, in the order of the senders.
 
-    Each is as it was when its chunk was read.
+    Each row is as it was when its chunk was read.
 
     Args:
-        store: whose.
+        store: the store.
         where: the condition.
-        suffix: of the query for each chunk.
+        suffix: the end of the query for each chunk.
         columns: what to select.
-
-    Yields:
-        How many rows have been looked at so far, and those of the next chunk that are meant.
+        progress: is told how many rows of the table are done, each time the caller asks for the
+            next page.
 
     Raises:
         StorageError: as every call.
     """
     if where.is_point_lookup:
         found = store.run(read, where, suffix, columns)
-        yield len(found), found
+        yield found
+        progress(len(found), None)
         return
-    looked_at = 0
-    for chunk in chunks(store, CHUNK_ROWS):
-        condition = chunk.where.and_(where.sql, *where.parameters)
-        looked_at += chunk.rows
-        yield looked_at, store.run(read, condition, suffix, columns)
+    for chunk in chunks(store, CHUNK_ROWS, progress):
+        yield store.run(read, chunk.and_(where.sql, *where.parameters), suffix, columns)
 
 
 def run(states: StatesTable, sql: str, parameters: Parameters = ()) -> list[Any]:
-    """Return the rows of a query. They must be few."""
+    """Return all rows that a query yields. They must be few."""
     return states.database.read(all_rows, sql, parameters)
 
 
 def read(
     states: StatesTable, where: Where, suffix: str = IN_ORDER, columns: Columns = WHOLE
 ) -> list[Any]:
-    """Return the rows that a condition holds of. They must be few, or of one chunk."""
+    """Return all rows that a condition holds of. They must be few, or those of one chunk."""
     sql = f"SELECT {columns.sql} FROM states WHERE {where.sql} {suffix}"
-    return states.database.read(all_rows, sql, where.parameters)
+    return run(states, sql, where.parameters)
 
 
 def count(store: StoreHandle) -> int:

@@ -1,4 +1,4 @@
-"""A place for what is too much for memory: a temporary file of SQLite's."""
+"""A place for rows that are too many for memory: a temporary database of SQLite's."""
 
 import sqlite3
 import tempfile
@@ -10,12 +10,12 @@ from ...errors import StorageError
 
 @contextmanager
 def spill_database() -> Iterator[sqlite3.Connection]:
-    """Give a database without a name, which nobody else sees and which goes with the process.
+    """Give a database without a name, which only this connection sees and which ends with it.
 
-    Only what does not fit into its cache, some MiB, is written to the disk.
+    SQLite writes to the disk only what its cache of some MiB has no room for.
 
     Raises:
-        StorageError: there is no room for it, or no place.
+        StorageError: the disk has no room for the database, or there is no directory for it.
     """
     try:
         with closing(sqlite3.Connection("", isolation_level=None)) as connection:

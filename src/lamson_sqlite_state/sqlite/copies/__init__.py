@@ -1,5 +1,6 @@
-"""Copies of a store: made whole, verified, restored, while workers run.
+"""Copies of a store: written, verified and restored, while workers run.
 
-Promised to the floors above: a copy is of one instant, and gets its name once it is complete
-(`atomic_file`); a copy is opened for reading only, and stays as it was (`snapshot`).
+This folder promises to the floors above: a copy is of one instant. A file gets its name once it is
+complete (`atomic_file`). A copy that is read stays as it was, and so do the files beside it
+(`snapshot`).
 """

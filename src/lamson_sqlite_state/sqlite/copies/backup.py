@@ -1,4 +1,4 @@
-"""A copy of a store while workers run."""
+"""Copy a store to a file, while workers run."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from ..storage import ExistingStorage, SQLiteStorage
 from . import atomic_file
 from .snapshot import connect, opened_copy, refuse_damaged
 
-# Eight megabytes at a time, after each of which a Ctrl-C is heard.
+# Eight megabytes. A Ctrl-C is heard between two steps.
 _STEP_PAGES: Final = 2_000
 
 
@@ -27,9 +27,9 @@ class Backup(NamedTuple):
     """A verified copy.
 
     Attributes:
-        path: where it is.
-        pairs: how many there are in it.
-        bytes: its size.
+        path: the absolute path of the copy.
+        pairs: how many pairs the copy has.
+        bytes: the size of the copy.
     """
 
     path: str
@@ -46,57 +46,44 @@ def backup(
 ) -> Backup:
     """Copy a store to one file, as it is at one instant, and verify the copy.
 
-    SQLite's backup reads one snapshot of the store; workers read and write meanwhile. The copy has
-    no log beside it: it may be moved, and opened as a store. It has the owner and the mode of the
-    store. Only once it is verified and on the disk does it get its name: an interruption leaves
-    what was there before. (A crash may leave a file beside it whose name ends in ``.unfinished``.)
+    SQLite reads one snapshot of the store, while workers read and write. The copy has the owner and
+    the mode of the store, and no log beside it, so it may be moved, and opened as a store. It gets
+    its name once it is verified and on the disk. An interruption leaves what was there before. (A
+    crash may leave a file beside it whose name ends in ``.unfinished``.)
 
-    Another thread's ``os.fork`` waits for the end; a signal handler must not fork meanwhile.
+    Another thread's ``os.fork`` waits until this returns. A signal handler must not fork meanwhile.
 
     Args:
-        store: which.
-        destination: the copy's path.
-        overwrite: whether a file that is there is replaced.
-        progress: told how many pages are copied.
+        store: the store.
+        destination: the path of the copy.
+        overwrite: whether to replace a file that has this path already.
+        progress: is told how many pages are copied, and how many there are.
 
     Raises:
         NoStore: there is no store to copy.
-        StorageError: there is no copy: the destination is there already, is the store itself, no
-            regular file, or in use as a database; it cannot be written; or the copy is damaged.
+        StorageError: the destination exists, belongs to the store itself, is no regular file, or is
+            a database in use; it cannot be written; or the copy is damaged. There is no copy then.
     """
     target = os.path.abspath(os.fsdecode(destination))
-    unfinished_name = new_files.unfinished_name(target)
-    longest = max(unfinished_name, target, key=lambda name: len(os.fsencode(name)))
-    filesystem.refuse_long_path(target, database=longest)
-    _refuse_in_use(store.path, target)
-    atomic_file.refuse(target, overwrite=overwrite)  # before the store is opened
-    # A store of its own: the caller's may be used by a signal handler in the middle of this.
+    _refuse(store.path, target, overwrite=overwrite)  # before the store is opened
+    # The copy is read by a store of its own, because a signal handler may use the caller's store
+    # in the middle of the work.
     with (
         ExistingStorage(store.path, timeout=store.timeout, cache_size=0) as source,
         raising_through(progress) as told,
     ):
-        source._handle.run(scan.run, "SELECT 1")  # or it is missing
+        scan.count(source._handle)  # raises NoStore before anything is created
         with atomic_file.placed(target, overwrite=overwrite) as unfinished:
-            try:
-                os.close(new_files.create_like(unfinished, store.path))
-                pairs = source._handle.run(_copy, unfinished, told)
-                _verify(unfinished, pairs)
-                new_files.sync_file(unfinished)
-                size_bytes = os.path.getsize(unfinished)
-            except StorageError as error:
-                if error.path != unfinished:
-                    raise
-                raise type(error)(error.problem, error.remedy, target, code=error.code) from error
-            except OSError as error:
-                raise remedies.storage_error(error, target) from error
-            _refuse_in_use(store.path, target)  # as it may be by now
+            pairs, size_bytes = _write(source, unfinished, target, told)
+            _refuse_in_use(store.path, target)  # again, because it may be in use by now
     return Backup(target, pairs, size_bytes)
 
 
 def is_of_store(path: str, store: str) -> bool:
-    """Whether a path leads to a store, or to what belongs to it, or would be taken for that.
+    """Whether a path leads to a store or a file of its own, or has the name of such a file.
 
-    SQLite takes a file that is called STORE-journal for the store's, writes it back and deletes it.
+    SQLite takes a file STORE-journal for the store's journal: it writes the content into the store
+    and deletes the file.
     """
     store = os.path.realpath(store)
     names = ("", *filesystem.SIDE_FILES, *filesystem.MAKESHIFT_FILES, "-journal")
@@ -105,16 +92,24 @@ def is_of_store(path: str, store: str) -> bool:
     return os.path.realpath(path) in family or found == filesystem.identity(store) is not None
 
 
+def _refuse(store: str, target: str, *, overwrite: bool) -> None:
+    unfinished = new_files.unfinished_name(target)
+    longest = max(unfinished, target, key=lambda name: len(os.fsencode(name)))
+    filesystem.refuse_long_path(target, database=longest)
+    _refuse_in_use(store, target)
+    atomic_file.refuse(target, overwrite=overwrite)
+
+
 def _refuse_in_use(store: str, target: str) -> None:
     if is_of_store(target, store):
         problem = "this belongs to the store itself"
         raise StorageError(problem, "give another path", target, code="in-use")
-    # Also of what a link leads to: who uses it under this name would go on there.
+    # A program may use the file under its other name, if this one is a link.
     for name in (target, os.path.realpath(target)):
         for side_file in (f"{name}-wal", f"{name}-journal"):
             if not os.path.lexists(side_file):
                 continue
-            # A log that is left there would be replayed into the copy.
+            # SQLite would replay the log into the copy.
             problem = (
                 f"{os.path.basename(side_file)} stands beside it, so it is a database in use, or "
                 "one that has crashed"
@@ -122,21 +117,40 @@ def _refuse_in_use(store: str, target: str) -> None:
             raise StorageError(problem, "give another path", target, code="in-use")
 
 
+def _write(
+    source: SQLiteStorage, unfinished: str, target: str, progress: Progress
+) -> tuple[int, int]:
+    """Write and verify the copy; return how many pairs it has, and its size in bytes."""
+    try:
+        os.close(new_files.create_like(unfinished, source.path))
+        pairs = source._handle.run(_copy, unfinished, progress)
+        _verify(unfinished, pairs)
+        new_files.sync_file(unfinished)
+        return pairs, os.path.getsize(unfinished)
+    except StorageError as error:
+        if error.path == unfinished:
+            raise type(error)(error.problem, error.remedy, target, code=error.code) from error
+        raise
+    except OSError as error:
+        raise remedies.storage_error(error, target) from error
+
+
 def _copy(states: StatesTable, target: str, progress: Progress) -> int:
     def work(connection: Connection) -> int:
         def told(_status: int, remaining: int, total: int) -> None:
-            # Or the whole file would be left to the end, and every write that a worker syncs then
-            # would wait for it.
+            # Synced step by step, because a sync of the whole file at the end would keep every
+            # write waiting that a worker syncs then.
             try:
                 os.fsync(on_disk.fileno())
             except OSError as error:
                 raise remedies.storage_error(error, target) from error
             progress(total - remaining, total)
 
-        connection.execute("BEGIN")  # one snapshot for all steps, or each write would start it anew
+        # One snapshot for all steps, because SQLite's backup begins anew after a write.
+        connection.execute("BEGIN")
         try:
             (pairs,) = first_row(connection, "SELECT count(*) FROM states")
-            # Closing a file drops the locks of a connection to it: this one is closed after that.
+            # `on_disk` is closed last, because closing it drops all of SQLite's locks on the file.
             with (
                 open(target, "rb") as on_disk,
                 translated_errors(target),

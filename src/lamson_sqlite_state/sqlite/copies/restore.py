@@ -1,21 +1,25 @@
-"""The states of a copy, given to the live store under running workers."""
+"""Give the states of a copy back to a live store, under running workers."""
 
 import os
+import sqlite3
 import time
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
 from ..bulk import batches, scan
 from ..bulk.scan import Progress, Where
+from ..engine.handle import StoreHandle
 from ..process.clock import Clock
 from ..storage import SQLiteStorage
 from .snapshot import copy_pages, whole_copy
 
-# A pair that has changed since the beginning is left alone. A time in the future is no sign of
-# that: it comes from a clock that was wrong. Future is what is later than the writing, under the
-# lock: what a worker has set a moment before is not.
-# How long a millisecond takes at most to pass.
+# So long is waited at most for the next millisecond.
 _TICK_SECONDS: Final = 0.01
 
+# A pair that has changed since the restore began stays as it is: its time lies between then and
+# now. Now is the time of writing, taken under the lock, so that a worker's change of a moment ago
+# is not later. A time that is later comes from a clock that was wrong, and is no such change.
 _UNCHANGED: Final = "NOT since BETWEEN ? AND ?"
 _ON_CONFLICT: Final = (
     f"DO UPDATE SET state = excluded.state, since = excluded.since WHERE {_UNCHANGED}"
@@ -26,9 +30,9 @@ class Restored(NamedTuple):
     """What a restore has changed.
 
     Attributes:
-        pairs: how many there are in the copy.
-        written: how many pairs were given their state, or the time of it, from the copy.
-        removed: how many pairs that are not in the copy were removed.
+        pairs: how many pairs the copy has.
+        written: how many pairs were given their state, or only its time, from the copy.
+        removed: how many pairs were removed, because the copy does not have them.
     """
 
     pairs: int
@@ -42,60 +46,80 @@ def restore(
     *,
     progress: Progress = scan.silent,
 ) -> Restored:
-    """Give all pairs the states of a copy, under running workers, who see it at once.
+    """Give all pairs the states of a copy, under running workers, who see them at once.
 
-    Done in batches, through SQLite. In the end it is as if all had been restored at the instant
-    that it began, and what workers have changed since then came after: such changes stay. (A first
-    ``get`` is one: it stores START.) In between, a reader may see one pair restored and another
-    not yet. If it is interrupted, run it again, and all is as if restored at the instant that this
-    run began.
+    The rows are written through SQLite, in batches. In the end, all is as if the whole copy had
+    been restored at the instant when this began, and the workers' changes since then had come
+    after: these changes stay. (A first ``get`` is one, because it stores START.) Meanwhile, a
+    reader may see one pair restored and another not yet. After an interruption, run it again: then
+    all is as if restored at the instant when the second run began.
 
-    A change is known by its time, so what leaves none is not seen: a pair that is removed meanwhile
-    (``forget``, ``prune``, ``clear``) is restored all the same, and one that is set to the state
-    that it has gets the copy's. Nor must the clock be set meanwhile; and what is from the next few
-    seconds of the future when it begins may be taken for a change.
+    A change is known by its time. So a pair that is removed meanwhile (``forget``, ``prune``,
+    ``clear``) is restored all the same, and a pair that is set to the state that it has gets the
+    state of the copy. The clock must not be set meanwhile. A time that lies some seconds in the
+    future when this begins may be taken for a change.
 
     Args:
-        store: the live one.
-        source: the copy; it is verified first, and not changed.
-        progress: told how many rows of both are looked at, and of how many.
+        store: the live store.
+        source: the path of the copy. The copy is verified first, and not changed.
+        progress: is told how many rows of both have been looked at, and how many there are.
 
     Raises:
         NoStore, NotAStateFile, StorageError: the copy is missing, damaged, newer than this package,
-            or the store itself, or another program keeps it locked; nothing was written.
-        StorageError: as every call; the batches before have been written.
+            or the store itself, or another program keeps it locked. Nothing was written.
+        StorageError: as every call. The batches before have been written.
     """
     start_ms = _next_ms()
     with whole_copy(source, store) as copy:
         pairs = sum(map(len, copy_pages(copy)))  # and all of them can be read
-        of = pairs + scan.count(store._handle)
-        written = removed = looked_at = 0
-        for found in copy_pages(copy):
-            for batch in batches.batches(found):
-                there = set(store._handle.run(scan.read, batches.of_keys(batch)))
-                changed = [row for row in batch if row not in there]
-                written += batches.in_batches(
-                    store._handle, batches.insert, changed, _ON_CONFLICT, start_ms, batches.NOW
-                )
-                looked_at += len(batch)
-                progress(looked_at, of)
-        unchanged = Where(_UNCHANGED, (start_ms, batches.NOW))
-        for looked_at_here, found in scan.pages(store._handle):
-            for batch in batches.batches(found):
-                keys = batches.of_keys(batch)
-                query = f"SELECT sender, module FROM states WHERE {keys.sql}"
-                kept = set(copy.execute(query, keys.parameters))
-                extra = [row for row in batch if row[:2] not in kept]
-                removed += batches.in_batches(store._handle, batches.delete, extra, unchanged)
-            progress(min(looked_at + looked_at_here, of), of)
-    return Restored(pairs, written, removed)
+        in_all = pairs + scan.count(store._handle)
+        done = 0
+        changes = {_write: 0, _remove_others: 0}
+        for work in changes:
+            for looked_at, changed in work(store._handle, copy, start_ms):
+                changes[work] += changed
+                done += looked_at
+                progress(min(done, in_all), in_all)
+    return Restored(pairs, *changes.values())
+
+
+def _write(
+    store: StoreHandle, copy: sqlite3.Connection, start_ms: int
+) -> Iterator[tuple[int, int]]:
+    """Write the rows of the copy that the store has not, or has otherwise.
+
+    Yields:
+        How many rows of the copy were looked at since the last time, and how many were written.
+    """
+    for rows in chain.from_iterable(map(batches.batches, copy_pages(copy))):
+        there = set(store.run(scan.read, batches.of_keys(rows)))
+        changed = [row for row in rows if row not in there]
+        terms = _ON_CONFLICT, start_ms, batches.NOW
+        yield len(rows), batches.in_batches(store, batches.insert, changed, *terms)
+
+
+def _remove_others(
+    store: StoreHandle, copy: sqlite3.Connection, start_ms: int
+) -> Iterator[tuple[int, int]]:
+    """Remove the rows of the store whose pairs are not in the copy.
+
+    Yields:
+        How many rows of the store were looked at since the last time, and how many were removed.
+    """
+    unchanged = Where(_UNCHANGED, (start_ms, batches.NOW))
+    for rows in chain.from_iterable(map(batches.batches, scan.pages(store))):
+        keys = batches.of_keys(rows)
+        query = f"SELECT sender, module FROM states WHERE {keys.sql}"
+        kept = set(copy.execute(query, keys.parameters))
+        extra = [row for row in rows if row[:2] not in kept]
+        yield len(rows), batches.in_batches(store, batches.delete, extra, unchanged)
 
 
 def _next_ms() -> int:
-    """Return the time (Unix time in ms) at the beginning of a millisecond.
+    """Wait for the next millisecond to begin, and return it (Unix time in ms).
 
-    What was written before this was called has an earlier one, what comes after it a later or
-    the same.
+    All that was written before the call has an earlier time. All that is written after it has the
+    same or a later one.
     """
     next_ms = time.time_ns() // 1_000_000 + 1
     start = Clock.monotonic()  # as a test may have stopped the other clock
