@@ -21,8 +21,8 @@ from ..sqlite.check import Finding, check
 from ..sqlite.copies.backup import Backup, backup
 from ..sqlite.copies.restore import Restored, restore
 from ..sqlite.storage import ExistingStorage
-from ._counting import CountExcerpt, StateCount
-from ._excerpts import Excerpt, RowExcerpt
+from ._counting import StateCount
+from ._excerpts import CountExcerpt, Excerpt, RowExcerpt
 from ._mending import forget, prune, rename_state
 from ._summary import Files, Limits, Summary
 from ._views import (

@@ -9,13 +9,13 @@ from ..sqlite.bulk.scan import Columns, Progress, Where
 from ..sqlite.engine.queries import fetch
 from ..sqlite.engine.table import StatesTable
 from ..sqlite.storage import SQLiteStorage
-from ._excerpts import Excerpt, counted_of
+from ._excerpts import CountExcerpt
 from .selection import Selection
 
 # So many rows are counted at a time, so that a Ctrl-C need not wait for long.
 _CHUNK_ROWS: Final = 100_000
 
-COUNTED_WHOLE: Final = Columns("module, state", ("module", "state"))
+WHOLE: Final = Columns("module, state", ("module", "state"))
 
 
 class StateCount(NamedTuple):
@@ -36,30 +36,20 @@ class StateCount(NamedTuple):
     newest_ms: int
 
 
-class CountExcerpt(NamedTuple):
-    """A `StateCount` for a screen: of a long module or state, it has only both ends."""
-
-    module: Excerpt
-    state: Excerpt
-    pairs: int
-    oldest_ms: int
-    newest_ms: int
-
-
 Count = TypeVar("Count", StateCount, CountExcerpt)
 
 
-def count_senders(store: SQLiteStorage) -> int:
+def senders(store: SQLiteStorage) -> int:
     """Count the different senders."""
-    senders = 0
+    found = 0
     for chunk in scan.chunks(store._handle, _CHUNK_ROWS):
         sql = f"SELECT count(DISTINCT sender) FROM states WHERE {chunk.sql}"
-        ((found,),) = store._handle.run(scan.run, sql, chunk.parameters)
-        senders += found
-    return senders
+        ((in_chunk,),) = store._handle.run(scan.run, sql, chunk.parameters)
+        found += in_chunk
+    return found
 
 
-def counted(
+def by_chunk(
     store: SQLiteStorage, selection: Selection, columns: Columns, progress: Progress
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the counts of each chunk: ``(*columns, pairs, oldest, newest)``, with any times."""
@@ -69,8 +59,8 @@ def counted(
         yield from store._handle.run(_count_chunk, columns, condition)
 
 
-def state_count_of(raw: tuple[Any, ...], path: str) -> StateCount:
-    """Return a count by `COUNTED_WHOLE`.
+def count_of(raw: tuple[Any, ...], path: str) -> StateCount:
+    """Return a count by `WHOLE`.
 
     Raises:
         NotAStateFile: no store has written such a row.
@@ -79,18 +69,6 @@ def state_count_of(raw: tuple[Any, ...], path: str) -> StateCount:
     row_of(("", "", "", newest_ms), path)
     row = row_of(("", module, state, oldest_ms), path)
     return StateCount(row.module, state, pairs, oldest_ms, newest_ms)
-
-
-def count_excerpt_of(raw: tuple[Any, ...], path: str) -> CountExcerpt:
-    """Return a count by `COUNTED`.
-
-    Raises:
-        NotAStateFile: no store has written such a row. Of a long module, only the type is checked.
-    """
-    *key, pairs, oldest_ms, newest_ms = raw
-    for since_ms in (oldest_ms, newest_ms):
-        row_of(("", "", "", since_ms), path)
-    return CountExcerpt(*counted_of(key, path), pairs, oldest_ms, newest_ms)
 
 
 def _count_chunk(states: StatesTable, columns: Columns, where: Where) -> list[Any]:

@@ -57,6 +57,16 @@ class RowExcerpt(NamedTuple):
         return cls(module, sender, Excerpt(format_state(row.state)), row.since)
 
 
+class CountExcerpt(NamedTuple):
+    """A `StateCount` for a screen: of a long module or state, it has only both ends."""
+
+    module: Excerpt
+    state: Excerpt
+    pairs: int
+    oldest_ms: int
+    newest_ms: int
+
+
 def _columns(cut: Sequence[str], whole: Sequence[str] = ()) -> Columns:
     sql: list[str] = []
     names: list[str] = []
@@ -91,13 +101,15 @@ def excerpt_of(raw: tuple[Any, ...], path: str) -> RowExcerpt:
     )
 
 
-def counted_of(raw: Sequence[Any], path: str) -> tuple[Excerpt, Excerpt]:
-    """Return a module and a state that were read as `COUNTED`.
+def count_excerpt_of(raw: tuple[Any, ...], path: str) -> CountExcerpt:
+    """Return a count by `COUNTED`: ``(*columns, pairs, oldest, newest)``.
 
     Raises:
         NotAStateFile: as `excerpt_of`.
     """
-    return _of_key(path, *raw[:3]), _of_state(path, *raw[3:])
+    for since in raw[7:]:
+        row_of(("", "", "", since), path)
+    return CountExcerpt(_of_key(path, *raw[:3]), _of_state(path, *raw[3:6]), *raw[6:])
 
 
 def _of_key(path: str, value: str | bytes, end: bytes, size_bytes: int) -> Excerpt:

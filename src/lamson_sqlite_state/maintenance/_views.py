@@ -16,15 +16,9 @@ from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Columns, Progress
 from ..sqlite.bulk.spill import spill_database
 from ..sqlite.storage import SQLiteStorage
-from ._counting import (
-    COUNTED_WHOLE,
-    Count,
-    count_excerpt_of,
-    count_senders,
-    counted,
-    state_count_of,
-)
-from ._excerpts import COUNTED, EXCERPTS, RowExcerpt, excerpt_of
+from . import _counting
+from ._counting import Count
+from ._excerpts import COUNTED, EXCERPTS, RowExcerpt, count_excerpt_of, excerpt_of
 from ._summary import Summary, summarize
 from .selection import EVERY_ROW, Selection
 
@@ -131,7 +125,7 @@ class View(Generic[AnyRow, Count]):
             StorageError: as every call.
         """
         counts: dict[tuple[Any, ...], Count] = {}
-        for raw in counted(store, selection, self.counted, progress):
+        for raw in _counting.by_chunk(store, selection, self.counted, progress):
             key, found = raw[:-3], self.count_of(raw, store.path)
             before = counts.get(key, found)
             if before is not found:
@@ -158,7 +152,7 @@ class View(Generic[AnyRow, Count]):
             NotAStateFile: another tool has put in a row that no store writes.
             StorageError: as every call.
         """
-        return summarize(store, self.count(store, progress=progress), count_senders(store))
+        return summarize(store, self.count(store, progress=progress), _counting.senders(store))
 
     def observe(
         self, store: SQLiteStorage, since_ms: int, *, newest: int = 10
@@ -180,7 +174,7 @@ class View(Generic[AnyRow, Count]):
         )
 
 
-_WHOLE: Final = View(scan.WHOLE, row_of, COUNTED_WHOLE, state_count_of)
+_WHOLE: Final = View(scan.WHOLE, row_of, _counting.WHOLE, _counting.count_of)
 rows: Final = _WHOLE.rows
 count_states: Final = _WHOLE.count
 summary: Final = _WHOLE.summary

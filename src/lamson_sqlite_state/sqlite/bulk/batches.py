@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
-from operator import itemgetter
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 from weakref import WeakKeyDictionary
 
@@ -184,7 +183,7 @@ def _batch(rows: Sequence[RawRow], sql: str, first: Parameters, last: Parameters
 
 
 def _short_enough(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
-    characters = sum(sum(map(len, map(itemgetter(column), rows))) for column in (0, 1, 2))
+    characters = sum(len(value) for row in rows for value in row[:3])
     if characters <= _BATCH_CHARACTERS or len(rows) <= 1:
         yield rows
     else:

@@ -16,8 +16,7 @@ from ..engine.queries import first_row
 from ..engine.table import StatesTable
 from ..process import filesystem, new_files, remedies
 from ..storage import ExistingStorage, SQLiteStorage
-from . import atomic_file
-from .snapshot import connect, opened_copy, refuse_damaged
+from . import atomic_file, snapshot
 
 # Eight megabytes. A Ctrl-C is heard between two steps.
 _STEP_PAGES: Final = 2_000
@@ -105,16 +104,13 @@ def _refuse_in_use(store: str, target: str) -> None:
         problem = "this belongs to the store itself"
         raise StorageError(problem, "give another path", target, code="in-use")
     # A program may use the file under its other name, if this one is a link.
-    for name in (target, os.path.realpath(target)):
-        for side_file in (f"{name}-wal", f"{name}-journal"):
-            if not os.path.lexists(side_file):
-                continue
-            # SQLite would replay the log into the copy.
-            problem = (
-                f"{os.path.basename(side_file)} stands beside it, so it is a database in use, or "
-                "one that has crashed"
-            )
-            raise StorageError(problem, "give another path", target, code="in-use")
+    found = snapshot.journals(target) or snapshot.journals(os.path.realpath(target))
+    if found:  # SQLite would replay it into the copy
+        problem = (
+            f"{os.path.basename(found[0])} stands beside it, so it is a database in use, or one "
+            "that has crashed"
+        )
+        raise StorageError(problem, "give another path", target, code="in-use")
 
 
 def _write(
@@ -154,7 +150,7 @@ def _copy(states: StatesTable, target: str, progress: Progress) -> int:
             with (
                 open(target, "rb") as on_disk,
                 translated_errors(target),
-                closing(connect(target, "mode=rw")) as copy,
+                closing(snapshot.connect(target, "mode=rw")) as copy,
             ):
                 connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
                 first_row(copy, "PRAGMA journal_mode = DELETE")  # one file, with no log
@@ -167,8 +163,8 @@ def _copy(states: StatesTable, target: str, progress: Progress) -> int:
 
 
 def _verify(path: str, pairs: int) -> None:
-    with translated_errors(path), closing(opened_copy(path)) as copy:
-        refuse_damaged(copy, path)
+    with translated_errors(path), closing(snapshot.opened_copy(path)) as copy:
+        snapshot.refuse_damaged(copy, path)
         if first_row(copy, "SELECT count(*) FROM states") != (pairs,):
             problem = "the copy has not as many states as the store"
             raise NotAStateFile(problem, "try again", path, code="damaged")

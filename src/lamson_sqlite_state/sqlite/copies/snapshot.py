@@ -1,4 +1,4 @@
-"""A copy of a store as a file: opened without changing anything beside it, and verified."""
+"""Read a copy of a store: open it without a change to it or beside it, and verify it."""
 
 import contextlib
 import os
@@ -16,26 +16,29 @@ from ..engine.queries import rows_unless_signalled
 from ..process import filesystem
 from ..storage import SQLiteStorage
 
-# For how long a copy may be locked by another program that writes to it.
+# So long is waited for another program that has the copy locked.
 _COPY_SECONDS: Final = 1.0
 
 
 def refuse_damaged(copy: sqlite3.Connection, path: str) -> None:
-    """Do nothing where this is a whole store, or what sqlite3's .dump has made of one.
+    """Do nothing where a copy is a whole store, or a database made of the .dump of a store.
+
+    Args:
+        copy: a connection to the copy. A transaction is open on it afterwards.
+        path: the path of the copy, for errors.
 
     Raises:
-        NotAStateFile, NoStore, SchemaTooNew: it is not.
+        NotAStateFile, NoStore, SchemaTooNew: the copy is no whole store.
     """
     copy.execute("PRAGMA trusted_schema = OFF")  # anybody may have put triggers and views into it
-    copy.execute("BEGIN")  # all that is read is of one instant, should it be a store in use
+    copy.execute("BEGIN")  # all reads see one instant, even if the copy is a store in use
     if not schema.is_unmarked(copy):
         schema.is_sound(copy, path)
         if not schema.is_marked_as_store(copy):
             raise NoStore("this is an empty database", "give the path of a copy", path)
     ((problem,),) = rows_unless_signalled(copy, "PRAGMA integrity_check(1)")
     if problem != "ok":
-        problem = " ".join(problem.split())  # it may have lines
-        problem = f"the copy is damaged ({problem})"
+        problem = f"the copy is damaged ({' '.join(problem.split())})"  # on one line
         raise NotAStateFile(problem, "use another one", path, code="damaged")
 
 
@@ -46,11 +49,11 @@ def whole_copy(
     """Give a connection to a verified copy of a store.
 
     Args:
-        source: where it is.
-        store: the live one, which is none.
+        source: the path of the copy.
+        store: the live store, which may not be its own copy.
 
     Raises:
-        NoStore, NotAStateFile, SchemaTooNew, StorageError: it is no copy, or a damaged one.
+        NoStore, NotAStateFile, SchemaTooNew, StorageError: the file is no copy, or a damaged one.
     """
     path = os.path.realpath(os.fsdecode(source))
     if filesystem.identity(path) == filesystem.identity(store.path) is not None:
@@ -62,31 +65,36 @@ def whole_copy(
 
 
 def opened_copy(path: str) -> sqlite3.Connection:
-    """Return a connection to a copy of a store, which it only reads.
+    """Return a connection to a copy of a store, for reading only.
 
     Raises:
-        StorageError: it is no copy of a store.
+        NoStore: the file is missing or empty.
+        StorageError: the file cannot be a copy of a store.
     """
     found = filesystem.database_at(path)
     if found.identity is None or found.absence:
         raise NoStore(found.absence, "give the path of a copy", path)
-    # Without a log nobody has it open. Then it need not be locked, and may be on a read-only disk.
-    is_at_rest = not os.path.lexists(f"{path}-wal") and not os.path.lexists(f"{path}-journal")
-    # But by this process it may be about to be written.
-    is_at_rest = is_at_rest and not lock_probe.has_open(os.getpid(), found.identity)
+    # Without a journal beside it, no other process writes to the copy. Then it need not be locked,
+    # and may be on a read-only disk. But this process may be about to write to it.
+    is_at_rest = not journals(path) and not lock_probe.has_open(os.getpid(), found.identity)
     mode = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
     return connect(path, mode)
 
 
+def journals(path: str) -> list[str]:
+    """Return the journals beside a database, which is in use then, or was in use in a crash."""
+    return [name for name in (f"{path}-wal", f"{path}-journal") if os.path.lexists(name)]
+
+
 def connect(path: str, parameters: str) -> sqlite3.Connection:
-    """Return a connection to a file that another program may have locked for a moment."""
+    """Return a connection that waits a moment for another program that has locked the file."""
     return sqlite_uri.connect(
         path, parameters, factory=sqlite3.Connection, timeout_seconds=_COPY_SECONDS
     )
 
 
 def copy_pages(copy: sqlite3.Connection) -> Iterator[list[RawRow]]:
-    """Yield the rows of a copy in the order of its key, some at a time."""
+    """Yield the rows of a copy in the order of the primary key, some thousands at a time."""
     cursor = copy.execute("SELECT sender, module, state, since FROM states ORDER BY sender, module")
     while found := cursor.fetchmany(scan.CHUNK_ROWS):
         yield found
