@@ -1,8 +1,8 @@
 """What the operator of a store needs: look at the states, mend them, copy them, check them.
 
-All of it works on a live store under load, holds up no worker for more than some milliseconds,
-and may be interrupted at any moment: what was done by then is done, and a second run does the
-rest. The command ``lamson-state`` only parses arguments and prints what comes of these functions.
+All functions work on a live store under load: no worker waits for more than some milliseconds. They
+may be interrupted at any moment: what has been done stays, and a second run does the rest. The
+command ``lamson-state`` parses arguments, calls these functions and prints their results.
 
     from lamson_sqlite_state.maintenance import ExistingStorage, Selection, rows
 
@@ -10,8 +10,8 @@ rest. The command ``lamson-state`` only parses arguments and prints what comes o
         for row in rows(store, Selection(state="ERROR")):
             print(row.module, row.sender, row.since)
 
-A *store* may be any `SQLiteStorage`. An `ExistingStorage` is one of a file that must be there
-already. Every function can raise a `StorageError`, as every call of a store.
+A *store* may be any `SQLiteStorage`. An `ExistingStorage` is a store whose file must exist already.
+Every function can raise a `StorageError`, as every call of a store can.
 """
 
 from ..errors import NoStore

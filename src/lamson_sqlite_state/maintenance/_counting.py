@@ -12,7 +12,7 @@ from ..sqlite.storage import SQLiteStorage
 from ._excerpts import CountExcerpt
 from .selection import Selection
 
-# So many rows are counted at a time, so that a Ctrl-C need not wait for long.
+# So many rows are counted at a time, because a Ctrl-C waits for the end of a query.
 _CHUNK_ROWS: Final = 100_000
 
 WHOLE: Final = Columns("module, state", ("module", "state"))
@@ -52,7 +52,7 @@ def senders(store: SQLiteStorage) -> int:
 def by_chunk(
     store: SQLiteStorage, selection: Selection, columns: Columns, progress: Progress
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the counts of each chunk: ``(*columns, pairs, oldest, newest)``, with any times."""
+    """Yield the counts of each chunk, unchecked: ``(*columns, pairs, oldest, newest)``."""
     where = selection.where
     for chunk in scan.chunks(store._handle, _CHUNK_ROWS, progress):
         condition = chunk.and_(where.sql, *where.parameters)
@@ -60,7 +60,7 @@ def by_chunk(
 
 
 def count_of(raw: tuple[Any, ...], path: str) -> StateCount:
-    """Return a count by `WHOLE`.
+    """Return a count by `WHOLE`: ``(*columns, pairs, oldest, newest)``.
 
     Raises:
         NotAStateFile: no store has written such a row.

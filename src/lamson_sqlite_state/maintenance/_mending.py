@@ -29,12 +29,7 @@ def forget(store: SQLiteStorage, sender: object, module: Exact | None = None) ->
 
 
 def rename_state(
-    store: SQLiteStorage,
-    module: object,
-    old: str,
-    new: str,
-    *,
-    progress: Progress = scan.silent,
+    store: SQLiteStorage, module: object, old: str, new: str, *, progress: Progress = scan.silent
 ) -> int:
     """Give every pair of a module that is in the state ``old`` the state ``new``.
 

@@ -13,37 +13,36 @@ from ..sqlite.process.filesystem import SIDE_FILES
 from ..sqlite.storage import SQLiteStorage
 from ._counting import Count
 
-# The versions of SQLite with the WAL-reset race: each range ends before the version that has it
-# corrected.
+# The versions of SQLite that have the WAL-reset race: from each first one up to the corrected one.
 _RACING: Final = (((3, 7, 0), (3, 44, 6)), ((3, 45, 0), (3, 50, 7)), ((3, 51, 0), (3, 51, 3)))
 
 
 class Files(NamedTuple):
-    """What stands on the disk.
+    """The files of a store.
 
     Attributes:
-        bytes: the size of each file that is there, by its path.
+        bytes: the size of each existing file, by its path.
     """
 
     bytes: dict[str, int]
 
     @property
     def total_bytes(self) -> int:
-        """The size of all together."""
+        """The size of all files together."""
         return sum(self.bytes.values())
 
 
 class Limits(NamedTuple):
-    """The limits that are in force for the store that was asked; other processes may have others.
+    """The limits that this process has for a store. Other processes may have others.
 
     Attributes:
         timeout_seconds: how long a call may wait for other writers.
         synchronous: "FULL" or "NORMAL".
-        file_mode: permissions of new files, as octal digits.
-        cache_pairs: how many pairs at most each process keeps in memory.
-        look_ms: for how long another tool's edit may go unnoticed.
-        checkpoint_pages: after how many pages the log is copied into the database.
-        log_bytes: to what size the log is cut back then.
+        file_mode: the permissions of new files, as octal digits.
+        cache_pairs: how many pairs each process keeps in memory at most.
+        look_ms: how long another tool's edit may go unnoticed.
+        checkpoint_pages: after how many pages SQLite copies the log into the database.
+        log_bytes: to what size SQLite then truncates the log.
     """
 
     timeout_seconds: float
@@ -60,18 +59,18 @@ class Summary(Generic[Count]):
     """What is in a store, at a glance.
 
     Attributes:
-        path: the file.
-        states: how many pairs of which module are in which state, by module and state.
-        pairs: how many there are in all.
-        senders: how many different ones.
-        oldest_ms: since when the one has been in its state that has been longest (Unix time in ms);
-            None without any.
+        path: the database file.
+        states: how many pairs of which module are in which state, sorted by module and state.
+        pairs: how many pairs there are.
+        senders: how many different senders there are.
+        oldest_ms: since when the longest unchanged pair has been in its state (Unix time in ms);
+            None if there is no pair.
         files: the sizes of all files.
-        sqlite_version: of the library in this process.
-        has_wal_reset_race: whether that one can damage a database in which one connection commits
-            while another copies the log. This package's writers keep that from happening, by
-            their lock; other programs that write to the file do not.
-        limits: see there.
+        sqlite_version: the version of SQLite in this process.
+        has_wal_reset_race: whether this SQLite can damage a database when one connection commits
+            while another copies the log. This package's writers prevent that by their lock. Other
+            programs that write to the file do not.
+        limits: the limits that this process has.
     """
 
     path: str
@@ -86,7 +85,7 @@ class Summary(Generic[Count]):
 
 
 def summarize(store: SQLiteStorage, states: tuple[Count, ...], senders: int) -> Summary[Count]:
-    """Add to the counts what the files and the arguments of a store tell."""
+    """Return the counts together with the files and the limits of the store."""
     return Summary(
         path=store.path,
         states=states,
@@ -121,13 +120,14 @@ def _limits(store: SQLiteStorage) -> Limits:
 
 
 def has_wal_reset_race(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
-    """Whether a version of SQLite can corrupt a database that it checkpoints in two processes.
+    """Whether a version of SQLite can corrupt a database that two processes write to.
 
-    A commit and a checkpoint at one instant can do that (https://www.sqlite.org/wal.html#walresetbug).
-    This package cannot cause it, because all its commits and checkpoints take turns under the file
-    lock. Other programs that write to the store can.
+    A commit and a checkpoint at the same instant can do that
+    (https://www.sqlite.org/wal.html#walresetbug). This package cannot cause it, because all its
+    commits and checkpoints take turns under the file lock. Other programs that write to the store
+    can.
 
     Args:
-        version: its three numbers; by default those of the SQLite that Python uses here.
+        version: the three numbers of the version; by default, the SQLite of this process.
     """
     return any(first <= tuple(version[:3]) < corrected for first, corrected in _RACING)

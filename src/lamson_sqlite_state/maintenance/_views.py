@@ -1,13 +1,13 @@
-"""Look at a store: whole rows, or excerpts of them for a screen; and count them.
+"""Look at rows and count them: whole, or as excerpts for a screen.
 
-A `View` has the functions once for both forms. The public functions are its methods.
+The public functions are the methods of two `View` objects, one for each form.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from ..keys.columns import row_key
@@ -36,7 +36,7 @@ AnyRow = TypeVar("AnyRow", Row, RowExcerpt)
 
 @dataclass(frozen=True, slots=True)
 class Observation(Generic[Count, AnyRow]):
-    """A store at one moment, for people who watch it.
+    """A store at one moment, for a person who watches it.
 
     Attributes:
         states: how many pairs of which module are in which state.
@@ -59,10 +59,10 @@ class View(Generic[AnyRow, Count]):
     one. Except in the order of senders, excerpts that begin alike are in no certain order.
 
     Args:
-        columns: what is read of each row.
-        row_of: makes a row from these columns and the path.
+        columns: the columns that are read of each row.
+        row_of: makes a row from these columns and the path of the store.
         counted: the columns that rows are counted by.
-        count_of: makes a count from these columns, the three numbers and the path.
+        count_of: makes a count from these columns with their three numbers, and from the path.
     """
 
     columns: Columns
@@ -109,8 +109,7 @@ class View(Generic[AnyRow, Count]):
         pages = scan.pages(store._handle, selection.where, suffix, self.columns, progress)
         is_sorted = sorting == scan.IN_ORDER
         found = chain.from_iterable(pages) if is_sorted else _sorted(pages, self.columns, suffix)
-        path = store.path
-        return (self.row_of(raw, path) for raw in islice(found, most))
+        return map(self.row_of, islice(found, most), repeat(store.path))
 
     def count(
         self,

@@ -1,4 +1,4 @@
-"""Which rows a person means."""
+"""Conditions on rows, as a person gives them."""
 
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -11,29 +11,31 @@ _WILDCARDS: Final = frozenset("*?[")
 
 
 class Exact(NamedTuple):
-    """Exactly this key, also where it is no text or has a wildcard in it."""
+    """Exactly this key, even if it is no text or contains a wildcard."""
 
     key: object
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Rows for which all that is given holds.
+    """The rows for which all given conditions hold.
 
     Args:
-        module: a pattern in which ``*`` stands for any text, ``?`` for any character and ``[a-z]``
-            for one of these (https://www.sqlite.org/lang_expr.html#glob); upper and lower
-            case differ. What is no plain text is compared as its literal, in ASCII. A text without
-            any of these is exactly that text. A key with a NUL in it matches no pattern but ``*``
-            alone, as SQLite's patterns end there. Or `Exact` a key.
+        module: `Exact` a key, or a pattern, in which ``*`` stands for any text, ``?`` for any
+            character and ``[a-z]`` for one of these characters
+            (https://www.sqlite.org/lang_expr.html#glob); upper and lower case differ. A text
+            without any of these is exactly that text. A pattern is compared with the literal, in
+            ASCII, of a key that is no plain text. A key with a NUL matches only ``*`` alone,
+            because SQLite's patterns end at a NUL.
         sender: likewise.
-        state: exactly this one; None for any.
-        entered_before_ms: entered its state before this moment (Unix time in ms).
-        entered_after_ms: entered its state at this moment or later.
+        state: exactly this state; None for any.
+        entered_before_ms: entered the state before this moment (Unix time in ms).
+        entered_after_ms: entered the state at this moment or later (Unix time in ms).
 
     Raises:
-        TypeError: a key is of a type that no store keeps, or the state no text. Raised by who is
-            given the selection, as is ValueError: the state holds lone surrogates.
+        TypeError: a key is of a type that no store keeps, or the state is no text. The function
+            that is given the selection raises this and the next one.
+        ValueError: the state holds lone surrogates.
     """
 
     module: str | Exact = "*"
@@ -44,7 +46,7 @@ class Selection:
 
     @property
     def where(self) -> Where:
-        """The condition, in SQL."""
+        """The same condition in SQL."""
         where = _matches(_matches(EVERYTHING, "sender", self.sender), "module", self.module)
         if self.state is not None:
             where = where.and_("state = ?", checked_state(self.state))
@@ -56,14 +58,14 @@ class Selection:
 
     @property
     def with_true_ages(self) -> "Selection":
-        """The rows of these whose age is asked for and can be true."""
+        """Of these rows, those that are old by a true time; all, if no age is asked for."""
         if self.entered_before_ms is None:
             return self
         return replace(self, entered_after_ms=max(self.entered_after_ms or 0, OLDEST_MS))
 
     @property
     def with_false_ages(self) -> "Selection":
-        """The other rows of these: whose age a clock that stood wrong has made."""
+        """Of these rows, those whose time is from a clock that stood wrong: before 2009."""
         latest_ms = min(self.entered_before_ms or 0, OLDEST_MS)
         return replace(self, entered_before_ms=latest_ms)
 
@@ -79,10 +81,10 @@ def _matches(where: Where, column: str, wanted: str | Exact) -> Where:
         return replace(where, is_point_lookup=True) if column == "sender" else where
     if wanted == "*":
         return where
-    if "\0" in wanted:  # in no key that is compared below
+    if "\0" in wanted:  # the comparison below leaves out all keys with a NUL
         return where.and_("0")
-    # A key that is no text is a BLOB of its literal, and GLOB matches no BLOB.
-    # In it, a text that no charset could decode stands as Python escapes it.
+    # GLOB matches no BLOB, and a key that is no plain text is a BLOB of its literal. There, Python
+    # has escaped what no charset could decode, so the pattern is escaped too.
     pattern = wanted.encode(errors="backslashreplace").decode()
     matches = f"CAST({column} AS TEXT) GLOB ? AND instr({column}, char(0)) = 0"
     return where.and_(matches, pattern)

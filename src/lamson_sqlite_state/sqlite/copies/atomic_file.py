@@ -1,4 +1,4 @@
-"""A file that gets its name once it is complete: a backup, an export."""
+"""Files that get their name once they are complete: a backup, an export."""
 
 import contextlib
 import errno
@@ -15,28 +15,30 @@ _SIDE_FILES: Final = ("", "-journal", "-wal", "-shm")  # of a database that is b
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 
-# The file system, the kernel or the C library cannot rename so, or a container forbids it.
+# The file system, the kernel or the C library has no such renaming, or a container forbids it.
 _NO_RENAMING: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
 
-# Nor has a file more than one name there.
+# The file system gives a file no second name.
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextlib.contextmanager
 def placed(target: str, *, overwrite: bool) -> Iterator[str]:
-    """Give a name beside ``target`` for a file that is to have that name once it is complete.
+    """Give a temporary name beside ``target`` for a file that is to be named ``target``.
 
-    The caller creates it, and syncs it. It gets its name at the end of the block, in one step
-    that survives a power cut; an exception deletes it. A crash leaves what was there before, and
-    perhaps a file whose name ends in ``.unfinished``.
+    The block creates, writes and syncs the file under the temporary name. At the end of the block,
+    the file gets its name in one step that survives a power cut. If the block raises, the file is
+    deleted. A crash leaves what was there before, and perhaps a file whose name ends in
+    ``.unfinished``.
 
     Args:
-        target: its name, absolute.
-        overwrite: whether a file that has the name is replaced. If it is a link, the link is, and
-            what it leads to stays. Without this, nothing is replaced that comes meanwhile either.
+        target: the absolute path that the file is to have.
+        overwrite: whether to replace a file that has this path. Of a link, the link itself is
+            replaced, and the file that it leads to stays. Without this, a file that comes meanwhile
+            is not replaced either.
 
     Raises:
-        StorageError: the name is taken, or is no name for a file; or it could not be given.
+        StorageError: the path is taken, cannot be a file's, or could not be given to the file.
     """
     refuse(target, overwrite=overwrite)
     unfinished = new_files.unfinished_name(target)
@@ -55,7 +57,8 @@ def placed(target: str, *, overwrite: bool) -> Iterator[str]:
             raise remedies.storage_error(error, target) from error
     finally:
         for suffix in _SIDE_FILES:
-            # On a read-only file system it fails though there is nothing: the block's error counts.
+            # A read-only file system refuses this though there is no file. The error of the block
+            # must not be lost then.
             with contextlib.suppress(OSError):
                 os.unlink(unfinished + suffix)
 
@@ -64,28 +67,28 @@ def refuse(target: str, *, overwrite: bool) -> None:
     """Do nothing where `placed` may put a file.
 
     Raises:
-        StorageError: as there.
+        StorageError: the path is taken, or cannot be a file's.
     """
     if os.path.isdir(target):
         raise _no_file("this is a directory", target, "give the path of a file in it")
     if os.path.exists(target) and not os.path.isfile(target):
         raise _no_file("this is no regular file", target)
-    if _is_of_the_system(target):  # /dev/stdout, say, of which root could make a file
+    if _is_of_the_system(target):  # root could replace /dev/stdout, say, by a file
         raise _no_file("this is where the system keeps devices", target)
     if os.path.lexists(target) and not overwrite:
         raise _exists(target)
 
 
 def open_stream(target: str) -> int:
-    """Return a descriptor to write to a pipe or a device, which stays what it is.
+    """Return a descriptor for writing to a pipe or a device, which is not replaced.
 
     Raises:
-        StorageError: it has been replaced by a file, or is reached by a link that is not the
-            system's: anybody may have put that into a shared directory.
-        OSError: it could not be opened.
+        StorageError: a file has replaced the pipe or device meanwhile, or a link leads to it that
+            is not the system's own. Anybody may have put such a link into a shared directory.
+        OSError: the pipe or device could not be opened.
     """
     is_of_the_system = _is_of_the_system(target)
-    # Neither created nor cut off: it may have become a file since it was looked at.
+    # Without O_CREAT and O_TRUNC, because a file may have taken its place meanwhile.
     flags = os.O_WRONLY | os.O_NOCTTY | (0 if is_of_the_system else os.O_NOFOLLOW)
     try:
         descriptor = os.open(target, flags)
@@ -124,8 +127,8 @@ def _take_name(unfinished: str, target: str) -> None:
     except OSError as error:
         if error.errno not in _NO_RENAMING:
             raise
-        # A second name replaces nothing either. But a crash leaves both, and a database with two
-        # names is refused.
+        # To give the file a second name replaces nothing either. This is only the second choice,
+        # because a crash may leave both names, and a store with two names is refused.
         try:
             os.link(unfinished, target)
         except OSError as link_error:
@@ -145,10 +148,10 @@ def _rename_new(old: str, new: str) -> None:
     """Rename a file as `os.rename` does, but replace nothing (Linux).
 
     Raises:
-        FileExistsError: there is something of that name.
-        OSError: it could not be renamed, or not so.
+        FileExistsError: the new name is taken.
+        OSError: the file could not be renamed, or not in this way.
     """
-    import ctypes  # costly to import, and needed by nobody else
+    import ctypes  # here, because the import is slow and nothing else needs it
 
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:

@@ -13,7 +13,6 @@ from ..bulk.scan import Progress
 from ..engine.connections import Connection
 from ..engine.driver_errors import translated_errors
 from ..engine.queries import first_row
-from ..engine.table import StatesTable
 from ..process import filesystem, new_files, remedies
 from ..storage import ExistingStorage, SQLiteStorage
 from . import atomic_file, snapshot
@@ -79,7 +78,7 @@ def backup(
 
 
 def is_of_store(path: str, store: str) -> bool:
-    """Whether a path leads to a store or a file of its own, or has the name of such a file.
+    """Whether a path leads to a store or one of its files, or has the name of such a file.
 
     SQLite takes a file STORE-journal for the store's journal: it writes the content into the store
     and deletes the file.
@@ -119,7 +118,7 @@ def _write(
     """Write and verify the copy; return how many pairs it has, and its size in bytes."""
     try:
         os.close(new_files.create_like(unfinished, source.path))
-        pairs = source._handle.run(_copy, unfinished, progress)
+        pairs = source._handle.run(lambda states: states.database.read(_copy, unfinished, progress))
         _verify(unfinished, pairs)
         new_files.sync_file(unfinished)
         return pairs, os.path.getsize(unfinished)
@@ -131,35 +130,32 @@ def _write(
         raise remedies.storage_error(error, target) from error
 
 
-def _copy(states: StatesTable, target: str, progress: Progress) -> int:
-    def work(connection: Connection) -> int:
-        def told(_status: int, remaining: int, total: int) -> None:
-            # Synced step by step, because a sync of the whole file at the end would keep every
-            # write waiting that a worker syncs then.
-            try:
-                os.fsync(on_disk.fileno())
-            except OSError as error:
-                raise remedies.storage_error(error, target) from error
-            progress(total - remaining, total)
-
-        # One snapshot for all steps, because SQLite's backup begins anew after a write.
-        connection.execute("BEGIN")
+def _copy(connection: Connection, target: str, progress: Progress) -> int:
+    def told(_status: int, remaining: int, total: int) -> None:
+        # Synced step by step, because a sync of the whole file at the end would keep every write
+        # waiting that a worker syncs then.
         try:
-            (pairs,) = first_row(connection, "SELECT count(*) FROM states")
-            # `on_disk` is closed last, because closing it drops all of SQLite's locks on the file.
-            with (
-                open(target, "rb") as on_disk,
-                translated_errors(target),
-                closing(snapshot.connect(target, "mode=rw")) as copy,
-            ):
-                connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
-                first_row(copy, "PRAGMA journal_mode = DELETE")  # one file, with no log
-        finally:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        return int(pairs)
+            os.fsync(on_disk.fileno())
+        except OSError as error:
+            raise remedies.storage_error(error, target) from error
+        progress(total - remaining, total)
 
-    return states.database.read(work)
+    # One snapshot for all steps, because SQLite's backup begins anew after another's write.
+    connection.execute("BEGIN")
+    try:
+        (pairs,) = first_row(connection, "SELECT count(*) FROM states")
+        # `on_disk` is closed last, because closing it drops all of SQLite's locks on the file.
+        with (
+            open(target, "rb") as on_disk,
+            translated_errors(target),
+            closing(snapshot.connect(target, "mode=rw")) as copy,
+        ):
+            connection.backup(copy, pages=_STEP_PAGES, progress=told, sleep=0)
+            first_row(copy, "PRAGMA journal_mode = DELETE")  # one file, with no log
+    finally:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+    return int(pairs)
 
 
 def _verify(path: str, pairs: int) -> None:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -41,18 +41,15 @@ class Restored(NamedTuple):
 
 
 def restore(
-    store: SQLiteStorage,
-    source: str | os.PathLike[str],
-    *,
-    progress: Progress = scan.silent,
+    store: SQLiteStorage, source: str | os.PathLike[str], *, progress: Progress = scan.silent
 ) -> Restored:
     """Give all pairs the states of a copy, under running workers, who see them at once.
 
-    The rows are written through SQLite, in batches. In the end, all is as if the whole copy had
-    been restored at the instant when this began, and the workers' changes since then had come
-    after: these changes stay. (A first ``get`` is one, because it stores START.) Meanwhile, a
-    reader may see one pair restored and another not yet. After an interruption, run it again: then
-    all is as if restored at the instant when the second run began.
+    The rows are written in batches. In the end, all is as if the copy had been restored at the
+    instant when this began, and the workers' changes since then had come after: these stay. (A
+    first ``get`` is a change, because it stores START.) Meanwhile, a reader may see one pair
+    restored and another not yet. An interrupted restore is made whole by another one, which counts
+    from its own beginning.
 
     A change is known by its time. So a pair that is removed meanwhile (``forget``, ``prune``,
     ``clear``) is restored all the same, and a pair that is set to the state that it has gets the
@@ -74,45 +71,45 @@ def restore(
         pairs = sum(map(len, copy_pages(copy)))  # and all of them can be read
         in_all = pairs + scan.count(store._handle)
         done = 0
-        changes = {_write: 0, _remove_others: 0}
-        for work in changes:
-            for looked_at, changed in work(store._handle, copy, start_ms):
-                changes[work] += changed
-                done += looked_at
-                progress(min(done, in_all), in_all)
-    return Restored(pairs, *changes.values())
+
+        def tell(looked_at: int) -> None:
+            nonlocal done
+            done += looked_at
+            progress(min(done, in_all), in_all)
+
+        written = _write(store._handle, copy, start_ms, tell)
+        removed = _remove_others(store._handle, copy, start_ms, tell)
+    return Restored(pairs, written, removed)
 
 
 def _write(
-    store: StoreHandle, copy: sqlite3.Connection, start_ms: int
-) -> Iterator[tuple[int, int]]:
-    """Write the rows of the copy that the store has not, or has otherwise.
-
-    Yields:
-        How many rows of the copy were looked at since the last time, and how many were written.
-    """
+    store: StoreHandle, copy: sqlite3.Connection, start_ms: int, tell: Callable[[int], None]
+) -> int:
+    """Write the rows of the copy that the store does not have like this; return how many."""
+    written = 0
     for rows in chain.from_iterable(map(batches.batches, copy_pages(copy))):
         there = set(store.run(scan.read, batches.of_keys(rows)))
         changed = [row for row in rows if row not in there]
         terms = _ON_CONFLICT, start_ms, batches.NOW
-        yield len(rows), batches.in_batches(store, batches.insert, changed, *terms)
+        written += batches.in_batches(store, batches.insert, changed, *terms)
+        tell(len(rows))
+    return written
 
 
 def _remove_others(
-    store: StoreHandle, copy: sqlite3.Connection, start_ms: int
-) -> Iterator[tuple[int, int]]:
-    """Remove the rows of the store whose pairs are not in the copy.
-
-    Yields:
-        How many rows of the store were looked at since the last time, and how many were removed.
-    """
+    store: StoreHandle, copy: sqlite3.Connection, start_ms: int, tell: Callable[[int], None]
+) -> int:
+    """Remove the rows of the store whose pairs are not in the copy; return how many."""
     unchanged = Where(_UNCHANGED, (start_ms, batches.NOW))
+    removed = 0
     for rows in chain.from_iterable(map(batches.batches, scan.pages(store))):
         keys = batches.of_keys(rows)
         query = f"SELECT sender, module FROM states WHERE {keys.sql}"
         kept = set(copy.execute(query, keys.parameters))
         extra = [row for row in rows if row[:2] not in kept]
-        yield len(rows), batches.in_batches(store, batches.delete, extra, unchanged)
+        removed += batches.in_batches(store, batches.delete, extra, unchanged)
+        tell(len(rows))
+    return removed
 
 
 def _next_ms() -> int:
