@@ -9,7 +9,7 @@ from typing import Final, Generic, NamedTuple
 from ..sqlite.coherence.cache import LOOK_SECONDS
 from ..sqlite.engine.open_checks import WAL_LIMIT_BYTES
 from ..sqlite.engine.table import CHECKPOINT_PAGES
-from ..sqlite.process.filesystem import SIDE_FILES
+from ..sqlite.process.store_paths import StorePaths
 from ..sqlite.storage import SQLiteStorage
 from ._counting import Count
 
@@ -101,9 +101,9 @@ def summarize(store: SQLiteStorage, states: tuple[Count, ...], senders: int) -> 
 
 def _files(path: str) -> Files:
     sizes: dict[str, int] = {}
-    for suffix in ("", *SIDE_FILES):
+    for file in (path, *StorePaths(path).companions):
         with contextlib.suppress(OSError):
-            sizes[path + suffix] = os.stat(path + suffix).st_size
+            sizes[file] = os.path.getsize(file)
     return Files(sizes)
 
 

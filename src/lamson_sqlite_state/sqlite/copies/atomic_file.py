@@ -9,8 +9,7 @@ from typing import Final
 
 from ...errors import StorageError
 from ..process import new_files, remedies
-
-_SIDE_FILES: Final = ("", "-journal", "-wal", "-shm")  # of a database that is being made
+from ..process.store_paths import StorePaths
 
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
@@ -56,11 +55,11 @@ def placed(target: str, *, overwrite: bool) -> Iterator[str]:
         except OSError as error:
             raise remedies.storage_error(error, target) from error
     finally:
-        for suffix in _SIDE_FILES:
+        for path in StorePaths(unfinished).sqlite_files:
             # A read-only file system refuses this though there is no file. The error of the block
             # must not be lost then.
             with contextlib.suppress(OSError):
-                os.unlink(unfinished + suffix)
+                os.unlink(path)
 
 
 def refuse(target: str, *, overwrite: bool) -> None:

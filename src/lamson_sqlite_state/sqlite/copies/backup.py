@@ -14,6 +14,7 @@ from ..engine.connections import Connection
 from ..engine.driver_errors import translated_errors
 from ..engine.queries import first_row
 from ..process import filesystem, new_files, remedies
+from ..process.store_paths import StorePaths
 from ..storage import ExistingStorage, SQLiteStorage
 from . import atomic_file, snapshot
 
@@ -83,11 +84,9 @@ def is_of_store(path: str, store: str) -> bool:
     SQLite takes a file STORE-journal for the store's journal: it writes the content into the store
     and deletes the file.
     """
-    store = os.path.realpath(store)
-    names = ("", *filesystem.SIDE_FILES, *filesystem.MAKESHIFT_FILES, "-journal")
-    family = {store + suffix for suffix in names}
-    found = filesystem.identity(path)
-    return os.path.realpath(path) in family or found == filesystem.identity(store) is not None
+    if os.path.realpath(path) in StorePaths(os.path.realpath(store)).all:
+        return True
+    return filesystem.identity(path) == filesystem.identity(store) is not None
 
 
 def _refuse(store: str, target: str, *, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ from ..engine import lock_probe, schema
 from ..engine.driver_errors import translated_errors
 from ..engine.queries import rows_unless_signalled
 from ..process import filesystem
+from ..process.store_paths import StorePaths
 from ..storage import SQLiteStorage
 
 # So long is waited for another program that has the copy locked.
@@ -83,7 +84,8 @@ def opened_copy(path: str) -> sqlite3.Connection:
 
 def journals(path: str) -> list[str]:
     """Return the journals beside a database, which is in use then, or was in use in a crash."""
-    return [name for name in (f"{path}-wal", f"{path}-journal") if os.path.lexists(name)]
+    paths = StorePaths(path)
+    return list(filter(os.path.lexists, (paths.wal, paths.journal)))
 
 
 def connect(path: str, parameters: str) -> sqlite3.Connection:
