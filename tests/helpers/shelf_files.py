@@ -63,10 +63,13 @@ def as_entries(count: int) -> list[Entry]:
 
 def in_order(found: Iterable[Any]) -> list[Any]:
     """Return a shelf's entries in an order that does not depend on its format, nor who wrote it."""
-    return sorted(
-        (each._replace(is_salmons=False) if isinstance(each, Entry) else each for each in found),
-        key=repr,
-    )
+    return sorted(map(_without_form, found), key=repr)
+
+
+def _without_form(each: Any) -> Any:
+    if isinstance(each, Refused):
+        return each._replace(pair=None, is_salmons=False)
+    return each._replace(is_salmons=False) if isinstance(each, Entry) else each
 
 
 def read(path: str | os.PathLike[str]) -> list[Entry | Refused]:

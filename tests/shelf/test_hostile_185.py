@@ -96,7 +96,7 @@ class TestBigPairs:
     def test_keys_and_values_that_are_too_long_are_refused_and_the_next_are_read(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("_berkeley185", "_record"):
+        for module in ("_berkeley185", "_key"):
             monkeypatch.setattr(f"lamson_sqlite_state.shelf.{module}.LONGEST_BYTES", 600)
         key = page(BYTES - len(KEY), END_OF_KEY, OVERFLOW + 1, NEXT, tail=KEY)
         more = [page(14, END_OF_KEY, OVERFLOW + 2, NEXT), page(14, BOTH, OVERFLOW + 3, NEXT)]

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Final, Self
 
-from ._key import pair
+from ._key import is_salmons, pair, refused
 from ._locate import open_shelf
 from ._newest import Pairs
 from ._pickle import state
-from ._record import Entry, Refused, Unreadable, printable
+from ._record import Entry, Refused, Unreadable
 
 __all__ = ["Entry", "Pairs", "Refused", "Shelf"]
 
@@ -90,9 +90,9 @@ class Shelf:
                     if len(known) < _STATES_KEPT and len(value) <= _LONGEST_KEPT_BYTES:
                         known[value] = text
             except Unreadable as refusal:
-                yield Refused(printable(key), str(refusal))
+                yield refused(key, str(refusal))
             else:
-                yield Entry(module, sender, text, key.startswith(b"[b"))
+                yield Entry(module, sender, text, is_salmons(key))
 
     def close(self) -> None:
         """Close the files. A second time, do nothing."""

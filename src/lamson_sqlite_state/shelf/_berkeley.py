@@ -12,7 +12,8 @@ from typing import Final
 
 from ..errors import NotAShelf
 from ._file import Source, byte_order, is_page_size
-from ._record import LONGEST_BYTES, UNREAD_KEY, Reader, Record, Refused, printable, too_long
+from ._key import refused, too_long
+from ._record import LONGEST_BYTES, UNREAD_KEY, Reader, Record
 
 _HASH: Final = "hash"
 _MAGICS: Final = {0x061561: _HASH, 0x053162: "B-tree", 0x042253: "queue", 0x074582: "heap"}
@@ -115,7 +116,7 @@ class Berkeley(Reader):
         if max(key_bytes, value_bytes) > LONGEST_BYTES:
             return too_long(shown, key_bytes, value_bytes)
         if value[0] in (_DUPLICATES, _OFF_PAGE_DUPLICATES):
-            return Refused(printable(shown), "it has several values, and a shelf has one")
+            return refused(shown, "it has several values, and a shelf has one")
         return shown, self._item(value)
 
     def _length(self, item: bytes) -> int:

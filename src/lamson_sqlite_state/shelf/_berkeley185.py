@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from ..errors import NotAShelf
 from ._file import Source, is_page_size
-from ._record import LONGEST_BYTES, Reader, Record, too_long
+from ._key import too_long
+from ._record import LONGEST_BYTES, Reader, Record
 
 _MAGIC: Final = b"\0\6\x15\x61"
 _VERSION: Final = 2

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ._file import Source
+from ._key import refused, too_long
 from ._literals import STRING
-from ._record import LONGEST_BYTES, Reader, Record, Refused, printable, too_long
+from ._record import LONGEST_BYTES, Reader, Record, Refused, printable
 
 # A key, then where its value begins and how long it is. Python 2 wrote the key's bytes escaped,
 # Python 3 its Latin-1 text, so bytes that are no ASCII may stand there as they are.
@@ -76,7 +77,7 @@ class Dumb(Reader):
         if max(len(key), length) > LONGEST_BYTES:
             return too_long(key, len(key), length)
         if not self._values.holds(offset, length):
-            return Refused(printable(key), f"its value lies outside of {self._values.path}")
+            return refused(key, f"its value lies outside of {self._values.path}")
         self._unread -= length
         if self._unread < 0:
             raise self._values.damaged("its values overlap")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from ._file import Source, byte_order
-from ._record import LONGEST_BYTES, Reader, Record, too_long
+from ._key import too_long
+from ._record import LONGEST_BYTES, Reader, Record
 
 _MAGICS: Final = (0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1)
 # How machines laid out their numbers: what a file offset is, and how many bytes of a bucket stand

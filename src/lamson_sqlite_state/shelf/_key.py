@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from ._literals import BYTES, STRING
-from ._record import Unreadable
+from ._record import LONGEST_BYTES, Refused, Unreadable, printable
 
 # Nearly every key: ASCII, without a quote or a backslash.
 _PLAIN: Final = re.compile(
@@ -67,6 +67,32 @@ def pair(raw: bytes) -> tuple[object, object]:
     if isinstance(module, bytes) and module.isascii():
         module = module.decode("ascii")
     return module, sender
+
+
+def is_salmons(raw: bytes) -> bool:
+    """Whether a key is in the form that Salmon's ``ShelveStorage`` writes."""
+    return raw.startswith(b"[b")
+
+
+def refused(raw: bytes, reason: str) -> Refused:
+    """Refuse a record, by its key and the reason."""
+    try:
+        return Refused(printable(raw), reason, pair(raw), is_salmons(raw))
+    except Unreadable:
+        return Refused(printable(raw), reason)
+
+
+def too_long(key: bytes, key_bytes: int, value_bytes: int) -> Refused:
+    """Refuse a record whose key or value has more than `LONGEST_BYTES`.
+
+    Args:
+        key: what to show of the key.
+        key_bytes: how long the key is.
+        value_bytes: how long the value is.
+    """
+    what, length = ("key", key_bytes) if key_bytes > LONGEST_BYTES else ("value", value_bytes)
+    reason = f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"
+    return refused(key, reason)
 
 
 def _strings(tree: ast.Expression) -> list[ast.Constant]:

@@ -2,15 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import Final
 
-from ..keys.columns import column_value
-from ._record import Entry
+from ..keys.columns import row_key
+from ..keys.rows import RawRow
+from ._record import Entry, Refused
 
-_Columns: TypeAlias = tuple[str | bytes, str | bytes, str, int]
-
-# Its tree is in the order of the keys already. In 16 MiB there is room for its inner pages and for
-# those that entries in any order would else be read and written for again and again.
+# Without a rowid, the table's tree is in the order of the keys. 16 MiB have room for its inner
+# pages and for those leaves that entries in any order would otherwise read and write repeatedly.
 _MAKE: Final = """
     PRAGMA cache_size = -16384;
     CREATE TABLE pairs (
@@ -24,49 +23,57 @@ _PUT: Final = (
     "INSERT INTO pairs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state,"
     " is_salmons = excluded.is_salmons WHERE excluded.is_salmons >= pairs.is_salmons"
 )
+_ROWS: Final = (
+    "SELECT sender, module, state, ? FROM pairs WHERE state IS NOT NULL ORDER BY sender, module"
+)
 
 
 class Pairs:
-    """Entries, put in as a shelf has them, and taken out as rows: each pair once.
+    """The pairs of a shelf: put in as entries in the shelf's order, taken out once each, as rows.
 
-    A shelf has two entries of a pair where Salmon went on with what Lamson had begun: they
-    make other keys. Then Salmon's counts, as Lamson's has not been written to since. Of two
-    entries in the same form, the one that was put in last does.
+    A shelf has two entries of a pair where Salmon went on with a shelf of Lamson's, because the two
+    make different keys. Salmon's entry counts, because Lamson's has not been written to since. Of
+    two entries in the same form, the last one counts.
+
+    Where the entry that counts is refused, the pair is not taken out at all. The application could
+    not have read the pair either, and an older state of it would be wrong.
 
     Args:
-        heap: an empty database for them, so that memory does not grow with their number.
+        database: an empty database for the pairs, so that memory does not grow with their number.
     """
 
-    def __init__(self, heap: sqlite3.Connection) -> None:
-        self._heap = heap
-        heap.executescript(_MAKE)
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        database.executescript(_MAKE)
 
-    def put(self, entries: Iterable[Entry]) -> None:
-        """Put entries in. Where reading them raises, those before are in."""
-        some: list[tuple[str | bytes, str | bytes, str, bool]] = []
+    def put(self, entries: Iterable[Entry | Refused]) -> None:
+        """Put entries in. If reading the entries raises, those before the error are in."""
+        some: list[tuple[str | bytes, str | bytes, str | None, bool]] = []
         try:
-            for module, sender, state, is_salmons in entries:
-                some.append((column_value(sender), column_value(module), state, is_salmons))
-                if len(some) == _SORTED_ENTRIES:
+            for entry in entries:
+                if isinstance(entry, Entry):
+                    key = row_key(entry.module, entry.sender)
+                    some.append((*key, entry.state, entry.is_salmons))
+                elif entry.pair is not None:
+                    some.append((*row_key(*entry.pair), None, entry.is_salmons))
+                if len(some) >= _SORTED_ENTRIES:
                     self._put(some)
         finally:
             self._put(some)
 
-    def _put(self, some: list[tuple[str | bytes, str | bytes, str, bool]]) -> None:
-        # In about the order of the tree: a third of its pages are read and written then. Those of
-        # one pair stay in theirs.
+    def _put(self, some: list[tuple[str | bytes, str | bytes, str | None, bool]]) -> None:
+        # In about the order of the tree, so that a third of its pages are read and written. The
+        # sort is stable: entries of one pair stay in their order.
         some.sort(key=lambda columns: str(columns[0]))
-        self._heap.executemany(_PUT, some)
+        self._database.executemany(_PUT, some)
         some.clear()
 
-    def rows(self, since_ms: int, at_once: int) -> Iterator[list[_Columns]]:
-        """Take them out, as rows that are from ``since_ms`` (Unix time in ms).
+    def rows(self, since_ms: int, at_once: int) -> Iterator[list[RawRow]]:
+        """Take the pairs out, as rows with the time ``since_ms`` (Unix time in ms).
 
         Yields:
-            ``at_once`` rows, and in the end what is left.
+            ``at_once`` rows, and at the end the rows that are left.
         """
-        cursor = self._heap.execute(
-            "SELECT sender, module, state, ? FROM pairs ORDER BY sender, module", (since_ms,)
-        )
-        while found := cursor.fetchmany(at_once):
-            yield found
+        cursor = self._database.execute(_ROWS, (since_ms,))
+        while rows := cursor.fetchmany(at_once):
+            yield rows

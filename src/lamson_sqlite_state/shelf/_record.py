@@ -33,15 +33,19 @@ class Entry(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What was in the shelf, but is no state; nothing of it was executed.
+    """An entry of the shelf that is not the state of a pair; nothing of it was executed.
 
     Attributes:
         key: the key as it stands in the file, without control characters, cut short.
         reason: one clause for a person, such as ``its value is a pickled dict, not a text``.
+        pair: the module and the sender, where the key can be read and only the value is refused.
+        is_salmons: as of `Entry`.
     """
 
     key: str
     reason: str
+    pair: tuple[object, object] | None = None
+    is_salmons: bool = False
 
 
 Record: TypeAlias = tuple[bytes, bytes] | Refused
@@ -100,16 +104,3 @@ def printable(raw: bytes) -> str:
         for character in text[:_SHOWN_CHARACTERS]
     )
     return shown + "..." if cut else shown
-
-
-def too_long(key: bytes, key_bytes: int, value_bytes: int) -> Refused:
-    """Refuse a record whose key or value has more than `LONGEST_BYTES`.
-
-    Args:
-        key: what to show of the key.
-        key_bytes: how long the key is.
-        value_bytes: how long the value is.
-    """
-    what, length = ("key", key_bytes) if key_bytes > LONGEST_BYTES else ("value", value_bytes)
-    reason = f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"
-    return Refused(printable(key), reason)

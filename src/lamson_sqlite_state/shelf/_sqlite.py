@@ -11,7 +11,8 @@ from typing import Final
 from ..errors import NotAShelf, StorageError
 from ..sqlite_uri import connect
 from ._file import Source, damaged, reading_error
-from ._record import LONGEST_BYTES, UNREAD_KEY, Reader, Record, Refused, printable, too_long
+from ._key import refused, too_long
+from ._record import LONGEST_BYTES, UNREAD_KEY, Reader, Record
 
 _START: Final = b"SQLite format 3\0"
 
@@ -85,7 +86,7 @@ class Sqlite(Reader):
                 if key is not None and value is not None:
                     yield key, value
                 elif key_bytes is None or value_bytes is None:
-                    yield Refused(printable(key or UNREAD_KEY), "it is not kept as bytes")
+                    yield refused(key or UNREAD_KEY, "it is not kept as bytes")
                 else:
                     yield too_long(key or UNREAD_KEY, key_bytes, value_bytes)
 
