@@ -23,8 +23,8 @@ from lamson_sqlite_state.keys.rows import (
     parse_state,
     row_of,
 )
-from lamson_sqlite_state.transfer._csv import csv_lines, read_csv
-from lamson_sqlite_state.transfer.json_lines import json_lines, read_json_lines
+from lamson_sqlite_state.transfer._csv import read_csv, write_csv
+from lamson_sqlite_state.transfer.json_lines import read_json_lines, write_json_lines
 from tests.helpers.strategies import KEYS, STATES
 
 NASTY: list[Any] = [
@@ -287,13 +287,13 @@ class TestRow:
 
     @given(st.lists(ROWS, max_size=5))
     def test_survives_json_lines(self, rows: list[Row]) -> None:
-        file = io.BytesIO("".join(json_lines(rows)).encode())
+        file = io.BytesIO("".join(write_json_lines(rows)).encode())
         found = [row for some in read_json_lines(file, "file") for row in some]
         assert found == [row.raw for row in rows]
 
     @given(st.lists(ROWS, max_size=5))
     def test_survives_csv(self, rows: list[Row]) -> None:
-        text = "".join(csv_lines(rows))
+        text = "".join(write_csv(rows))
         found = [row for some in read_csv(io.BytesIO(text.encode()), "file") for row in some]
         assert found == [row.raw for row in rows]
         for cells in list(csv.reader(io.StringIO(text, newline="")))[1:]:
@@ -305,7 +305,7 @@ class TestRow:
     @example([Row("a;=1+1", 'm;"=1', "S|+1", 1), Row(("m;-1",), b"m;@A1", "\uff1d1", 2)])
     def test_is_no_formula_to_any_spreadsheet(self, rows: list[Row]) -> None:
         """Whichever separator it goes by, and whether or not quotes mean something to it."""
-        text = "".join(csv_lines(rows))
+        text = "".join(write_csv(rows))
         found = [row for some in read_csv(io.BytesIO(text.encode()), "file") for row in some]
         assert found == [row.raw for row in rows]
         lines = text.splitlines()[1:]

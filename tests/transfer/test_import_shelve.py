@@ -84,6 +84,40 @@ class TestImportShelve:
             assert done.refused_count == 1
             assert {row.state for row in rows(store)} == {"NEW"}
 
+    @pytest.mark.parametrize("value", [(0, 9), (10_000_000, 9), (0, 2_000_000)])
+    def test_of_a_key_whose_last_line_is_unreadable_no_older_state_counts(
+        self, path: str, tmp_path: Path, value: tuple[int, int]
+    ) -> None:
+        """dbm.dumb goes by the last line too, so the application had no state of the pair."""
+        old = pickle.dumps("OLD")
+        (tmp_path / "shelf.dat").write_bytes(b"no pickle" + old)
+        with open(tmp_path / "shelf.dir", "w") as index:
+            index.write(f""""['m', 'ann']", (9, {len(old)})\n""")
+            index.write(f""""['m', 'bob']", {value}\n""")
+            index.write(f""""['m', 'bob']", (9, {len(old)})\n""")
+            index.write(f""""['m', 'ann']", {value}\n""")
+        with SQLiteStorage(path) as store:
+            would = import_shelve(store, tmp_path / "shelf", is_dry_run=True)
+            done = import_shelve(store, tmp_path / "shelf")
+            assert would == done
+            assert (done.rows, done.written, done.refused_count) == (2, 1, 2)
+            assert [refused.pair for refused in done.refused] == [("m", "bob"), ("m", "ann")]
+            assert [(row.sender, row.state) for row in rows(store)] == [("bob", "OLD")]
+
+    @pytest.mark.parametrize("forms", [("[{}]", "[b{}]"), ("[b{}]", "[{}]")])
+    def test_of_a_pair_whose_salmon_entry_is_unreadable_lamsons_state_does_not_count(
+        self, path: str, tmp_path: Path, forms: tuple[str, str]
+    ) -> None:
+        values = {"[{}]": pickle.dumps("OLD"), "[b{}]": b"no pickle"}
+        write_dumb(
+            str(tmp_path / "shelf"),
+            {form.format("'m', 'ann'").encode(): values[form] for form in forms},
+        )
+        with SQLiteStorage(path) as store:
+            done = import_shelve(store, tmp_path / "shelf")
+            assert (done.rows, done.written, done.refused_count) == (1, 0, 1)
+            assert list(rows(store)) == []
+
     def test_progress_counts_what_is_read_and_what_is_written(
         self, path: str, tmp_path: Path
     ) -> None:

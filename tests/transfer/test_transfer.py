@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import importlib
 import io
 import itertools
 import json
@@ -16,9 +15,17 @@ from hypothesis import strategies as st
 from lamson_sqlite_state import SQLiteStorage, transfer
 from lamson_sqlite_state.keys.rows import RawRow, Row
 from lamson_sqlite_state.maintenance import ExistingStorage, Selection, rows
-from lamson_sqlite_state.transfer import BadRow, Format, export_rows, import_rows
-from lamson_sqlite_state.transfer._csv import csv_lines, read_csv, utc
-from lamson_sqlite_state.transfer.json_lines import as_object, json_lines, read_json_lines
+from lamson_sqlite_state.transfer import (
+    BadRow,
+    Format,
+    _formats,
+    _import_rows,
+    export_rows,
+    import_rows,
+    json_lines,
+)
+from lamson_sqlite_state.transfer._csv import read_csv, utc, write_csv
+from lamson_sqlite_state.transfer.json_lines import as_object, read_json_lines, write_json_lines
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import raw_rows
 from tests.helpers.children import peak_growth_kib
@@ -37,24 +44,24 @@ def raw(found: list[Row]) -> list[RawRow]:
 class TestForms:
     @given(ROWS)
     def test_json_lines_lose_nothing(self, found: list[Row]) -> None:
-        text = "".join(json_lines(found))
+        text = "".join(write_json_lines(found))
         assert text.count("\n") == len(found)
         file = io.BytesIO(text.encode())
         assert [row for some in read_json_lines(file, "rows") for row in some] == raw(found)
 
     @given(ROWS)
     def test_json_line_is_the_object(self, found: list[Row]) -> None:
-        lines = "".join(json_lines(found)).split("\n")
+        lines = "".join(write_json_lines(found)).split("\n")
         assert [json.loads(line) for line in lines if line] == [as_object(row) for row in found]
 
     @given(ROWS)
     def test_csv_loses_nothing_either(self, found: list[Row]) -> None:
-        file = io.BytesIO("".join(csv_lines(found)).encode())
+        file = io.BytesIO("".join(write_csv(found)).encode())
         assert [row for some in read_csv(file, "rows") for row in some] == raw(found)
 
     @given(ROWS)
     def test_no_cell_is_a_formula_but_a_number(self, found: list[Row]) -> None:
-        table = csv.reader(io.StringIO("".join(csv_lines(found)), newline=""))
+        table = csv.reader(io.StringIO("".join(write_csv(found)), newline=""))
         for cell in itertools.chain.from_iterable(table):
             assert cell[:1] not in ("=", "+", "@", "\t", "\r")
             assert cell[:1] != "-" or float(cell) <= 0
@@ -63,7 +70,7 @@ class TestForms:
         """The csv module has a limit, for all that use it in a process."""
         csv.field_size_limit(131_072)
         found = [Row("m", sender * 300_000, "S", 5) for sender in ("a", "é", '"', "\udcff")]
-        file = io.BytesIO("".join(csv_lines(found)).encode())
+        file = io.BytesIO("".join(write_csv(found)).encode())
         read = itertools.chain.from_iterable(read_csv(file, "f"))
         assert next(read) == raw(found)[0]
         assert list(read_csv(io.BytesIO(b"sender,module,state\r\n"), "another")) == []
@@ -83,7 +90,7 @@ class TestForms:
     def test_csv_row_of_empty_cells_is_no_row(self, blank: str) -> None:
         """As a spreadsheet leaves it, before and after the rows and between them."""
         found = [Row("m", "ann", "A1", 1), Row("", "", "", 0)]
-        head, *lines = "".join(csv_lines(found)).splitlines()
+        head, *lines = "".join(write_csv(found)).splitlines()
         text = "\r\n".join([head, blank, lines[0], blank, blank, lines[1], blank, ""])
         read = read_csv(io.BytesIO(text.encode()), "rows")
         assert [row for some in read for row in some] == raw(found)
@@ -101,10 +108,9 @@ class TestForms:
 
     @pytest.mark.parametrize("size", [1, 7, 64])
     def test_blocks_may_end_anywhere(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        room = importlib.import_module("lamson_sqlite_state.transfer.json_lines")
-        monkeypatch.setattr(room, "_BLOCK_BYTES", size)
+        monkeypatch.setattr(json_lines, "_BLOCK_BYTES", size)
         found = [Row("m", f"s{number}", "caf\xe9", number) for number in range(20)]
-        file = io.BytesIO("".join(json_lines(found)).encode().rstrip(b"\n"))
+        file = io.BytesIO("".join(write_json_lines(found)).encode().rstrip(b"\n"))
         assert [row for some in read_json_lines(file, "rows") for row in some] == raw(found)
 
 
@@ -117,7 +123,7 @@ class TestPipe:
                 raise AssertionError(f"waits for {size} bytes")
 
         found = [Row("m", "ann", "A1", 1)]
-        pipe = Pipe("".join(json_lines(found)).encode())
+        pipe = Pipe("".join(write_json_lines(found)).encode())
         assert [row for some in read_json_lines(pipe, "rows") for row in some] == raw(found)
 
 
@@ -228,7 +234,7 @@ class TestImport:
                 return read
 
         found = [Row("m", f"s{number:04}", "S", 5) for number in range(1_500)]
-        file = Failing("".join(transfer._WRITERS[form](found)).encode())
+        file = Failing("".join(_formats.WRITERS[form](found)).encode())
         with SQLiteStorage(path) as store:
             with pytest.raises(OSError, match="a disk that fails"):
                 import_rows(store, file, form)
@@ -238,9 +244,9 @@ class TestImport:
     def test_second_run_does_the_rest_after_a_ctrl_c(
         self, form: Format, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(transfer, "_SORTED_ROWS", 10_000)
+        monkeypatch.setattr(_import_rows, "_SORTED_ROWS", 10_000)
         found = [Row("m", f"s{number:05}", "A", number) for number in range(25_000)]
-        write = json_lines if form == "jsonl" else csv_lines
+        write = write_json_lines if form == "jsonl" else write_csv
         text = "".join(write(found)).encode()
 
         def interrupt(done: int, _of: int | None) -> None:
@@ -258,7 +264,7 @@ class TestImport:
             assert sum(1 for row in rows(store) if row.state == "A") == len(found) - 1
 
     def test_csv_is_read_from_a_file_that_stays_open(self, path: str) -> None:
-        file = io.BytesIO("".join(csv_lines([Row("m", "ann", "A1", 1)])).encode())
+        file = io.BytesIO("".join(write_csv([Row("m", "ann", "A1", 1)])).encode())
         with SQLiteStorage(path) as store:
             import_rows(store, file, "csv")
         assert not file.closed
@@ -302,7 +308,10 @@ class _Stream(io.RawIOBase, IO[bytes]):
 @forms
 @pytest.mark.parametrize(
     ("count", "sorted_rows", "mib"),
-    [(60_000, 3_000, 14), pytest.param(150_000, transfer._SORTED_ROWS, 40, marks=pytest.mark.long)],
+    [
+        (60_000, 3_000, 14),
+        pytest.param(150_000, _import_rows._SORTED_ROWS, 40, marks=pytest.mark.long),
+    ],
 )
 def test_memory_does_not_grow_with_the_number_of_rows(
     form: Format,
@@ -312,6 +321,6 @@ def test_memory_does_not_grow_with_the_number_of_rows(
     path: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transfer, "_SORTED_ROWS", sorted_rows)
+    monkeypatch.setattr(_import_rows, "_SORTED_ROWS", sorted_rows)
     assert peak_growth_kib(round_trip, path, form, count) < mib * 1024
     assert len(raw_rows(path)) == count

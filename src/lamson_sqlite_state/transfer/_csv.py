@@ -37,7 +37,7 @@ _LONGEST_CELL: Final = 16 * 1024 * 1024
 _HAS_TO_BE_QUOTED: Final = re.compile(r'[",;\r\n]').search
 
 
-def csv_lines(rows: Iterable[Row]) -> Iterator[str]:
+def write_csv(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a line with the names of the columns, and then each row, as RFC 4180 has it.
 
     Keys stand as people read them: one that is no plain text as a Python literal. So does what

@@ -35,7 +35,7 @@ def as_object(row: Row) -> dict[str, object]:
     }
 
 
-def json_lines(rows: Iterable[Row]) -> Iterator[str]:
+def write_json_lines(rows: Iterable[Row]) -> Iterator[str]:
     """Yield each row as an object on a line of its own, with its line end."""
     for module, sender, state, since in rows:
         # Put together by hand, as json.dumps takes six times as long.
