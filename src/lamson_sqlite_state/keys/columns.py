@@ -1,8 +1,9 @@
-"""Keys exactly as given: what a module or sender becomes in its column, and what a state may be.
+"""How a module or a sender is kept in its column, exactly as given, and which states are valid.
 
-Two pairs are one exactly when ``repr([module, sender])`` is one, as in ``MemoryStorage``. A
-``str`` that UTF-8 can encode goes in as TEXT, untouched. Everything else mail brings is kept
-as a BLOB of its literal; SQLite never holds a TEXT and a BLOB equal, so the two cannot collide.
+Two pairs are the same exactly when their ``repr([module, sender])`` is the same, as in
+``MemoryStorage``. A ``str`` that UTF-8 can encode is kept as TEXT, unchanged. Any other key that
+mail brings is kept as a BLOB of its literal. The two cannot collide, because to SQLite no TEXT
+equals a BLOB.
 """
 
 from typing import Final
@@ -11,22 +12,22 @@ _LITERAL_TYPES: Final = frozenset({type(None), bytes, bool, int, float, complex}
 
 
 def column_value(key: object) -> str | bytes:
-    """Return what stands in the ``module`` or ``sender`` column for ``key``.
+    """Return the value of the ``module`` or ``sender`` column for ``key``.
 
     Returns:
-        The key itself where it is text, else the UTF-8 bytes of its literal.
+        The key itself if it is text, otherwise the ASCII bytes of its literal.
 
     Raises:
-        TypeError: the key is none of str, bytes, None, a number, or a tuple of these.
+        TypeError: the key is not a str, bytes, None, a number, or a tuple of these.
     """
     if isinstance(key, str) and type(key).__repr__ is str.__repr__:
-        # A subclass that is told apart from its text by its repr (an enum) is no plain key.
+        # A subclass with a repr of its own (an enum) is another key than its text.
         key = str.__str__(key)
         if key.isascii():
             return key
         try:
             key.encode()
-        except UnicodeEncodeError:  # a lone surrogate, from a header nobody could decode
+        except UnicodeEncodeError:  # a lone surrogate, from a header that could not be decoded
             return _literal(key)
         return key
     _check_type(key)
@@ -48,9 +49,9 @@ def checked_state(state: object) -> str:
     """Return ``state`` as a plain ``str``.
 
     Raises:
-        TypeError: it is no ``str``.
-        ValueError: it holds lone surrogates, which SQLite's TEXT has no form for. States are
-            names of Python functions, which cannot contain them.
+        TypeError: the state is no ``str``.
+        ValueError: the state holds lone surrogates, which SQLite's TEXT cannot hold. States are
+            names of Python functions, which cannot contain them either.
     """
     if not isinstance(state, str):
         raise TypeError(f"a state must be a str, not {type(state).__name__}: {state!r}")
@@ -63,8 +64,9 @@ def checked_state(state: object) -> str:
 
 
 def _literal(key: object) -> bytes:
-    # ascii(), not repr(): which characters repr() escapes changes with the Unicode tables of
-    # each Python release, and a file outlives its interpreter. Both make the same pairs one.
+    # ascii(), not repr(): which characters repr() escapes changes with the Unicode tables of each
+    # Python release, and a file outlives its interpreter. Two keys have the same ascii() exactly
+    # when they have the same repr().
     return ascii(key).encode("ascii")
 
 

@@ -1,7 +1,7 @@
-"""Which BLOBs are keys: the literals that `columns` makes of what is no plain text.
+"""Keys read from literals: those that `columns` writes for keys that are no plain text.
 
-A literal is read token by token rather than by `ast.parse`, which warns of a backslash too many,
-gives up on tuples nested 200 deep, and rounds what `complex` prints (``-0+1j``).
+A literal is read token by token. `ast.parse` is not used, because it warns of unknown escapes,
+gives up on tuples nested 200 deep, and loses the sign of a zero in a complex number (``-0+1j``).
 """
 
 import ast
@@ -10,13 +10,13 @@ from typing import Final
 
 from .columns import column_value
 
-# A key is as long as its sender made it, and a tuple's parts take fifty times its memory.
+# A key is as long as its sender made it, and a tuple takes fifty times the memory of its literal.
 _LONGEST_UNTRUSTED: Final = 1_000_000
 
 _CONSTANTS: Final = {"None": None, "True": True, "False": False}
 
-# A string in quotes, of which Python warns about no escape; a number or a name; or a mark.
-# Possessive, so that what a hostile sender made is never tried in another way.
+# A token is a string in quotes (without an escape that Python warns of), a word, or a mark.
+# The quantifiers are possessive, so that a hostile sender's text is matched in one way only.
 _TOKEN: Final = re.compile(
     r"""
     [ \t]*+
@@ -42,37 +42,38 @@ _TOKEN: Final = re.compile(
 
 
 def key_of_literal(text: str) -> object:
-    """Return the key that a text is the literal of. Nothing in it is executed.
+    """Return the key whose literal a text is. Nothing in the text is executed.
 
     Raises:
-        ValueError: it is none, or one of a tuple that is too long to come from a store.
+        ValueError: the text is no literal of a key, or has over a million characters and is not
+            the literal of a single text or bytes.
     """
     if len(text) > _LONGEST_UNTRUSTED:
         token = _TOKEN.fullmatch(text)
         if token is None or token["string"] is None:
-            raise ValueError("of a literal as long, only a text or bytes are read")
+            raise ValueError("a literal as long as this must be one text or bytes")
     return _key_and_column(text)[0]
 
 
 def key_of_column_bytes(column: bytes) -> object:
-    """Return the key that `column_value` makes a BLOB of, so that a call can reach its row.
+    """Return the key for which `column_value` returns a BLOB, so that a call can reach its row.
 
-    A store has kept it, so it may have as many parts as it likes.
+    The key may have any number of parts, because a store has kept it.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such key.
     """
     key, value = _key_and_column(column.decode("ascii"))
     if value != column:
-        raise ValueError("another literal of the key is its own")
+        raise ValueError("a store writes another literal for this key")
     return key
 
 
 def is_literal(column: bytes) -> bool:
-    """Whether a BLOB is what `column_value` makes of some key."""
+    """Whether `column_value` returns this BLOB for some key."""
     try:
         key_of_column_bytes(column)
-    except ValueError:  # or UnicodeDecodeError, which is one
+    except ValueError:  # UnicodeDecodeError is one as well
         return False
     return True
 
@@ -86,14 +87,15 @@ def _key_and_column(text: str) -> tuple[object, str | bytes]:
 
 
 def _parse(text: str) -> object:
-    # What is open: of each tuple the items so far, and how many commas. It may be deeply nested.
+    # The open tuples, from the outermost: the items so far, and the number of commas. A list,
+    # and no recursion, because tuples may be deeply nested.
     outer: list[tuple[list[object], int]] = []
     items: list[object] = []
     commas = at = 0
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
-            raise ValueError(f"no part of a literal: {text[at : at + 20]!r}")
+            raise ValueError(f"a literal cannot contain this: {text[at : at + 20]!r}")
         at = token.end()
         is_after_item = commas < len(items)
         if token["mark"] == ",":
@@ -113,9 +115,9 @@ def _parse(text: str) -> object:
             is_out_of_place = is_after_item
             items.append(_scalar(token))
         if is_out_of_place:
-            raise ValueError(f"out of its place: {token[0]:.20}")
+            raise ValueError(f"this is in the wrong place of a literal: {token[0]:.20}")
     if outer or not items:
-        raise ValueError("it is not whole")
+        raise ValueError("the literal is incomplete")
     return _closed(items, commas)
 
 
@@ -132,7 +134,7 @@ def _scalar(token: re.Match[str]) -> object:
     try:
         return int(word, 0)
     except ValueError:
-        if word.strip("+-").replace("_", "").isdigit():  # 007, a phone number, is none of 7.0
+        if word.strip("+-").replace("_", "").isdigit():  # 007 is a phone number, not 7.0
             raise
     try:
         return float(word)

@@ -1,8 +1,8 @@
-"""One form of a row everywhere: as Python has it, as people read and type it, as JSON has it.
+"""One form of a row everywhere: for Python, and for the people who read and type its keys.
 
-A key that is plain text is shown as it is. Any other is shown as a Python literal: ``None``,
-``b'raw'``, and in quotes a text that would be taken for a literal (``'None'``), cannot be printed,
-or begins or ends with a space. What is shown is also what is accepted.
+A key that is plain text is shown unchanged. Any other key is shown as a Python literal: ``None``,
+``b'raw'``. A text stands in quotes if it would be taken for a literal (``'None'``), cannot be
+printed, or begins or ends with a space. A key is accepted in the form in which it is shown.
 """
 
 import re
@@ -13,13 +13,13 @@ from .columns import column_value
 from .literals import key_of_column_bytes, key_of_literal
 
 RawRow: TypeAlias = tuple[str | bytes, str | bytes, str, int]
-"""``(sender, module, state, since)`` as they stand in their columns."""
+"""``(sender, module, state, since)``, the values of the columns in the order of the key."""
 
 OLDEST_MS: Final = 1_230_768_000_000
-"""The beginning of 2009 (Unix time in ms), when Lamson came: an earlier time comes from a clock
-that stood wrong, as that of a machine does that boots without one, in 1970."""
+"""The beginning of 2009 (Unix time in ms), the year of Lamson's first release. An earlier time
+comes from a wrong clock: a machine without a battery for its clock boots in 1970."""
 
-# How a literal may begin. Nearly no address does, and no name of a module.
+# How a literal may begin. Hardly an address begins so, and no name of a module.
 _MAY_BE_LITERAL: Final = re.compile(
     r"""
     \s* (?: ['"(\d+\-.] | (?: [bu] | b?r | rb ) ['"] | (?: None|True|False|infj?|nanj? ) \s*\Z )
@@ -27,25 +27,26 @@ _MAY_BE_LITERAL: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# What spreadsheets take for a formula where a cell begins with it, full-width letters included.
+# A spreadsheet takes a cell for a formula if it begins with one of these, or with the full-width
+# form of one.
 _FORMULA: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
 
-# And where a cell may begin to one that goes by another separator than the comma. (In a literal,
-# these stand within quotes.)
+# A spreadsheet with another separator than the comma may see a cell begin here. (In a literal,
+# these characters stand within quotes.)
 _FORMULA_BEHIND_SEPARATOR: Final = re.compile(rf"([;|][\s'\"]*)([{re.escape(_FORMULA)}])")
 
 is_plain_address: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*@[A-Za-z0-9_.-]+\Z").match
-"""Whether a text is no literal at first sight, and shown as it is: nearly every address."""
+"""Whether a text is certainly no literal, and so is shown unchanged: nearly every address."""
 
 
 class Row(NamedTuple):
     """A pair and its state.
 
     Attributes:
-        module: as it was given to the store.
-        sender: likewise.
-        state: the pair's.
-        since: when it entered this state, in milliseconds of Unix time.
+        module: the module, as it was given to the store.
+        sender: the sender, as it was given to the store.
+        state: the state of the pair.
+        since: when the pair entered this state, in milliseconds of Unix time.
     """
 
     module: object
@@ -55,7 +56,7 @@ class Row(NamedTuple):
 
     @property
     def raw(self) -> RawRow:
-        """The row as it stands in its columns.
+        """The values of the row's columns.
 
         Raises:
             TypeError: a key is of a type that no store keeps.
@@ -64,28 +65,28 @@ class Row(NamedTuple):
 
 
 def row_of(raw: RawRow, path: str) -> Row:
-    """Return a row that was read.
+    """Return the row with these column values.
 
     Raises:
-        NotAStateFile: no store has written it.
+        NotAStateFile: no store has written such a row.
     """
     sender, module, state, since = raw
     if type(since) is not int or type(state) is not str:
-        raise _unreadable(f"no store has written a row of it ({raw!r:.80})", path)
+        raise _unreadable(f"it holds a row that no store has written ({raw!r:.80})", path)
     if type(sender) is type(module) is str:
         return Row(module, sender, state, since)
     return Row(key_of_column(module, path), key_of_column(sender, path), state, since)
 
 
 def key_of_column(value: object, path: str) -> object:
-    """Return the key that stands in a column.
+    """Return the key whose column value this is.
 
     Args:
-        value: as SQLite has it.
-        path: the database.
+        value: the value, as SQLite returns it.
+        path: the database, for the error.
 
     Raises:
-        NotAStateFile: no store has written it.
+        NotAStateFile: no store has written such a value.
     """
     if isinstance(value, str):
         return value
@@ -103,19 +104,19 @@ def _unreadable(problem: str, path: str) -> NotAStateFile:
 
 
 def parse_key(text: str) -> tuple[object, bool]:
-    """Return the key that a person means, and whether he gave it as a literal."""
+    """Return the key that a person has typed, and whether it was typed as a literal."""
     if is_plain_address(text):
         return text, False
     return _literal(text) or (text, False)
 
 
 def format_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
-    """Return a key as people read it, and as `parse_key` takes it.
+    """Return a key as people read it, and as `parse_key` accepts it.
 
     Args:
-        key: of a type that a store keeps.
-        is_for_spreadsheets: whether text that these take for a formula is to stand in quotes, and
-            with an escape where it would begin a cell even so.
+        key: a key of a type that a store keeps.
+        is_for_spreadsheets: whether to put text that a spreadsheet takes for a formula in quotes,
+            with an escape where it would begin a cell all the same.
     """
     if type(key) is not str:
         value = column_value(key)
@@ -133,7 +134,7 @@ def format_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
 
 
 def format_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
-    """Return a state as people read it: in quotes where it cannot be printed as it is.
+    """Return a state as people read it: in quotes where it cannot be shown unchanged.
 
     Args:
         state: the state.
@@ -148,7 +149,7 @@ def format_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
 
 
 def parse_state(text: str) -> str:
-    """Return the state that `format_state` has shown so."""
+    """Return the state that `format_state` shows as this text."""
     if text[:1] in ("'", '"'):
         found = _literal(text)
         if found and isinstance(found[0], str):
