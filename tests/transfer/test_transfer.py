@@ -24,7 +24,7 @@ from lamson_sqlite_state.transfer import (
     import_rows,
     json_lines,
 )
-from lamson_sqlite_state.transfer._csv import read_csv, utc, write_csv
+from lamson_sqlite_state.transfer._csv import format_utc, read_csv, write_csv
 from lamson_sqlite_state.transfer.json_lines import as_object, read_json_lines, write_json_lines
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import raw_rows
@@ -101,10 +101,10 @@ class TestForms:
         assert [row[:3] for row in found] == [("ann", "", "A1"), ("", "m", "A2"), ("bob", "m", "")]
 
     def test_time_is_in_utc(self) -> None:
-        assert utc(0) == "1970-01-01T00:00:00.000Z"
-        assert utc(1_795_537_403_497) == "2026-11-24T16:23:23.497Z"
-        assert utc(253_402_300_799_999) == "9999-12-31T23:59:59.999Z"
-        assert utc(-1) == "-1"
+        assert format_utc(0) == "1970-01-01T00:00:00.000Z"
+        assert format_utc(1_795_537_403_497) == "2026-11-24T16:23:23.497Z"
+        assert format_utc(253_402_300_799_999) == "9999-12-31T23:59:59.999Z"
+        assert format_utc(-1) == "-1"
 
     @pytest.mark.parametrize("size", [1, 7, 64])
     def test_blocks_may_end_anywhere(self, size: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,45 +19,46 @@ from ..keys.rows import (
     parse_key,
     parse_state,
 )
-from ._row_error import LATEST_MS, REQUIRED_FIELDS, bad_row
+from ._row_error import LATEST_MS, REQUIRED_FIELDS, bad_row, bad_since
 
-# The last is when that was, in UTC. It is for people, and nobody reads it back.
+# "time" is "since" in UTC, for people. It is not read back.
 _COLUMNS: Final = ("module", "sender", "state", "since", "time")
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - with a time zone, it would end in +00:00
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - with a time zone, isoformat() would append +00:00
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 _BLOCK_ROWS: Final = 1_000
 
-# The csv module has 131,072 characters, and a sender may be longer: of a byte that could not be
-# decoded, its literal has six.
+# In characters. The csv module's own limit is 131,072, and a sender may be longer: its literal has
+# six characters for each byte that could not be decoded.
 _LONGEST_CELL: Final = 16 * 1024 * 1024
 
-# The semicolon is a separator to some, who keep to quotes.
+# Some spreadsheets separate cells by semicolons, but leave cells in quotes whole.
 _HAS_TO_BE_QUOTED: Final = re.compile(r'[",;\r\n]').search
 
 
 def write_csv(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a line with the names of the columns, and then each row, as RFC 4180 has it.
+    """Yield a line with the names of the columns, then a line for each row, as RFC 4180 has them.
 
-    Keys stand as people read them: one that is no plain text as a Python literal. So does what
-    a spreadsheet would take for a formula, by whatever separator it goes, as anybody can send mail.
+    Keys are written as people read them: a key that is no plain text as a Python literal. A text
+    that a spreadsheet would take for a formula, with whatever separator, is written as a literal
+    too, because anybody can send mail.
     """
     yield ",".join(_COLUMNS) + "\r\n"
     for module, sender, state, since in rows:
-        # Put together by hand, as csv.writer takes twice as long and puts no semicolon in quotes.
+        # Put together by hand, because csv.writer takes twice as long, and quotes no semicolon.
         yield (
             f"{_word_cell(module) if type(module) is str else _key_cell(module)},"
             f"{sender if type(sender) is str and is_plain_address(sender) else _key_cell(sender)},"
-            f"{_state_cell(state)},{since},{utc(since)}\r\n"
+            f"{_state_cell(state)},{since},{format_utc(since)}\r\n"
         )
 
 
-def utc(since_ms: int) -> str:
-    """Return a time as ISO 8601 has it, in UTC, with milliseconds."""
+def format_utc(since_ms: int) -> str:
+    """Return a time (Unix time in ms) in the form of ISO 8601, in UTC, with milliseconds."""
     if not 0 <= since_ms <= LATEST_MS:
         return str(since_ms)
-    # Not `fromtimestamp`: in seconds, a float, the last millisecond of the year 9999 is another.
+    # Not `fromtimestamp`, whose seconds are a float: too coarse for milliseconds of the year 9999.
     return f"{(_EPOCH + since_ms * _MILLISECOND).isoformat('T', 'milliseconds')}Z"
 
 
@@ -71,7 +72,8 @@ def _key_cell(key: object) -> str:
     return _cell(format_key(key, is_for_spreadsheets=True))
 
 
-# Modules and states are few. Of senders there is no end, and of other keys 1 is True to a cache.
+# Modules and states are few, so they are cached. Senders are too many. Keys that are no text cannot
+# be cached, because a cache takes 1 and True for one key.
 @functools.lru_cache(maxsize=4096)
 def _word_cell(module: str) -> str:
     return _key_cell(module)
@@ -83,23 +85,25 @@ def _state_cell(state: str) -> str:
 
 
 def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
-    """Yield the rows of a file of CSV, some at a time: as `read_json_lines`.
+    """Yield the rows of a file of CSV, some at a time, as `read_json_lines` does.
 
-    The first line names the columns, in any order; others than a row's are not looked at. A line
-    whose cells are all empty is no row: an empty key or state stands in quotes. For long cells, the
-    csv module's limit (`csv.field_size_limit`) is raised.
+    The first line names the columns, in any order; columns that a row does not have are ignored. A
+    line whose cells are all empty is skipped: `write_csv` writes an empty key or state in quotes.
+    The csv module's limit (`csv.field_size_limit`) is raised, because cells may be long.
     """
     now_ms = time.time_ns() // 1_000_000
-    # What is no UTF-8 is refused in its line, and not where a block of the file begins.
+    # surrogateescape, so that a line that is no UTF-8 is refused by its number, and not the block.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
     found: list[RawRow] = []
-    if csv.field_size_limit() < _LONGEST_CELL:  # of all in this process: it is only ever raised
+    if (
+        csv.field_size_limit() < _LONGEST_CELL
+    ):  # the whole process has one limit, so it is never lowered
         csv.field_size_limit(_LONGEST_CELL)
     try:
         columns = _columns(next(reader, []))
         for cells in reader:
-            if any(map(str.strip, cells)):  # else it is an empty line, or a spreadsheet's empty row
+            if any(map(str.strip, cells)):  # neither an empty line nor a spreadsheet's empty row
                 found.append(_csv_row(cells, columns, now_ms))
             if len(found) == _BLOCK_ROWS:
                 yield found
@@ -107,7 +111,7 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
     except (ValueError, TypeError, csv.Error, OSError) as error:
         if found:
             yield found
-        if isinstance(error, OSError):  # of the file
+        if isinstance(error, OSError):  # the file could not be read
             raise
         raise bad_row(max(1, reader.line_num), error, name) from error
     finally:
@@ -117,7 +121,7 @@ def read_csv(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
 
 
 _Columns: TypeAlias = tuple[int, int, int, int | None, int]
-"""Where in a line sender, module, state and since stand, and how many columns there are in all."""
+"""The places of sender, module, state and since in a line, and the number of all columns."""
 
 
 def _columns(names: list[str]) -> _Columns:
@@ -136,25 +140,25 @@ def _csv_row(cells: list[str], columns: _Columns, now_ms: int) -> RawRow:
     if since_at is not None and (text := cells[since_at]):
         since = int(text) if text.isascii() and text.isdigit() else -1
         if not 0 <= since <= LATEST_MS:
-            raise ValueError(f"'since' is a number of milliseconds of Unix time, not {text!r:.40}")
+            raise bad_since(text)
     return (
-        # What is plain stands in its column as it is.
-        sender if is_plain_address(sender) else _csv_key(sender),
-        _csv_module(cells[module_at]),
-        _csv_state_of(cells[state_at]),
+        # A plain address is its own column value.
+        sender if is_plain_address(sender) else _key_of_cell(sender),
+        _module_of_cell(cells[module_at]),
+        _state_of_cell(cells[state_at]),
         since,
     )
 
 
-def _csv_key(cell: str) -> str | bytes:
+def _key_of_cell(cell: str) -> str | bytes:
     return column_value(parse_key(_decoded(cell))[0])
 
 
-_csv_module: Final = functools.lru_cache(maxsize=4096)(_csv_key)
+_module_of_cell: Final = functools.lru_cache(maxsize=4096)(_key_of_cell)
 
 
 @functools.lru_cache(maxsize=4096)
-def _csv_state_of(cell: str) -> str:
+def _state_of_cell(cell: str) -> str:
     return checked_state(parse_state(_decoded(cell)))
 
 
@@ -162,6 +166,6 @@ def _decoded(cell: str) -> str:
     if not cell.isascii():
         try:
             cell.encode()
-        except UnicodeEncodeError as error:  # of a byte that stands there for itself
+        except UnicodeEncodeError as error:  # a surrogate stands for a byte that is no UTF-8
             raise ValueError("it is no UTF-8") from error
     return cell

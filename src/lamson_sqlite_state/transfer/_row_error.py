@@ -1,4 +1,4 @@
-"""What is wrong with a row in a file, in the words of an error."""
+"""The error for a line of a file that is no row, and the limits that every format shares."""
 
 import json
 from typing import Final
@@ -8,25 +8,25 @@ from ..errors import Code, StorageError
 REQUIRED_FIELDS: Final = frozenset({"module", "sender", "state"})
 
 LATEST_MS: Final = 253_402_300_799_999
-"""The last time that a row may have: the end of the year 9999."""
+"""The latest time that a row may have: the end of the year 9999 (Unix time in ms)."""
 
 
 class BadRow(StorageError):
-    """A file to be imported has something in it that is no row. The problem names the line.
+    """A line of a file to be imported is no row. The problem names the line.
 
-    What stood before it was imported, and nothing behind it was.
+    The rows before the line were imported; the rows behind it were not.
     """
 
     code: Code = "bad-row"
 
 
 def bad_row(line: int, error: Exception, name: str) -> BadRow:
-    """Return what to raise ``from`` an error that came of reading a row.
+    """Return the error to raise ``from`` an error met in reading a row.
 
     Args:
-        line: its number, from 1.
-        error: what is wrong with it.
-        name: of the file.
+        line: the number of the line, from 1.
+        error: the error met.
+        name: the name of the file.
     """
     reason = str(error)
     if isinstance(error, UnicodeDecodeError):
@@ -37,3 +37,8 @@ def bad_row(line: int, error: Exception, name: str) -> BadRow:
         reason = "it is nested too deeply"
     remedy = "correct it, and import again (what stands before it is imported)"
     return BadRow(f"line {line}: {reason}", remedy, name)
+
+
+def bad_since(value: object) -> ValueError:
+    """Return the error to raise where the time of a row is none."""
+    return ValueError(f"'since' is a number of milliseconds of Unix time, not {value!r:.40}")

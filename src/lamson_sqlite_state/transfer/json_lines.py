@@ -1,6 +1,6 @@
 """Rows as JSON Lines, which lose nothing: one object a line.
 
-Everything goes block by block, as files may be far larger than memory.
+Files are read and written block by block, because they may be far larger than memory.
 """
 
 import functools
@@ -14,11 +14,11 @@ from typing import IO, Any, Final
 
 from ..keys.columns import checked_state, column_value
 from ..keys.rows import RawRow, Row, parse_key
-from ._row_error import LATEST_MS, REQUIRED_FIELDS, BadRow, bad_row
+from ._row_error import LATEST_MS, REQUIRED_FIELDS, BadRow, bad_row, bad_since
 
 _BLOCK_BYTES: Final = 256 * 1024
 
-# No row is as long; but a file without line ends, which is no such file, may be.
+# No row is as long as this. A file without line ends, which is no JSON Lines, may be.
 _LONGEST_LINE_BYTES: Final = 64 * 1024 * 1024
 
 _FIELDS: Final = REQUIRED_FIELDS | {"since"}
@@ -26,19 +26,14 @@ _raw: Final = operator.itemgetter("sender", "module", "state", "since")
 
 
 def as_object(row: Row) -> dict[str, object]:
-    """Return a row as the object that it is in JSON."""
-    return {
-        "module": json_key(row.module),
-        "sender": json_key(row.sender),
-        "state": row.state,
-        "since": row.since,
-    }
+    """Return a row as an object for JSON."""
+    return row._replace(module=json_key(row.module), sender=json_key(row.sender))._asdict()
 
 
 def write_json_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield each row as an object on a line of its own, with its line end."""
+    """Yield each row as an object on a line of its own, with a line end."""
     for module, sender, state, since in rows:
-        # Put together by hand, as json.dumps takes six times as long.
+        # Put together by hand, because json.dumps takes six times as long.
         module_text = _word_text(module) if type(module) is str else _json_text(module)
         if type(sender) is str and sender.isascii():
             sender_text = encode_basestring(sender)
@@ -55,18 +50,18 @@ def read_json_lines(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
 
     Args:
         file: open for reading.
-        name: of it, for errors.
+        name: the name of the file, for errors.
 
     Raises:
-        BadRow: at the first line that is no row.
-        OSError: it cannot be read.
+        BadRow: a line is no row. The rows before it have been yielded.
+        OSError: the file cannot be read.
     """
     now_ms = time.time_ns() // 1_000_000
     number = 0
     for lines in _blocks(file, name):
         filled = [line for line in lines if line and not line.isspace()]
         try:
-            # Many at once, which takes half the time of one by one.
+            # Parsing many lines at once takes half the time of parsing one by one.
             found = json.loads(b"[" + b",".join(filled) + b"]")
             if len(found) != len(filled):
                 raise ValueError
@@ -78,35 +73,30 @@ def read_json_lines(file: IO[bytes], name: str) -> Iterator[list[RawRow]]:
 
 
 def printable_json(text: str) -> str:
-    """Return JSON that means the same, without what a terminal obeys or shows otherwise.
+    """Return JSON with the same meaning, without characters that a terminal obeys or misrepresents.
 
-    Control characters of C1, DEL, those that turn the direction of writing, and all else that
-    cannot be printed, but for line ends, stand as escapes.
+    All characters that cannot be printed, but for line ends, are escaped. Among them are DEL, the
+    control characters of C1, and those that change the direction of writing.
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )
 
 
 def json_key(key: object) -> object:
-    """Return a key as it is in JSON: a text, or an object with its Python literal."""
+    """Return a key as a value for JSON: a text, or an object with the key's Python literal."""
     value = column_value(key)
     return value if isinstance(value, str) else {"literal": value.decode("ascii")}
 
 
-def _escaped(letter: str) -> str:
-    digits = letter.encode("utf-16-be", "surrogatepass").hex()  # one number, or two
-    return "".join(f"\\u{digits[start : start + 4]}" for start in range(0, len(digits), 4))
-
-
 def _json_text(key: object) -> str:
-    value = column_value(key)
-    if isinstance(value, str):
-        return encode_basestring(value)
-    return f'{{"literal": {encode_basestring(value.decode("ascii"))}}}'
+    return json.dumps(json_key(key), ensure_ascii=False)
 
 
-# Modules and states are few. Of senders there is no end, and of other keys 1 is True to a cache.
+# Modules and states are few, so they are cached. Senders are too many. Keys that are no text cannot
+# be cached, because a cache takes 1 and True for one key.
 @functools.lru_cache(maxsize=4096)
 def _word_text(module: str) -> str:
     return _json_text(module)
@@ -117,7 +107,8 @@ _state_text: Final = functools.lru_cache(maxsize=4096)(encode_basestring)
 
 def _blocks(file: IO[bytes], name: str) -> Iterator[list[bytes]]:
     rest = b""
-    # Not read, which in a pipe goes on until a whole block is there, and hears no Ctrl-C meanwhile.
+    # On a pipe, read() waits until a whole block is there, and lets no Ctrl-C through. read1() does
+    # not wait.
     read: Callable[[int], bytes] = getattr(file, "read1", file.read)
     while block := read(_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
@@ -134,7 +125,7 @@ def _blocks(file: IO[bytes], name: str) -> Iterator[list[bytes]]:
 
 
 def _one_by_one(lines: list[bytes], before: int, name: str, now_ms: int) -> Iterator[RawRow]:
-    # To find the one that is wrong. Those before it are rows as any.
+    # Finds the line that is no row. The lines before it are rows.
     for number, line in enumerate(lines, before + 1):
         if line and not line.isspace():
             try:
@@ -153,14 +144,14 @@ def _raw_row(found: Any, now_ms: int) -> RawRow:
             raise ValueError(_wrong_fields(found)) from error
         sender, module, state, since = _raw({"since": now_ms, **found})
     if type(since) is not int or not 0 <= since <= LATEST_MS:
-        raise ValueError(f"'since' is a number of milliseconds of Unix time, not {since!r:.40}")
+        raise bad_since(since)
     if not (type(sender) is type(module) is type(state) is str and state.isascii()):
         state = checked_state(state)
         module, sender = _key_of_json(module, "module"), _key_of_json(sender, "sender")
         return sender, module, state, since
     if not (module.isascii() and sender.isascii()):
         module, sender = column_value(module), column_value(sender)
-    # They are few, and each row would else keep a copy of its own.
+    # Modules and states are few. Interned, because each row would otherwise keep a copy of its own.
     return sender, sys.intern(module) if type(module) is str else module, sys.intern(state), since
 
 
