@@ -1,9 +1,11 @@
-"""Reads the file of a Lamson or Salmon ``ShelveStorage``, whatever dbm wrote it, and only reads.
+"""Reads the files of a Lamson or Salmon ``ShelveStorage``, whichever dbm wrote them.
 
-No dbm module is used: which of them an interpreter has depends on how it was built. What the
-values' pickles contain is not executed either. From the top: this file, `_locate` (which
-files), a room for each format, `_key` and `_pickle` (what a record says), `_newest` (what of it
-counts), `_record`, `_file`.
+The files are only read. No dbm module is used, because an interpreter has only some of them,
+depending on how it was built. Nothing in the values' pickles is executed.
+
+`Shelf` yields the entries of a shelf, and `Pairs` tells which of them count (`_newest`). `_locate`
+finds the files and their format, which has a reader of its own; `_key` and `_pickle` read a key and
+a value.
 """
 
 import os
@@ -26,21 +28,22 @@ _LONGEST_KEPT_BYTES: Final = 200
 class Shelf:
     """A shelf of states, open for reading; a context manager.
 
-    Nothing is written, created or locked beside it, so the mail server should not be writing
-    to it meanwhile. Memory does not grow with the shelf: a million entries take some MiB.
+    Nothing is written, created or locked, so no mail server should write to the shelf meanwhile.
+    Memory does not grow with the shelf: a million entries take some MiB.
 
     Args:
-        path: what ``ShelveStorage`` was given, or one of the files that dbm made of it.
-        is_taken: whether a file of this path may not be opened, as closing it would harm its user.
+        path: the path that ``ShelveStorage`` was given, or one of the files that dbm made of it.
+        is_taken: whether the file at a path must not be opened, because closing it would drop the
+            locks that this process has on it.
 
     Attributes:
-        kind: which format it has, such as ``dbm.gnu``.
+        kind: the format of the shelf, such as ``dbm.gnu``.
         files: the paths of the files that are read.
 
     Raises:
-        NotAShelf: there is no such file, no known dbm wrote it, it is damaged, or the path means
-            several shelves.
-        StorageError: it may not be read, or the file system failed.
+        NotAShelf: there is no such file, no known dbm wrote it, it is damaged, or several shelves
+            have this path.
+        StorageError: the file may not be read, or the file system failed.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Shelf:
 
     @cached_property
     def count(self) -> int | None:
-        """About how many times iterating will yield, for a progress bar; None if unknown.
+        """About how many entries iterating will yield, for a progress bar; None if unknown.
 
         Raises:
             NotAShelf: the file is damaged.
@@ -63,19 +66,19 @@ class Shelf:
         return self._reader.count()
 
     def __iter__(self) -> Iterator[Entry | Refused]:
-        """Yield all that is in the shelf, each time from the beginning.
+        """Yield each entry of the shelf, from the beginning.
 
-        A pair of module and sender may come twice, where the shelf holds both ``['mod', 'sender']``
-        and ``[b'mod', 'sender']``: to shelve these are two keys. A key of dbm.dumb may come twice
-        as well. `Pairs` tells which one counts. What is no state of a pair comes as `Refused`, and
-        what follows it is read.
+        An entry that is not the state of a pair is yielded as `Refused`, and those behind it are
+        read all the same. A pair may come twice where the shelf has both ``['mod', 'sender']`` and
+        ``[b'mod', 'sender']``, which are two keys to shelve. A key of dbm.dumb may come twice as
+        well. `Pairs` tells which entry counts.
 
         Raises:
-            NotAShelf: the file is damaged; what came before is right.
+            NotAShelf: the file is damaged. The entries before the damage are right.
             StorageError: the file system failed.
             ValueError: the shelf is closed.
         """
-        # Most values are one of a few, byte for byte.
+        # Nearly all values are the same few pickles, byte for byte, so these are read once.
         known: dict[bytes, str] = {}
         for record in self._reader.records():
             if isinstance(record, Refused):

@@ -1,9 +1,9 @@
 """Reads hash tables of Berkeley DB 4.1 to 6: dbm.ndbm on Debian, and bsddb of Python 2.
 
-The file is pages of one size. Page 0 describes the table. Pages of the hash types hold the items
-of records, a key and a value in turn; a big item lies on a chain of overflow pages. All hash
-pages are read in the order of the file, whichever bucket they belong to: so no chain of buckets
-can be broken or run in circles.
+The file consists of pages of one size. Page 0 describes the table. Hash pages have the items of
+records, a key and a value in turn. A big item lies on a chain of overflow pages. All hash pages are
+read in the order of the file, whichever bucket they belong to, so that a chain of a bucket's pages
+that is broken or runs in circles does no harm.
 """
 
 import struct
@@ -26,32 +26,31 @@ _META: Final = "12x3I3B5xI52xI"
 _META_TYPE: Final = 8
 _CHECKSUMS: Final = 1
 
-# Previous page, next page, number of items, where they begin (on overflow pages, how many bytes
-# there are), page type; the page's own number stands before.
+# Own number, previous page, next page, number of items, offset of the items (on overflow pages, the
+# number of bytes), page type.
 _PAGE: Final = "8x3I2HxB"
 _HASH_UNSORTED_PAGE, _OVERFLOW_PAGE, _HASH_PAGE = 2, 7, 13
 _PAGE_HEAD_BYTES: Final = 26
 _CHECKED_PAGE_HEAD_BYTES: Final = 32
 
 _ON_PAGE, _DUPLICATES, _OFF_PAGE, _OFF_PAGE_DUPLICATES = 1, 2, 3, 4
-_OFF_PAGE_ITEM: Final = "4x2I"  # the first page of its chain, and its length in bytes
+_OFF_PAGE_ITEM: Final = "4x2I"  # the first page of the chain, and the length of the item in bytes
 
 
 class Berkeley(Reader):
     """The records of one hash table, in the order of its pages.
 
-    Every page is read at most once, so no file can keep the reader busy for longer than its
-    size justifies.
+    No more pages are read than the file has, once as hash pages and once as overflow pages, so no
+    file can keep the reader busy for longer than its size justifies.
 
     Raises:
-        NotAShelf: it is of another kind or version, encrypted, or damaged.
+        NotAShelf: the table is of another kind or version, encrypted, or damaged.
     """
 
     kind = "Berkeley DB hash"
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._source = source
         start = source.start(_META_BYTES)
         order = byte_order(start, _MAGIC_AT, _MAGICS)
         if order is None or len(start) < _META_BYTES:
@@ -73,11 +72,11 @@ class Berkeley(Reader):
 
     @staticmethod
     def wrote(start: bytes) -> bool:
-        """Whether a file with this start says that Berkeley DB wrote it."""
+        """Whether a file begins as those of Berkeley DB do."""
         return byte_order(start, _MAGIC_AT, _MAGICS) is not None
 
     def count(self) -> int | None:
-        """Return what the first page says; see `Reader`."""
+        """Return the number on the first page; see `Reader`."""
         # Each record has two offsets of two bytes, and two items of at least one.
         return self._says if self._says <= self._source.size // 6 else None
 
@@ -94,8 +93,8 @@ class Berkeley(Reader):
             yield from self._page_records(page, items)
 
     def _page_records(self, page: bytes, items: int) -> Iterator[Record]:
-        # The items lie from the end of the page downwards, so each ends where the one before
-        # it begins.
+        # The items lie from the end of the page downwards, so each item ends at the start of the
+        # item before it.
         starts = struct.unpack_from(f"{self._order}{items}H", page, self._items_start)
         ends = (self._page_bytes, *starts)
         lowest = self._items_start + 2 * items
@@ -155,7 +154,7 @@ class Berkeley(Reader):
 
 
 def _other_kind(access_method: str, version: int, encrypted: int) -> tuple[str, str] | None:
-    """Return why a table of Berkeley DB cannot be read, and the remedy; None where it can."""
+    """Return why a table of Berkeley DB cannot be read, and the remedy; None if it can be read."""
     what = f"this is a Berkeley DB {access_method}"
     if access_method != _HASH:
         return f"{what}, which shelve does not write", "give another path"

@@ -1,9 +1,10 @@
 """Reads hash tables of Berkeley DB 1.85: dbm.ndbm on BSD and macOS.
 
-A header tells where each bucket's first page is. A page begins with a row of two-byte numbers:
-how many follow, then two for each record, then how much is free and where. The records lie from
-the page's end downwards. The second number of a record is where its value begins, or one of the
-four below: then the first number leads to an overflow page, or the record is too big for one page.
+The header tells where the first page of each bucket is. A page begins with numbers of two bytes:
+their count, two numbers for each record, and the size and the offset of the free space. The records
+lie from the end of the page downwards. The two numbers of a record are the offsets of its key and
+of its value. In place of the value's offset, one of four flags may stand. Then the first number
+leads to an overflow page, or the record is too big for one page.
 """
 
 import struct
@@ -17,26 +18,26 @@ from ._record import LONGEST_BYTES, Reader, Record
 
 _MAGIC: Final = b"\0\6\x15\x61"
 _VERSION: Final = 2
-# Version, the pages' byte order, page size, last bucket, records, header's pages, spares: always
-# big-endian, whatever the pages are.
+# Version, byte order of the pages, page size, last bucket, number of records, pages of the header,
+# spares. The header itself is always big-endian.
 _HEADER: Final = struct.Struct(">4x3i24xi12x2i4x32i")
 _ORDERS: Final = {1234: "<", 4321: ">"}
 
 _NEXT_PAGE, _PART_OF_KEY, _END_OF_KEY, _KEY_AND_VALUE = 0, 1, 2, 3
-"""In the place of a value's offset. On the later pages of a record that is too big, the third means
-that the value goes on, the last that it ends."""
+"""The flags in place of a value's offset. On the later pages of a big record, the third means that
+the value goes on, and the last that the value ends there."""
 
 
 class _Page(NamedTuple):
     content: bytes
-    numbers: tuple[int, ...]  # of the records, and of the free space
+    numbers: tuple[int, ...]  # two for each record, and two for the free space
     numbers_end: int
-    start: int  # of the first key
-    flag: int  # which part of a big record is here; elsewhere where the first value begins
+    start: int  # offset of the first key
+    flag: int  # the part of a big record on this page; else the offset of the first value
 
 
 class _Parts:
-    """A key or value from several pages; no more is kept than will be read."""
+    """A key or value from several pages; at most `LONGEST_BYTES` of it are kept."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -58,14 +59,13 @@ class Berkeley185(Reader):
     than its size justifies.
 
     Raises:
-        NotAShelf: it is of another version, or damaged.
+        NotAShelf: the table is of another version, or damaged.
     """
 
     kind = "Berkeley DB 1.85 hash"
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._source = source
         if source.size < _HEADER.size:
             raise source.damaged("it ends within its header")
         fields = _HEADER.unpack(source.start(_HEADER.size))
@@ -92,11 +92,11 @@ class Berkeley185(Reader):
 
     @staticmethod
     def wrote(start: bytes) -> bool:
-        """Whether a file with this start says that Berkeley DB 1.85 wrote it."""
+        """Whether a file begins as those of Berkeley DB 1.85 do."""
         return start.startswith(_MAGIC)
 
     def count(self) -> int | None:
-        """Return what the header says; see `Reader`. Each record has two numbers of two bytes."""
+        """Return the header's number; see `Reader`. Each record has two numbers of two bytes."""
         return self._says if 0 <= self._says <= self._source.size // 4 else None
 
     def records(self) -> Iterator[Record]:
@@ -107,7 +107,7 @@ class Berkeley185(Reader):
             for record in self._bucket(bucket):
                 read += 1
                 yield record
-        if read < self._says:  # as a page behind the end may be empty, or cut off
+        if read < self._says:  # a page behind the end of the file is empty, or was cut off
             raise self._source.damaged(f"{self._says} records are said to be in it, {read} are")
 
     def _bucket(self, bucket: int) -> Iterator[Record]:
@@ -133,7 +133,7 @@ class Berkeley185(Reader):
             end = value
 
     def _big_record(self, page: _Page) -> tuple[Record, _Page | None]:
-        """Return a record that is too big for one page, and the page of the next one."""
+        """Return a record that is too big for one page, and the page of the next record."""
         key, value = _Parts(), _Parts()
         page = self._big_key(page, key)
         page = self._big_value(page, value)
@@ -157,7 +157,7 @@ class Berkeley185(Reader):
             if not page.numbers_end <= start <= page.start:
                 raise self._contradiction()
             value.add(page.content[start : page.start])
-            if free:  # the writer leaves a byte where the value ends here
+            if free:  # the writer leaves a byte free if the value ends on this page
                 return page
         elif page.flag != _END_OF_KEY:
             raise self._contradiction()
@@ -184,13 +184,13 @@ class Berkeley185(Reader):
         return bucket + self._pages_before[bucket.bit_length()]
 
     def _overflow_page(self, page: _Page) -> _Page | None:
-        # The upper bits say how many buckets there were, to a power of 2, when the page was
-        # taken from behind them.
+        # The pages of the buckets of one doubling are followed by overflow pages. The upper bits
+        # tell behind which doubling the page lies, and the lower bits which of the pages it is.
         doublings, number = page.numbers[-4] >> 11, page.numbers[-4] & 0x7FF
         return self._page(self._page_of_bucket((1 << doublings) - 1) + number)
 
     def _page(self, number: int) -> _Page | None:
-        # Behind the file's end are pages that never needed to be written, being empty.
+        # Pages behind the end of the file are empty, so they were never written.
         offset = number * self._page_bytes
         if number >= self._header_pages and offset >= self._source.size:
             return None

@@ -1,7 +1,7 @@
-"""Reads what dbm.dumb wrote, and Python 2's dumbdbm: a file of values, and a text file of places.
+"""Reads shelves of dbm.dumb and of Python 2's dumbdbm: a file of values, and an index in text.
 
-The text file, the index, names a key in each line, and where its value lies. dbm.dumb itself
-keeps all of it in memory, and creates files where it finds none.
+Each line of the index has a key and the place of its value. dbm.dumb itself is not used, because it
+keeps the whole index in memory, and creates files where it finds none.
 """
 
 import ast
@@ -14,8 +14,8 @@ from ._key import refused, too_long
 from ._literals import STRING
 from ._record import LONGEST_BYTES, Reader, Record, Refused, printable
 
-# A key, then where its value begins and how long it is. Python 2 wrote the key's bytes escaped,
-# Python 3 its Latin-1 text, so bytes that are no ASCII may stand there as they are.
+# A key, then the offset and the length of its value. Python 2 wrote the repr of the key's bytes,
+# and Python 3 the repr of its Latin-1 text, in which bytes that are no ASCII may stand unescaped.
 _LINE: Final = re.compile(rb"(.+), \((\d{1,18})L?, (\d{1,18})L?\)\s*", re.DOTALL)
 _PLAIN: Final = re.compile(rb"""'[^'\\\x00-\x1f]*+'|"[^"\\\x00-\x1f]*+\"""")
 _KEY: Final = re.compile(STRING)
@@ -27,8 +27,8 @@ _CHUNK_BYTES: Final = 1 << 16
 class Dumb(Reader):
     """The records of a pair of files, in the order of the index.
 
-    A key may stand in the index twice, where two processes wrote to the shelf. It is read twice:
-    the last line holds, as it does for dbm.dumb.
+    A key may stand in the index twice, where two processes wrote to the shelf. Both records are
+    read; the last one counts, as it does for dbm.dumb.
 
     Args:
         index: the ``.dir`` file, or the ``.bak`` one; closed with the reader.
@@ -39,7 +39,6 @@ class Dumb(Reader):
 
     def __init__(self, index: Source, values: Source) -> None:
         super().__init__(index, values)
-        self._index = index
         self._values = values
         self._count = sum(1 for _ in self._lines())
 
@@ -49,18 +48,19 @@ class Dumb(Reader):
 
     def records(self) -> Iterator[Record]:
         """Read from the beginning; see `Reader`."""
-        # Values do not overlap, except where processes wrote at once; a bound all the same.
+        # Values overlap only where several processes wrote at once, so there is a bound on what is
+        # read.
         self._unread = 16 * (self._values.size + _CHUNK_BYTES)
         return map(self._record, self._lines())
 
     def _lines(self) -> Iterator[bytes]:
         rest = b""
-        for offset in range(0, self._index.size, _CHUNK_BYTES):
-            length = min(_CHUNK_BYTES, self._index.size - offset)
-            first, *others = self._index.read(offset, length).split(b"\n")
+        for offset in range(0, self._source.size, _CHUNK_BYTES):
+            length = min(_CHUNK_BYTES, self._source.size - offset)
+            first, *others = self._source.read(offset, length).split(b"\n")
             rest += first
             if len(rest) > _LONGEST_LINE_BYTES:
-                raise self._index.damaged("a line of its index has no end")
+                raise self._source.damaged("a line of its index has no end")
             if others:
                 yield rest
                 yield from others[:-1]

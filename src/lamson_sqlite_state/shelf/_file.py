@@ -1,4 +1,4 @@
-"""A file that is only read, and in which nothing can lead outside."""
+"""A file that is only read, and whose offsets cannot lead outside of it."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ _OBSTACLES: Final = {
 
 
 def reading_error(error: OSError, path: str) -> StorageError:
-    """Return what to raise ``from`` an `OSError` that reading ``path`` met."""
+    """Return the error to raise ``from`` an `OSError` met in reading ``path``."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         remedy = "give the path that ShelveStorage was given"
         return NotAShelf("there is no such file", remedy, path)
@@ -29,7 +29,7 @@ def reading_error(error: OSError, path: str) -> StorageError:
 
 
 def damaged(why: str, path: str) -> NotAShelf:
-    """Return what to raise where a file contradicts itself."""
+    """Return the error to raise where a file contradicts itself."""
     return NotAShelf(
         f"this file is damaged ({why})",
         "take it from a backup, and only while no mail server writes to it",
@@ -39,7 +39,7 @@ def damaged(why: str, path: str) -> NotAShelf:
 
 
 def byte_order(start: bytes, at: int, magics: Container[int]) -> str | None:
-    """Return the byte order in which one of the magic numbers stands at an offset, if any does."""
+    """Return the byte order in which a magic number stands at an offset, or None if none does."""
     for order in "<>":
         if len(start) >= at + 4 and struct.unpack_from(order + "I", start, at)[0] in magics:
             return order
@@ -47,26 +47,26 @@ def byte_order(start: bytes, at: int, magics: Container[int]) -> str | None:
 
 
 def is_page_size(size: int, smallest: int) -> bool:
-    """Whether a Berkeley DB may have pages of this size: a power of 2, of at most 64 KiB."""
+    """Whether Berkeley DB makes pages of this size: a power of 2, of at most 64 KiB."""
     return smallest <= size <= 65536 and size & (size - 1) == 0
 
 
 class Source:
     """One regular file, opened for reading; every read is checked against the file's size.
 
-    Read with ``pread`` rather than through a mapping: a file that somebody truncates meanwhile
-    is then an error, where a mapping would kill the process (SIGBUS), and what has been read
-    does not stay in this process's memory.
+    The file is read with ``pread`` and not mapped into memory, for two reasons. A file that is
+    truncated meanwhile is an error, where a mapping would kill the process (SIGBUS). And the bytes
+    that have been read do not stay in the memory of this process.
 
     Raises:
         NotAShelf: there is no such file, or it is a directory, a pipe or the like.
-        StorageError: it may not be read.
+        StorageError: the file may not be read.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            # O_NONBLOCK: opening a named pipe would wait for somebody to write to it.
+            # O_NONBLOCK, because opening a named pipe would wait for a writer.
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise reading_error(error, path) from error
@@ -83,7 +83,7 @@ class Source:
             os.close(descriptor)
 
     def damaged(self, why: str) -> NotAShelf:
-        """Return what to raise where the file contradicts itself."""
+        """Return the error to raise where this file contradicts itself."""
         return damaged(why, self.path)
 
     def holds(self, offset: int, length: int) -> bool:
@@ -91,14 +91,14 @@ class Source:
         return min(offset, length) >= 0 and offset + length <= self.size
 
     def start(self, length: int) -> bytes:
-        """Return the first ``length`` bytes, or all where there are fewer."""
+        """Return the first ``length`` bytes, or all bytes if there are fewer."""
         return self.read(0, min(length, self.size))
 
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes from ``offset``.
 
         Raises:
-            NotAShelf: they do not lie in the file, or it has been truncated since.
+            NotAShelf: the bytes do not lie in the file, or the file has been truncated.
             StorageError: the file system failed.
             ValueError: the source is closed.
         """

@@ -1,8 +1,9 @@
-"""Reads what GNU dbm wrote, on whatever machine.
+"""Reads shelves of GNU dbm, written on any machine.
 
-A header names a directory of pointers to buckets; a bucket names where its keys lie, each with
-its value behind it. The manual at https://www.gnu.org.ua/software/gdbm/ says nothing of the file:
-these are the structures of gdbm 1.23, as its builds for 64 and 32 bits write them.
+A header tells where the directory lies, which has pointers to buckets. The elements of a bucket
+tell where keys lie, each with its value behind it. The manual at
+https://www.gnu.org.ua/software/gdbm/ does not describe the file: these are the structures of gdbm
+1.23, in its builds for 64 and 32 bits.
 """
 
 import struct
@@ -14,10 +15,10 @@ from ._key import too_long
 from ._record import LONGEST_BYTES, Reader, Record
 
 _MAGICS: Final = (0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1)
-# How machines laid out their numbers: what a file offset is, and how many bytes of a bucket stand
-# before its elements (a count, six free areas, bits, a count). The header fits one of the forms
-# only. Some magic numbers were used with several; the last two have eight more numbers behind the
-# header (numsync), which reading needs not.
+# The forms in which machines write their numbers: the type of a file offset, and the number of
+# bytes of a bucket before its elements (a count, six free areas, bits, a count). The magic number
+# does not tell the form, but the header fits only one. With the last two magic numbers, eight more
+# numbers stand behind the header (numsync), which reading does not need.
 _FORMS: Final = (
     ("q", 8 + 6 * 16 + 8),
     ("q", 4 + 6 * 12 + 8),  # unpadded: 32-bit machines with large files
@@ -32,8 +33,8 @@ _POINTERS_AT_ONCE: Final = 8192
 class Gdbm(Reader):
     """The records of one file of GNU dbm, in the order of their hash values.
 
-    Every bucket and every byte is read at most once, so no file can keep the reader busy for
-    longer than its size justifies.
+    No more bytes of buckets or of records are read than the file has, so no file can keep the
+    reader busy for longer than its size justifies.
 
     Raises:
         NotAShelf: its header is damaged.
@@ -41,9 +42,8 @@ class Gdbm(Reader):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        # The compatibility layer of GNU dbm adds that ending.
+        # The ending of GNU dbm's compatibility layer for ndbm.
         self.kind = "dbm.ndbm" if source.path.endswith(".pag") else "dbm.gnu"
-        self._source = source
         start = source.start(_HEADER_BYTES)
         order = byte_order(start, 0, _MAGICS)
         if order is None or len(start) < _HEADER_BYTES:
@@ -55,16 +55,16 @@ class Gdbm(Reader):
 
     @staticmethod
     def wrote(start: bytes) -> bool:
-        """Whether a file with this start says that GNU dbm wrote it."""
+        """Whether a file begins as those of GNU dbm do."""
         return byte_order(start, 0, _MAGICS) is not None
 
     def _fits(self, start: bytes, order: str, offset: str, bucket_head_bytes: int) -> bool:
-        # Magic, block size, directory, its bytes, its bits, bucket's bytes, elements, end.
+        # Magic; block size; directory's offset, bytes and bits; bucket's bytes and elements; end.
         header = struct.unpack_from(f"{order}2i{offset}4i{offset}", start)
         _, _, self._directory, directory_bytes, self._bits, self._bucket_bytes, elements, _ = header
         self._pointer = struct.Struct(order + offset)
         self._bucket_head = struct.Struct(f"{order}{bucket_head_bytes - 8}x2i")
-        # Hash, start of the key, where the key lies, its bytes, its value's bytes.
+        # Hash value, start of the key, offset of the key, its length, the length of its value.
         self._element = struct.Struct(f"{order}i4s{offset}2i")
         self._elements = elements
         return (
@@ -75,7 +75,7 @@ class Gdbm(Reader):
         )
 
     def count(self) -> int:
-        """Return how many records the buckets say they hold; see `Reader`."""
+        """Return how many records there are by the counts of the buckets; see `Reader`."""
         counts = (self._bucket_head.unpack_from(bucket)[1] for bucket in self._buckets())
         return sum(min(max(0, count), self._elements) for count in counts)
 
@@ -106,8 +106,8 @@ class Gdbm(Reader):
         return both[:key_bytes], both[key_bytes:]
 
     def _buckets(self) -> Iterator[bytes]:
-        # A bucket that tells its keys apart by fewer bits than the directory has stands in it
-        # several times in a row.
+        # A bucket that uses fewer bits of the hash value than the directory has several pointers,
+        # in a row.
         unread = self._source.size
         index = 0
         for pointer in self._pointers():

@@ -1,10 +1,10 @@
-r"""What a shelf's key says: ``repr([module, sender])``, in the forms that three programs wrote.
+r"""Reads the keys of a shelf: ``repr([module, sender])``, in the forms of three programs.
 
 ============================  ==================================================================
 ``['mod', 'sender']``         Lamson, and any storage that makes keys as ``MemoryStorage`` does
 ``[b'mod', 'sender']``        Salmon's ``ShelveStorage``, which encodes the module to ASCII first
-``['mod', u'caf\xe9']``,      Lamson on Python 2, which escaped all that is not ASCII; what has
-``['mod', 'caf\xc3\xa9']``    no ``u`` before it is bytes, whose text is taken to be UTF-8
+``['mod', u'caf\xe9']``,      Lamson on Python 2, which escaped all that is not ASCII; a string
+``['mod', 'caf\xc3\xa9']``    without a ``u`` is bytes, which are taken to be text in UTF-8
 ============================  ==================================================================
 """
 
@@ -32,16 +32,16 @@ _HIGH_ESCAPE: Final = re.compile(r"\\(?:x([89a-f][0-9a-f])|.)")
 def pair(raw: bytes) -> tuple[object, object]:
     r"""Return the module and the sender of a key.
 
-    ``b'mod'`` is the module ``'mod'``, as Salmon means it; where it is no ASCII, and as
-    a sender, it remains bytes.
+    ``b'mod'`` is the module ``'mod'``, as Salmon means it. Bytes remain bytes where the module is
+    not ASCII, and where the sender is bytes.
 
-    An escape from ``\x80`` to ``\xff`` that stands for a printable character shows that Python 2
-    wrote the key, as does a ``u`` before a quote: Python 3 escapes no printable character. Each
-    sequence of UTF-8 outside of ASCII begins with such an escape. All strings of such a key that
-    have no ``u`` are decoded as UTF-8.
+    Two signs show that Python 2 wrote a key: a ``u`` before a quote, and an escape from ``\x80`` to
+    ``\xff`` that stands for a printable character, because Python 3 escapes no printable character.
+    Each sequence of UTF-8 outside of ASCII begins with such an escape. In a key of Python 2, all
+    strings without a ``u`` are decoded as UTF-8.
 
     Raises:
-        Unreadable: it is not a list of two keys, or a string of Python 2 is not UTF-8.
+        Unreadable: the key is not a list of two keys, or a string of Python 2 is not UTF-8.
     """
     plain = _PLAIN.fullmatch(raw)
     if plain is not None:
@@ -75,7 +75,7 @@ def is_salmons(raw: bytes) -> bool:
 
 
 def refused(raw: bytes, reason: str) -> Refused:
-    """Refuse a record, by its key and the reason."""
+    """Return the refusal of a record, which names the pair if the key can be read."""
     try:
         return Refused(printable(raw), reason, pair(raw), is_salmons(raw))
     except Unreadable:
@@ -83,12 +83,12 @@ def refused(raw: bytes, reason: str) -> Refused:
 
 
 def too_long(key: bytes, key_bytes: int, value_bytes: int) -> Refused:
-    """Refuse a record whose key or value has more than `LONGEST_BYTES`.
+    """Return the refusal of a record whose key or value has more than `LONGEST_BYTES`.
 
     Args:
-        key: what to show of the key.
-        key_bytes: how long the key is.
-        value_bytes: how long the value is.
+        key: the key, or its beginning.
+        key_bytes: the length of the key in bytes.
+        value_bytes: the length of the value in bytes.
     """
     what, length = ("key", key_bytes) if key_bytes > LONGEST_BYTES else ("value", value_bytes)
     reason = f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"

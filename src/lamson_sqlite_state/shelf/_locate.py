@@ -1,4 +1,4 @@
-"""Finds which files a path means, as ``shelve`` would: by what stands in them."""
+"""Finds the files that ``shelve`` would open for a path, and their format by their first bytes."""
 
 import os
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from ._gdbm import Gdbm
 from ._record import Reader
 from ._sqlite import Sqlite
 
-_READERS: Final[tuple[type[Gdbm | Berkeley | Berkeley185], ...]] = (Gdbm, Berkeley, Berkeley185)
+_READERS: Final = (Gdbm, Berkeley, Berkeley185, Sqlite)
 _INDEX_ENDS: Final = (".dir", ".bak")
 _START_BYTES: Final = 512
 
 
 def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
-    """Return what reads the one shelf that ``path`` means.
+    """Return a reader of the one shelf that ``path`` means.
 
-    The path is what ``ShelveStorage`` was given, to which dbm adds an ending or not, or that of
-    any of the files. A file beside the shelf that is none does not count, so a store of this
-    package may stand where the shelf's own path leads. One that ``is_taken`` is not opened.
+    The path is the one that ``ShelveStorage`` was given, to which some dbms add an ending, or that
+    of any of the files. A file that is no shelf is passed over, so a store of this package may
+    stand at the path itself, beside the shelf. A file that ``is_taken`` is not opened.
 
     Raises:
-        NotAShelf: there is none, it is damaged, or there are several.
-        StorageError: it may not be read.
+        NotAShelf: there is no shelf, it is damaged, or there are several.
+        StorageError: the shelf may not be read.
     """
     readers: list[Reader] = []
     failures: list[NotAShelf] = []
@@ -54,12 +54,12 @@ def open_shelf(path: str, is_taken: Callable[[str], bool]) -> Reader:
 
 
 def _places(path: str) -> list[str]:
-    # Each is a file of its own format, or the index of a dumb shelf.
+    # Each place is a file that is a whole shelf, or the index of a dumb shelf.
     places = [path + end for end in (".pag", ".db") if _exists(path + end)]
     if _exists(path + ".dat"):
         places.append(_dumb_index(path))
     base, end = os.path.splitext(path)
-    if end == ".dir" and _exists(base + ".pag"):  # it is empty, or the same file once more
+    if end == ".dir" and _exists(base + ".pag"):  # empty, or a second name of the .pag
         return [*places, base + ".pag"]
     if end == ".dat":
         places.append(_dumb_index(base))
@@ -69,7 +69,7 @@ def _places(path: str) -> list[str]:
 
 
 def _dumb_index(base: str) -> str:
-    # dbm.dumb renames .dir to .bak before it writes a new one, and may be interrupted there.
+    # dbm.dumb renames .dir to .bak before it writes a new .dir, and may be interrupted in between.
     if not _exists(base + ".dir") and _exists(base + ".bak"):
         return base + ".bak"
     return base + ".dir"
@@ -95,7 +95,7 @@ def _open(path: str, is_taken: Callable[[str], bool]) -> Reader:
     with ExitStack() as opened:
         source = opened.enter_context(closing(Source(path)))
         reader = _reader(source, source.start(_START_BYTES), opened)
-        opened.pop_all()  # they are closed with the reader
+        opened.pop_all()  # the reader closes its files
     return reader
 
 
@@ -103,9 +103,6 @@ def _reader(source: Source, start: bytes, opened: ExitStack) -> Reader:
     for reader in _READERS:
         if reader.wrote(start):
             return reader(source)
-    if Sqlite.wrote(start):
-        source.close()
-        return Sqlite(source.path)
     base, end = os.path.splitext(source.path)
     if end in _INDEX_ENDS and (not start or start[:1] in b"'\""):
         return Dumb(source, opened.enter_context(closing(Source(base + ".dat"))))

@@ -1,9 +1,9 @@
-"""Reads the one thing a shelf of states holds in its values, a pickled text, and executes nothing.
+"""Reads the values of a shelf of states, each a pickled text, and executes nothing in them.
 
-Python's own unpickler calls whatever a pickle names. To refuse names is not enough: of numbers,
-tuples and dicts alone, 1 MiB of pickle makes a hash that takes days, or overflows the C stack. So
-the unpickler here knows the operations that protocols 0 to 5 need for one text, and no other.
-https://docs.python.org/3/library/pickletools.html describes them.
+Python's own unpickler calls any function that a pickle names. Refusing names would not be enough: a
+pickle of 1 MiB, made of numbers, tuples and dicts alone, can take days to hash, or overflow the C
+stack. So the unpickler here knows only the operations that protocols 0 to 5 use for one text. They
+are described at https://docs.python.org/3/library/pickletools.html.
 """
 
 import ast
@@ -21,8 +21,9 @@ from ._record import Unreadable, printable
 
 _PYTHON_2_LITERAL: Final = re.compile(BYTES.encode())
 
-# Texts, and what says nothing about the value. Python's own reading of a FRAME lets it be longer
-# than the pickle, and that of a STRING warns of escapes that Python 2 did not write.
+# The operations for texts, and those that do not change the value. FRAME and STRING are read below:
+# Python's own FRAME may be longer than the pickle, and its own STRING warns of escapes that Python
+# 2 did not write.
 _OPERATIONS: Final = (
     *(pickle.PROTO, pickle.STOP, pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE),
     *(pickle.UNICODE, pickle.SHORT_BINUNICODE, pickle.BINUNICODE, pickle.BINUNICODE8),
@@ -38,7 +39,7 @@ _KINDS: Final = frozenset(
 )
 
 
-# The one in C has no table of operations, and makes room for as many texts as LONG_BINPUT says.
+# The unpickler in C has no table of operations, and allocates as many places as LONG_BINPUT says.
 class _TextUnpickler(pickle._Unpickler):
     stack: list[str]
 
@@ -53,7 +54,7 @@ class _TextUnpickler(pickle._Unpickler):
             raise EOFError
 
     def _load_string(self) -> None:
-        if self.stack:  # half a million of them would take Python's parser long
+        if self.stack:  # half a million strings would keep Python's parser busy
             raise ValueError
         line = self._file.readline().removesuffix(b"\n")
         if not _PYTHON_2_LITERAL.fullmatch(line):
@@ -71,10 +72,10 @@ class _TextUnpickler(pickle._Unpickler):
 def state(pickled: bytes) -> str:
     """Return the text that a value holds.
 
-    What follows the pickle's end is ignored, as ``pickle.loads`` ignores it.
+    Bytes behind the pickle's end are ignored, as ``pickle.loads`` ignores them.
 
     Raises:
-        Unreadable: it holds anything else, is cut short, or cannot be kept as UTF-8.
+        Unreadable: the value holds anything else, is cut short, or cannot be kept as UTF-8.
     """
     unpickler = _TextUnpickler(pickled)
     try:
@@ -92,8 +93,8 @@ def state(pickled: bytes) -> str:
 
 
 def _what_else(pickled: bytes) -> str:
-    # Only names operations and their arguments, as pickletools does in its listings. The last
-    # operation says of what type the value is.
+    # pickletools only lists the operations and their arguments. The last operation that puts
+    # something on the stack tells the type of the value.
     kind, texts = "", list[str]()
     try:
         for opcode, argument, _ in islice(pickletools.genops(pickled), _OPERATIONS_LOOKED_AT):
@@ -107,7 +108,7 @@ def _what_else(pickled: bytes) -> str:
                 texts.append(argument)
             if opcode.stack_after and opcode.name != "MEMOIZE":
                 kind = opcode.stack_after[-1].name.removesuffix("_or_bool")
-    except Exception:  # noqa: BLE001 - whatever bytes that are no pickle make of pickletools
+    except Exception:  # noqa: BLE001 - pickletools may raise anything for bytes that are no pickle
         return _NOT_WHOLE
     if opcode.name != "STOP" or kind not in _KINDS:
         return _MORE

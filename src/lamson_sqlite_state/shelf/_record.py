@@ -1,4 +1,4 @@
-"""What a shelf is read as: entries, and what is refused, with the reason."""
+"""The records of a shelf, its entries, and the refusals of entries, with their reasons."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import Final, NamedTuple, TypeAlias
 from ._file import Source
 
 LONGEST_BYTES: Final = 1 << 20
-"""Longer keys and values are not read at all: a state is a function's name, a key holds two
-names, and a damaged length must not become an allocation."""
+"""Longer keys and values are not read. A state is a function's name, and a key holds two names. A
+damaged length must not become an allocation."""
 
 UNREAD_KEY: Final = b"(a key)"
-"""What to show of a key that was not read."""
+"""The text to show for a key that was not read."""
 
 _SHOWN_CHARACTERS: Final = 60
 
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
         module: the module.
         sender: the sender.
         state: the state of the pair.
-        is_salmons: whether its key is in the form that Salmon's ``ShelveStorage`` writes.
+        is_salmons: whether the key is in the form that Salmon's ``ShelveStorage`` writes.
     """
 
     module: object
@@ -49,33 +49,35 @@ class Refused(NamedTuple):
 
 
 Record: TypeAlias = tuple[bytes, bytes] | Refused
-"""A key and a value as they stand in the file, or why they could not be read."""
+"""A key and a value as they stand in the file, or the reason why they could not be read."""
 
 
 class Unreadable(Exception):
-    """One key or value is not what a shelf of states holds; the message is the reason."""
+    """A key is no pair, or a value is no state; the message is the reason."""
 
 
 class Reader(ABC):
-    """The records of one shelf, in a dbm's format.
+    """A reader of the records of one shelf, for one format.
 
     Args:
-        sources: its files; closed with the reader.
+        source: the file that the format is known by; closed with the reader.
+        *others: further files of the shelf; closed with the reader.
 
     Attributes:
-        kind: which format it is.
+        kind: the name of the format.
         files: the paths of the files that are read.
     """
 
     kind: str
 
-    def __init__(self, *sources: Source) -> None:
-        self._sources = sources
-        self.files = tuple(source.path for source in sources)
+    def __init__(self, source: Source, *others: Source) -> None:
+        self._source = source
+        self._sources = (source, *others)
+        self.files = tuple(each.path for each in self._sources)
 
     @abstractmethod
     def count(self) -> int | None:
-        """About how many records there are; None where the file cannot hold as many as it says.
+        """Return about how many records there are; None if the file cannot hold as many as it says.
 
         Raises:
             NotAShelf: the file is damaged.
@@ -83,7 +85,7 @@ class Reader(ABC):
 
     @abstractmethod
     def records(self) -> Iterator[Record]:
-        """Read from the beginning.
+        """Yield all records, from the beginning.
 
         Raises:
             NotAShelf: the file is damaged.
@@ -96,7 +98,7 @@ class Reader(ABC):
 
 
 def printable(raw: bytes) -> str:
-    """Return what a terminal may show of ``raw``: one short line without control characters."""
+    """Return one short line of ``raw`` for a terminal, without control characters."""
     text = raw[: 4 * _SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
     cut = len(text) > _SHOWN_CHARACTERS or len(raw) > 4 * _SHOWN_CHARACTERS
     shown = "".join(

@@ -1,4 +1,4 @@
-"""Reads what dbm.sqlite3 wrote (Python 3.13): a table ``Dict`` of keys and values."""
+"""Reads shelves of dbm.sqlite3 (Python 3.13): a table ``Dict`` of keys and values."""
 
 import os
 import shutil
@@ -21,9 +21,10 @@ _HAS_TABLE: Final = """
     SELECT count(*) FROM sqlite_master AS made, pragma_table_info('Dict') AS its
     WHERE made.name = 'Dict' AND made.sql LIKE 'CREATE TABLE%'
     AND its.name IN ('key', 'value')"""
-# sum(1) rather than count(*): SQLite counts in one step that nothing can interrupt.
+# sum(1), because count(*) is one step of SQLite's, which nothing can interrupt.
 _COUNT: Final = "SELECT sum(1) FROM Dict"
-# What is too long, or no bytes, is not even read: length() and typeof() look at the row's head.
+# A key or value that is too long, or not bytes, is not read: length() and typeof() need the head of
+# the row only.
 _RECORDS: Final = f"""
     SELECT CASE WHEN key_bytes <= {LONGEST_BYTES} THEN key END,
     CASE WHEN value_bytes <= {LONGEST_BYTES} THEN value END, key_bytes, value_bytes
@@ -40,23 +41,24 @@ _STEPS_A_BYTE: Final = 4  # a row takes some 20 steps, and no fewer bytes than t
 class Sqlite(Reader):
     """The records of a table ``Dict``, in the order of their rows.
 
-    SQLite creates side files even for those who only read, so the file is opened as one that
-    cannot change. Where a log or journal holds changes that are not in the file yet, copies of
-    both are read, in a temporary directory that is gone when the reader is closed.
+    SQLite creates side files even for a reader, so the file is opened as one that cannot change
+    (``immutable``). Where a log or journal has changes that are not in the file yet, copies of both
+    are read. The copies are in a temporary directory, which is removed when the reader is closed.
 
     Args:
-        path: the file.
+        source: the file; closed at once, because SQLite opens it itself.
 
     Raises:
-        NotAShelf: another program wrote it, or it is damaged.
-        StorageError: it, or its log, may not be read or copied, or is being written to.
+        NotAShelf: another program wrote the file, or it is damaged.
+        StorageError: the file or its log may not be read or copied, or is being written to.
     """
 
     kind = "dbm.sqlite3"
 
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        source.close()  # before SQLite opens the file: closing it later would drop SQLite's locks
+        self._path = path = source.path
         with ExitStack() as self._opened:
             try:
                 self.files = (path, *(path + end for end in _SIDE_FILES if _is_filled(path + end)))
@@ -72,7 +74,7 @@ class Sqlite(Reader):
 
     @staticmethod
     def wrote(start: bytes) -> bool:
-        """Whether a file with this start says that SQLite wrote it."""
+        """Whether a file begins as those of SQLite do."""
         return start.startswith(_START)
 
     def count(self) -> int:
@@ -96,22 +98,21 @@ class Sqlite(Reader):
 
     def _open(self, path: str, how: str) -> None:
         try:
-            # Whichever thread iterates: one after the other may use it.
             self._connection = connect(path, how, factory=sqlite3.Connection)
             self._opened.enter_context(closing(self._connection))
-            # Columns that compute themselves must not call what is not harmless.
+            # Generated columns must not call functions with side effects.
             self._connection.execute("PRAGMA trusted_schema = OFF")
         except sqlite3.Error as error:
             raise damaged(str(error), self._path) from error
 
     def _may_be_a_shelf(self) -> bool:
-        # Before anything is copied: a store of this package often has a log, and a name that
-        # the shelf had. Until the first checkpoint, the table itself may be in the log only.
+        # Asked before anything is copied, because a store of this package often has a log, and may
+        # stand at the shelf's path. Until the first checkpoint, the table may be in the log only.
         try:
             with self._translated() as connection:
                 tables = connection.execute(_TABLES).fetchone()[0]
                 return tables == 0 or self._has_table(connection)
-        except NotAShelf:  # it contradicts itself without its journal
+        except NotAShelf:  # without its journal, a shelf may contradict itself too
             return True
 
     def _counted(self) -> int:
@@ -130,8 +131,8 @@ class Sqlite(Reader):
 
     @contextmanager
     def _translated(self) -> Iterator[sqlite3.Connection]:
-        # A damaged tree may contain itself, and looks endless: what takes more steps than the
-        # file has room for rows is stopped.
+        # A damaged tree may contain itself, and looks endless. So a query is stopped that takes
+        # more steps than all rows for which the file has room.
         steps_left = _STEPS_A_BYTE * self._size + 10 * _STEPS_AT_ONCE
 
         def spend() -> bool:
@@ -149,7 +150,7 @@ class Sqlite(Reader):
 
     def _copy(self) -> str:
         for path in self.files:
-            Source(path).close()  # tells which may not be read
+            Source(path).close()  # raises an error that names the file which may not be read
         before = _stamps(self.files)
         failure = None
         copy = ""
