@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 
 from lamson_sqlite_state.shelf import Entry, Refused, Shelf
-from lamson_sqlite_state.shelf._key import pair
+from lamson_sqlite_state.shelf._key import parse_pair
 from lamson_sqlite_state.shelf._record import Unreadable, printable
 from tests.helpers.shelf_files import SHELVES, read, shelf_of, write_dumb
 from tests.helpers.strategies import KEYS
@@ -38,11 +38,11 @@ class TestKeys:
         raw = repr([module, sender]).encode()
         if is_number_without_literal([module, sender]):
             with pytest.raises(Unreadable, match=NO_PAIR):
-                pair(raw)
+                parse_pair(raw)
             return
         if isinstance(module, bytes) and module.isascii():
             module = module.decode()
-        assert repr(pair(raw)) == repr((module, sender))
+        assert repr(parse_pair(raw)) == repr((module, sender))
 
     @pytest.mark.parametrize(
         ("raw", "expected"),
@@ -62,7 +62,7 @@ class TestKeys:
     def test_both_forms_of_a_module_are_its_text_and_nothing_else_is(
         self, raw: bytes, expected: tuple[object, object]
     ) -> None:
-        assert repr(pair(raw)) == repr(expected)
+        assert repr(parse_pair(raw)) == repr(expected)
 
     def test_a_pair_in_both_forms_comes_twice(self, tmp_path: Path) -> None:
         path = str(tmp_path / "both")
@@ -86,7 +86,7 @@ class TestKeys:
         ],
     )
     def test_python_2s_bytes_are_read_as_utf_8(self, raw: bytes, sender: object) -> None:
-        assert pair(raw)[1] == sender
+        assert parse_pair(raw)[1] == sender
 
     @pytest.mark.parametrize(
         ("raw", "sender"),
@@ -98,12 +98,12 @@ class TestKeys:
         ],
     )
     def test_what_python_3_escapes_is_no_sign_of_python_2(self, raw: bytes, sender: str) -> None:
-        assert pair(raw) == ("mod", sender)
+        assert parse_pair(raw) == ("mod", sender)
 
     @pytest.mark.parametrize("raw", [rb"['mod', 'caf\xe9']", rb"[u'mod', '\x80']"])
     def test_python_2s_bytes_of_another_charset_are_refused(self, raw: bytes) -> None:
         with pytest.raises(Unreadable, match="bytes of Python 2 that are not UTF-8"):
-            pair(raw)
+            parse_pair(raw)
 
     @pytest.mark.parametrize(
         "raw",
@@ -138,7 +138,7 @@ class TestKeys:
     )
     def test_what_is_no_pair_is_refused(self, raw: bytes) -> None:
         with pytest.raises(Unreadable, match=NO_PAIR):
-            pair(raw)
+            parse_pair(raw)
 
     def test_a_key_with_more_than_a_key_can_need_is_not_parsed(
         self, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +146,7 @@ class TestKeys:
         """Python's parser takes hundreds of bytes for each of a megabyte of numbers."""
         monkeypatch.delattr("ast.parse")
         with pytest.raises(Unreadable, match=NO_PAIR):
-            pair(b"['mod', (" + b"1, " * 1000 + b"1)]")
+            parse_pair(b"['mod', (" + b"1, " * 1000 + b"1)]")
 
     def test_what_is_no_utf_8_is_refused(self, tmp_path: Path) -> None:
         found = shelf_of(tmp_path, b"['mod', '\xff']", STATE)

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lamson_sqlite_state.shelf import Refused
-from lamson_sqlite_state.shelf._pickle import state
+from lamson_sqlite_state.shelf._pickle import unpickle_state
 from lamson_sqlite_state.shelf._record import Unreadable
 from tests.helpers.shelf_files import shelf_of
 from tests.helpers.strategies import STATES
@@ -44,22 +44,22 @@ class TestValues:
     @example('it\'s "quoted" \\ \n\0 é ☃ \U0001f600')
     def test_every_text_is_read_in_every_protocol(self, text: str) -> None:
         for pickled in forms(text):
-            assert state(pickled) == text
+            assert unpickle_state(pickled) == text
 
     def test_a_long_text_is_read(self) -> None:
         for protocol in PROTOCOLS:
-            assert state(pickle.dumps("S" * 100_000, protocol)) == "S" * 100_000
+            assert unpickle_state(pickle.dumps("S" * 100_000, protocol)) == "S" * 100_000
 
     def test_what_stands_behind_the_end_is_ignored_as_pickle_does(self) -> None:
         for behind in (b"\0", b"cos\nsystem\n", STATE):
-            assert state(STATE + behind) == pickle.loads(STATE + behind) == "POSTING"
+            assert unpickle_state(STATE + behind) == pickle.loads(STATE + behind) == "POSTING"
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     def test_a_pickle_that_is_cut_short_is_refused(self, protocol: int) -> None:
         pickled = pickle.dumps("POSTING", protocol)
         for length in range(len(pickled)):
             with pytest.raises(Unreadable, match=CUT_SHORT):
-                state(pickled[:length])
+                unpickle_state(pickled[:length])
 
     @pytest.mark.parametrize(
         "start",
@@ -78,18 +78,18 @@ class TestValues:
     )
     def test_a_length_without_its_bytes_is_refused(self, start: bytes) -> None:
         with pytest.raises(Unreadable, match=CUT_SHORT):
-            state(start + b"abc.")
+            unpickle_state(start + b"abc.")
 
     def test_a_length_below_zero_leads_nowhere(self) -> None:
         """Back to the frame's length, where a byte looks like the pickle's end."""
         frame = b"\x95" + struct.pack("<Q", ord("."))
         with pytest.raises(Unreadable, match=CUT_SHORT):
-            state(frame + b"T" + struct.pack("<i", -13) + bytes(100))
+            unpickle_state(frame + b"T" + struct.pack("<i", -13) + bytes(100))
 
     def test_a_frame_without_its_bytes_is_refused(self) -> None:
         with pytest.raises(Unreadable, match=CUT_SHORT):
-            state(b"\x80\4\x95" + struct.pack("<Q", 8) + b"X\1\0\0\0a.")
-        assert state(b"\x80\4\x95" + struct.pack("<Q", 7) + b"X\1\0\0\0a.") == "a"
+            unpickle_state(b"\x80\4\x95" + struct.pack("<Q", 8) + b"X\1\0\0\0a.")
+        assert unpickle_state(b"\x80\4\x95" + struct.pack("<Q", 7) + b"X\1\0\0\0a.") == "a"
 
     @pytest.mark.parametrize(
         "pickled",
@@ -105,7 +105,7 @@ class TestValues:
     )
     def test_what_is_no_utf_8_is_refused(self, pickled: bytes) -> None:
         with pytest.raises(Unreadable, match=NOT_UTF_8):
-            state(pickled)
+            unpickle_state(pickled)
 
     @pytest.mark.parametrize(
         "pickled",
@@ -124,16 +124,16 @@ class TestValues:
     )
     def test_what_is_no_pickle_is_refused(self, pickled: bytes) -> None:
         with pytest.raises(Unreadable, match=CUT_SHORT):
-            state(pickled)
+            unpickle_state(pickled)
 
     def test_a_protocol_of_the_future_is_refused(self) -> None:
         with pytest.raises(Unreadable, match="protocol 6"):
-            state(b"\x80\6X\1\0\0\0a.")
+            unpickle_state(b"\x80\6X\1\0\0\0a.")
 
     @pytest.mark.parametrize("pickled", [b"X\1\0\0\0aX\1\0\0\0b.", b"X\1\0\0\0aVb\n."])
     def test_more_than_one_text_is_refused(self, pickled: bytes) -> None:
         with pytest.raises(Unreadable, match="more than a text"):
-            state(pickled)
+            unpickle_state(pickled)
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ class TestValues:
         self, value: object, kind: str, protocol: int
     ) -> None:
         with pytest.raises(Unreadable, match=f"its value is a pickled {kind}, not a text"):
-            state(pickle.dumps(value, protocol))
+            unpickle_state(pickle.dumps(value, protocol))
 
     @pytest.mark.parametrize(
         ("value", "kind"),
@@ -155,7 +155,7 @@ class TestValues:
     )
     def test_newer_protocols_name_more(self, value: object, kind: str) -> None:
         with pytest.raises(Unreadable, match=f"its value is a pickled {kind}, not a text"):
-            state(pickle.dumps(value, 5))
+            unpickle_state(pickle.dumps(value, 5))
 
 
 class Malicious:
@@ -199,11 +199,11 @@ class TestNothingIsExecuted:
     )
     def test_a_name_is_told_without_importing_it(self, pickled: bytes) -> None:
         with pytest.raises(Unreadable, match=r"names os\.system"):
-            state(pickled)
+            unpickle_state(pickled)
 
     def test_a_name_is_shown_short_and_harmless(self) -> None:
         with pytest.raises(Unreadable) as caught:
-            state(b"c\x1b[31m" + b"x" * 1000 + b"\nsystem\n.")
+            unpickle_state(b"c\x1b[31m" + b"x" * 1000 + b"\nsystem\n.")
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 120
 
@@ -219,14 +219,14 @@ class TestNothingIsExecuted:
     def test_a_key_that_takes_long_to_hash_is_not_hashed(self, pickled: bytes) -> None:
         """Nothing is called, but Python's unpickler takes minutes, or overflows the C stack."""
         with pytest.raises(Unreadable, match=r"not a text|more than a text"):
-            state(pickled)
+            unpickle_state(pickled)
 
     @pytest.mark.parametrize("behind", [b"r\xff\xff\xff\x7f.", b"p4294967295\n."])
     def test_a_huge_number_to_remember_a_text_by_takes_no_memory(self, behind: bytes) -> None:
         """Python's unpickler in C makes room for all numbers below."""
         tracemalloc.start()
         try:
-            assert state(b"X\1\0\0\0a" + behind) == "a"
+            assert unpickle_state(b"X\1\0\0\0a" + behind) == "a"
             assert tracemalloc.get_traced_memory()[1] < 1_000_000
         finally:
             tracemalloc.stop()
@@ -235,14 +235,14 @@ class TestNothingIsExecuted:
     def test_many_texts_are_refused_soon(self, text: bytes) -> None:
         before = time.process_time()
         with pytest.raises(Unreadable, match="more than a text"):
-            state(text * (1_000_000 // len(text)) + b".")
+            unpickle_state(text * (1_000_000 // len(text)) + b".")
         assert time.process_time() - before < 1
 
     @given(st.binary(max_size=40) | st.binary(max_size=40).map(lambda some: b"\x80\4" + some))
     def test_no_bytes_are_more_than_a_text_or_a_refusal(self, pickled: bytes) -> None:
         said = ""
         try:
-            found = state(pickled)
+            found = unpickle_state(pickled)
         except Unreadable as refusal:
             said = str(refusal)
         else:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Final, Self
 
-from ._key import is_salmons, pair, refused
+from ._key import is_salmons, parse_pair, refused
 from ._locate import open_shelf
 from ._newest import Pairs
-from ._pickle import state
+from ._pickle import unpickle_state
 from ._record import Entry, Refused, Unreadable
 
 __all__ = ["Entry", "Pairs", "Refused", "Shelf"]
@@ -86,10 +86,10 @@ class Shelf:
                 continue
             key, value = record
             try:
-                module, sender = pair(key)
+                module, sender = parse_pair(key)
                 text = known.get(value)
                 if text is None:
-                    text = state(value)
+                    text = unpickle_state(value)
                     if len(known) < _STATES_KEPT and len(value) <= _LONGEST_KEPT_BYTES:
                         known[value] = text
             except Unreadable as refusal:

@@ -57,9 +57,9 @@ class Berkeley(Reader):
             raise source.damaged("it ends within its first page")
         fields = struct.unpack_from(order + _META, start)
         magic, version, self._page_bytes, encrypted, kind, flags, last_page, self._says = fields
-        other = _other_kind(_MAGICS[magic], version, encrypted)
-        if other is not None:
-            raise NotAShelf(*other, source.path)
+        refusal = _reason_and_remedy(_MAGICS[magic], version, encrypted)
+        if refusal is not None:
+            raise NotAShelf(*refusal, source.path)
         if kind != _META_TYPE or not is_page_size(self._page_bytes, 512):
             raise source.damaged("its first page contradicts itself")
         self._pages = last_page + 1
@@ -153,7 +153,7 @@ class Berkeley(Reader):
         return b"".join(parts)
 
 
-def _other_kind(access_method: str, version: int, encrypted: int) -> tuple[str, str] | None:
+def _reason_and_remedy(access_method: str, version: int, encrypted: int) -> tuple[str, str] | None:
     """Return why a table of Berkeley DB cannot be read, and the remedy; None if it can be read."""
     what = f"this is a Berkeley DB {access_method}"
     if access_method != _HASH:

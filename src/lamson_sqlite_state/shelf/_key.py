@@ -29,7 +29,7 @@ _MOST_BETWEEN_STRINGS: Final = 1000  # characters: enough for any number, too fe
 _HIGH_ESCAPE: Final = re.compile(r"\\(?:x([89a-f][0-9a-f])|.)")
 
 
-def pair(raw: bytes) -> tuple[object, object]:
+def parse_pair(raw: bytes) -> tuple[object, object]:
     r"""Return the module and the sender of a key.
 
     ``b'mod'`` is the module ``'mod'``, as Salmon means it. Bytes remain bytes where the module is
@@ -77,7 +77,7 @@ def is_salmons(raw: bytes) -> bool:
 def refused(raw: bytes, reason: str) -> Refused:
     """Return the refusal of a record, which names the pair if the key can be read."""
     try:
-        return Refused(printable(raw), reason, pair(raw), is_salmons(raw))
+        return Refused(printable(raw), reason, parse_pair(raw), is_salmons(raw))
     except Unreadable:
         return Refused(printable(raw), reason)
 
@@ -90,9 +90,10 @@ def too_long(key: bytes, key_bytes: int, value_bytes: int) -> Refused:
         key_bytes: the length of the key in bytes.
         value_bytes: the length of the value in bytes.
     """
-    what, length = ("key", key_bytes) if key_bytes > LONGEST_BYTES else ("value", value_bytes)
-    reason = f"its {what} has {length} bytes, more than the {LONGEST_BYTES} that are read"
-    return refused(key, reason)
+    most = f"more than the {LONGEST_BYTES} that are read"
+    if key_bytes > LONGEST_BYTES:
+        return Refused(printable(key), f"its key has {key_bytes} bytes, {most}")
+    return refused(key, f"its value has {value_bytes} bytes, {most}")
 
 
 def _strings(tree: ast.Expression) -> list[ast.Constant]:

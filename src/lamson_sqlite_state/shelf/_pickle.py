@@ -69,7 +69,7 @@ class _TextUnpickler(pickle._Unpickler):
     }
 
 
-def state(pickled: bytes) -> str:
+def unpickle_state(pickled: bytes) -> str:
     """Return the text that a value holds.
 
     Bytes behind the pickle's end are ignored, as ``pickle.loads`` ignores them.
@@ -86,13 +86,13 @@ def state(pickled: bytes) -> str:
     except (EOFError, IndexError, struct.error, pickle.UnpicklingError) as error:
         raise Unreadable(_NOT_WHOLE) from error
     except (KeyError, ValueError) as error:  # another operation, a newer protocol
-        raise Unreadable(_what_else(pickled)) from error
+        raise Unreadable(_reason_of_refusal(pickled)) from error
     if unpickler.stack:
         raise Unreadable(_MORE)
     return text
 
 
-def _what_else(pickled: bytes) -> str:
+def _reason_of_refusal(pickled: bytes) -> str:
     # pickletools only lists the operations and their arguments. The last operation that puts
     # something on the stack tells the type of the value.
     kind, texts = "", list[str]()
@@ -101,9 +101,9 @@ def _what_else(pickled: bytes) -> str:
             if opcode.name == "PROTO" and (argument or 0) > pickle.HIGHEST_PROTOCOL:
                 return f"its value is a pickle of protocol {argument}"
             if opcode.name in ("GLOBAL", "INST"):
-                return _class_of(str(argument).replace(" ", "."))
+                return _reason_of_name(str(argument).replace(" ", "."))
             if opcode.name == "STACK_GLOBAL" and len(texts) >= 2:
-                return _class_of(".".join(texts[-2:]))
+                return _reason_of_name(".".join(texts[-2:]))
             if isinstance(argument, str):
                 texts.append(argument)
             if opcode.stack_after and opcode.name != "MEMOIZE":
@@ -115,6 +115,6 @@ def _what_else(pickled: bytes) -> str:
     return f"its value is a pickled {kind}, not a text"
 
 
-def _class_of(name: str) -> str:
+def _reason_of_name(name: str) -> str:
     shown = printable(name.encode(errors="backslashreplace"))
     return f"its value is a pickle that names {shown}, not a text"
