@@ -118,19 +118,14 @@ def format_key(key: object, *, is_for_spreadsheets: bool = False) -> str:
         is_for_spreadsheets: whether to put text that a spreadsheet takes for a formula in quotes,
             with an escape where it would begin a cell all the same.
     """
-    if type(key) is not str:
-        value = column_value(key)
-        if isinstance(value, bytes):
-            literal = value.decode("ascii")
-            return _without_formulas(literal) if is_for_spreadsheets else literal
-        key = value
-    if is_plain_address(key):
-        return key
-    is_plain = bool(key) and key.isprintable() and key[0] != " " != key[-1] and not _literal(key)
-    if not is_for_spreadsheets:
-        return key if is_plain else repr(key)
-    is_plain = is_plain and key[0] not in _FORMULA and not _FORMULA_BEHIND_SEPARATOR.search(key)
-    return key if is_plain else _without_formulas(repr(key))
+    text = key if type(key) is str else column_value(key)
+    if isinstance(text, bytes):
+        literal = text.decode("ascii")
+        return _without_formulas(literal) if is_for_spreadsheets else literal
+    if is_plain_address(text):
+        return text
+    is_plain = text.isprintable() and text[:1] != " " != text[-1:] and not _literal(text)
+    return _plain_or_literal(text, is_plain, is_for_spreadsheets)
 
 
 def format_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
@@ -140,12 +135,8 @@ def format_state(state: str, *, is_for_spreadsheets: bool = False) -> str:
         state: the state.
         is_for_spreadsheets: as of `format_key`.
     """
-    is_plain = state and state.isprintable() and state[0] not in f"'\" {_FORMULA}"
-    if is_for_spreadsheets and is_plain:
-        is_plain = not _FORMULA_BEHIND_SEPARATOR.search(state)
-    if is_plain:
-        return state
-    return _without_formulas(repr(state)) if is_for_spreadsheets else repr(state)
+    is_plain = state.isprintable() and not state.startswith((*"'\" ", *_FORMULA))
+    return _plain_or_literal(state, is_plain, is_for_spreadsheets)
 
 
 def parse_state(text: str) -> str:
@@ -155,6 +146,13 @@ def parse_state(text: str) -> str:
         if found and isinstance(found[0], str):
             return found[0]
     return text
+
+
+def _plain_or_literal(text: str, is_plain: bool, is_for_spreadsheets: bool) -> str:
+    if not is_for_spreadsheets:
+        return text if text and is_plain else repr(text)
+    has_formula = text.startswith(tuple(_FORMULA)) or _FORMULA_BEHIND_SEPARATOR.search(text)
+    return text if text and is_plain and not has_formula else _without_formulas(repr(text))
 
 
 def _without_formulas(literal: str) -> str:

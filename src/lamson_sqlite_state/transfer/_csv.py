@@ -74,9 +74,7 @@ def _key_cell(key: object) -> str:
 
 # Modules and states are few, so they are cached. Senders are too many. Keys that are no text cannot
 # be cached, because a cache takes 1 and True for one key.
-@functools.lru_cache(maxsize=4096)
-def _word_cell(module: str) -> str:
-    return _key_cell(module)
+_word_cell: Final = functools.lru_cache(maxsize=4096)(_key_cell)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -97,11 +97,7 @@ def _json_text(key: object) -> str:
 
 # Modules and states are few, so they are cached. Senders are too many. Keys that are no text cannot
 # be cached, because a cache takes 1 and True for one key.
-@functools.lru_cache(maxsize=4096)
-def _word_text(module: str) -> str:
-    return _json_text(module)
-
-
+_word_text: Final = functools.lru_cache(maxsize=4096)(_json_text)
 _state_text: Final = functools.lru_cache(maxsize=4096)(encode_basestring)
 
 
