@@ -37,18 +37,18 @@ def import_shelve(
 ) -> Imported:
     """Import the states of a ShelveStorage of Lamson's or Salmon's, in batches.
 
-    The shelf is read, whichever dbm has written it, and nothing is written beside it. Nothing in
-    its pickles is executed: a pickle of anything but a text is refused, as is a key that is no
-    pair. A shelf has no times, so each imported row gets the time of the import. End the
-    application that writes to the shelf first. The store may be made beside the shelf, under the
-    name that ShelveStorage was given.
+    End the application that writes to the shelf first. The shelf is read, whichever dbm has written
+    it, and nothing is written to it or beside it. The store may be made beside the shelf, under the
+    name that ShelveStorage was given. Nothing in the shelf's pickles is executed: a pickle of
+    anything but a text is refused, as is a key that is no pair. A shelf has no times, so each
+    imported row gets the time of the import.
 
     Where the shelf has several entries of a pair, the one that the application would have read
     counts: Salmon's, where Salmon went on with a shelf of Lamson's, and the last one of dbm.dumb.
-    Where the entry that counts is refused, the pair is not imported: an older state of it would be
-    wrong.
+    Where the entry that counts is refused, the pair is not imported, because an older state would
+    be wrong.
 
-    Until it is written, what was read is in a temporary file: of a million pairs, some 60 MB.
+    The pairs are kept in a temporary file until they are written: some 60 MB for a million pairs.
 
     Args:
         store: the store to import into.
@@ -60,8 +60,8 @@ def import_shelve(
             when it is read and once when it is written.
 
     Raises:
-        NotAShelf: the path leads to no shelf, or to a damaged one. What was read before the damage
-            was imported.
+        NotAShelf: the path leads to no shelf, or to a damaged one. The entries before the damage
+            were imported.
     """
     damage = None
     with (
@@ -73,7 +73,7 @@ def import_shelve(
         tally, pairs = _Tally(), Pairs(database)
         try:
             pairs.put(tally.counted(shelf, progress))
-        except StorageError as error:
+        except StorageError as error:  # of the shelf: the entries before the damage are imported
             damage = error
         written = _written(store, pairs, on_conflict, is_dry_run, tally.total, progress)
     if damage is not None:
