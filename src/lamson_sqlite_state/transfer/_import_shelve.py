@@ -131,7 +131,7 @@ class _Tally:
 
 
 def _allow_shelf_beside(states: StatesTable) -> None:
-    states.database.is_shelf_known = True
+    states.database.file.is_shelf_known = True
 
 
 def _count_changes(store: SQLiteStorage, rows: list[RawRow], on_conflict: OnConflict) -> int:
