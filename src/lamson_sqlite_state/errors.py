@@ -41,7 +41,7 @@ that works in batches (import, restore, prune) has written the batches before th
 import errno
 import os
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
     "Code",
@@ -55,21 +55,23 @@ __all__ = [
     "UnsafeFork",
 ]
 
-Code: TypeAlias = (
+# fmt: off
+Code: TypeAlias = Literal[
     # What is there, or is not.
-    Literal["no-store", "not-a-shelf", "not-a-state-file"]  # noqa: PYI030 - one group a line
-    | Literal["bad-row", "damaged", "old-shelf", "schema-too-new", "unreadable-row"]
+    "no-store", "not-a-shelf", "not-a-state-file",
+    "bad-row", "damaged", "old-shelf", "schema-too-new", "unreadable-row",
     # How it is there.
-    | Literal["file-exists", "hard-links", "in-use", "path-too-long", "wrong-file-type"]
-    | Literal["mounted-alone", "network-filesystem", "rename-unsupported", "unsuitable-filesystem"]
+    "file-exists", "hard-links", "in-use", "path-too-long", "wrong-file-type",
+    "mounted-alone", "network-filesystem", "rename-unsupported", "unsuitable-filesystem",
     # What the system refuses.
-    | Literal["disk-full", "no-temporary-file", "permission-denied", "read-only", "too-many-files"]
-    | Literal["io-error", "outcome-unknown", "sqlite-error"]
+    "disk-full", "no-temporary-file", "permission-denied", "read-only", "too-many-files",
+    "io-error", "outcome-unknown", "sqlite-error",
     # What others do, and this process itself.
-    | Literal["descriptors-lost", "lock-timeout", "unsafe-fork"]
+    "descriptors-lost", "lock-timeout", "unsafe-fork",
     # None of these.
-    | Literal["storage-error"]
-)
+    "storage-error",
+]
+# fmt: on
 """What kind of error it is, for programs. The module's docstring has a table of all."""
 
 
@@ -174,18 +176,21 @@ class NetworkFilesystem(StorageError):
     code: Code = "network-filesystem"
 
 
-class Obstacle(NamedTuple):
+class Obstacle:
     """Why the operating system refuses a call.
 
-    Attributes:
+    (A NamedTuple would take a fortieth of the package's import.)
+
+    Args:
         code: of the error.
         remedy: what to do about the obstacle.
         reason: what the obstacle is, where the system's own words do not tell.
     """
 
-    code: Code
-    remedy: str
-    reason: str = ""
+    def __init__(self, code: Code, remedy: str, reason: str = "") -> None:
+        self.code: Code = code
+        self.remedy: str = remedy
+        self.reason: str = reason
 
     def error(self, problem: str, path: str) -> StorageError:
         """Return the error that tells of the obstacle: the problem, if one is given, and why."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-from ...errors import NO_PERMISSION, LockTimeout, NotAStateFile, StorageError
+from ...errors import NO_PERMISSION, LockTimeout, NotAStateFile, Obstacle, StorageError
 from ..process import remedies
 from ..process.remedies import storage_error
 from .schema import remedy_for_damage
@@ -98,7 +98,7 @@ def _failing_disk(error: sqlite3.Error, path: str, *, is_writing: bool) -> Stora
     found, outcome = remedies.of_failing_disk(path), "nothing was written"
     if is_writing:  # the code has to tell that, whatever the reason
         outcome = "whether the state was written is unknown"
-        found = found._replace(code="outcome-unknown")
+        found = Obstacle("outcome-unknown", found.remedy, found.reason)
     return found.error(f"input/output error ({_name(error)}), {outcome}", path)
 
 

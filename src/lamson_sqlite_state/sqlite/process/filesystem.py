@@ -20,18 +20,11 @@ _MOUNT_TABLE: Final = "/proc/self/mountinfo"
 # One page of the smallest size. SQLite takes a file of a single byte for an empty database.
 _SMALLEST_DATABASE_BYTES: Final = 512
 
-SIDE_FILES: Final[tuple[str, ...]] = StorePaths("").companions
-"""How the names of the files end that stand beside a store and belong to it."""
-
-MAKESHIFT_FILES: Final[tuple[str, ...]] = StorePaths("").makeshift
-"""And those of files that are made under another name before they take their own."""
-
 # SQLite's limit for a database: MAX_PATHNAME of os_unix.c, less the "-journal" that SQLite appends.
 _MOST_PATH_BYTES: Final = 504
 
 _USUAL_NAME_BYTES: Final = 255
 
-_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
 # Types of file systems on other hosts' disks, on disks that hosts share, on object stores, and of
 # folders that a virtual machine shares with its host. Processes that share such a file share no
@@ -267,7 +260,9 @@ def mounts() -> list[tuple[str, str]]:
     for line in lines:
         before, _, after = line.partition(b" - ")
         # The kernel writes space, tab, newline and backslash as octal escapes.
-        point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), before.split()[4])
+        point = re.sub(
+            rb"\\([0-7]{3})", lambda escape: bytes([int(escape[1], 8)]), before.split()[4]
+        )
         found.append((os.fsdecode(point), after.split()[0].decode()))
     return found
 

@@ -135,7 +135,7 @@ def is_about_to_fork() -> bool:
     A hook of an application's that was registered before ours runs there, and a signal handler
     may: what they open, our hook may have closed already.
     """
-    return bool(_forks.get(threading.get_ident()))
+    return bool(_forks and _forks.get(threading.get_ident()))
 
 
 def was_inherited(identity: Identity) -> bool:

@@ -6,8 +6,6 @@ import os
 import re
 from typing import Final
 
-_UNFINISHED: Final = re.compile(r"\.[0-9a-f]{16}\.unfinished\Z")
-
 # link(2) says so where the file system has one name for each file, or where this user may not give
 # a file a second name.
 _NO_LINKS: Final = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -221,4 +219,4 @@ def unfinished_name(path: str) -> str:
 
 def is_unfinished(name: str) -> bool:
     """Whether a file has a name that `unfinished_name` has made."""
-    return _UNFINISHED.search(name) is not None
+    return re.search(r"\.[0-9a-f]{16}\.unfinished\Z", name) is not None

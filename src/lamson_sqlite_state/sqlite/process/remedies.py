@@ -91,7 +91,7 @@ def of_failing_disk(path: str) -> Obstacle:
         with contextlib.suppress(OSError):  # a file has just gone
             largest = max(map(os.path.getsize, _files(path)), default=0)
         if largest + _STEP_BYTES > limit:
-            return TOO_LARGE._replace(reason=f"{TOO_LARGE.reason} ({limit} bytes)")
+            return Obstacle(TOO_LARGE.code, TOO_LARGE.remedy, f"{TOO_LARGE.reason} ({limit} bytes)")
     return Obstacle("io-error", "look at the disk, its free space and the user's quota")
 
 
