@@ -39,7 +39,7 @@ EVERY_ERROR = {
     if isinstance(kind := getattr(module, name), type) and issubclass(kind, StorageError)
 }
 
-EVERY_CODE: set[Code] = {code for group in get_args(Code) for code in get_args(group)}
+EVERY_CODE: set[Code] = set(get_args(Code))
 
 
 def table() -> list[tuple[str, str]]:

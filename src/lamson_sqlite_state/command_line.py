@@ -1,5 +1,7 @@
 """Command lines to be copied into a shell, as errors and the findings of a check name them."""
 
+from __future__ import annotations
+
 import os
 
 

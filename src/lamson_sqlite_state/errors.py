@@ -38,6 +38,8 @@ with what had been written when the error was raised, and its meaning:
 that works in batches (import, restore, prune) has written the batches before the error in any case.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Mapping

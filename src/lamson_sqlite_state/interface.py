@@ -1,5 +1,7 @@
 """What Lamson and Salmon ask of a state storage."""
 
+from __future__ import annotations
+
 from typing import Final, Protocol, runtime_checkable
 
 __all__ = ["ROUTE_FIRST_STATE", "StateStorage"]

@@ -1,5 +1,7 @@
 """The one place that opens an SQLite database by URI, so that all do it with the same care."""
 
+from __future__ import annotations
+
 import os
 import sqlite3
 from typing import TypeVar

@@ -6,6 +6,8 @@ mail brings is kept as a BLOB of its literal. The two cannot collide, because to
 equals a BLOB.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 _LITERAL_TYPES: Final = frozenset({type(None), bytes, bool, int, float, complex})

@@ -10,5 +10,6 @@ top; a floor imports only floors below it:
 - `coherence`: who wrote last, and the states that a process keeps in memory.
 - `process`: what the operating system brings: the write lock, forks, files, signals.
 
-A module whose name begins with ``_`` is imported by its own folder alone.
+A module whose name begins with ``_`` is imported by its own folder alone. The modules that
+importing the package imports do not evaluate their annotations, which took a seventh of the import.
 """

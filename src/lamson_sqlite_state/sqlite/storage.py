@@ -1,5 +1,7 @@
 """SQLiteStorage: get, set, clear and nothing else. Every call goes through `engine.handle`."""
 
+from __future__ import annotations
+
 import os
 from typing import Any, Literal, Self
 

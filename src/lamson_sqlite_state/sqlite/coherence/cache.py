@@ -4,6 +4,8 @@
 has that version.
 """
 
+from __future__ import annotations
+
 from array import array
 from collections import deque
 from typing import Final, TypeAlias

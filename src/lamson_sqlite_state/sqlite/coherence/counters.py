@@ -23,6 +23,8 @@ Each store and load of a counter is of one aligned machine word. The system call
 locks, writes and unlocks stand between such an access and what it has to be ordered with.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import mmap

@@ -3,6 +3,8 @@
 `fork.open_lock` guards all of this; only a signal handler can come in between.
 """
 
+from __future__ import annotations
+
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -41,7 +43,7 @@ class Connection(sqlite3.Connection):
     spare_cursor: sqlite3.Cursor | None = None
 
     @classmethod
-    def to(cls, path: str, *, is_read_only: bool = False) -> "Connection":
+    def to(cls, path: str, *, is_read_only: bool = False) -> Connection:
         """Return a new, unused connection to an existing file."""
         global made
         # Never mode=rwc: a file deleted a moment ago is not created with SQLite's permissions.

@@ -12,6 +12,8 @@ and a checkpoint at one instant corrupt the file (versions 3.7.0 to 3.51.2,
 https://www.sqlite.org/wal.html#walresetbug).
 """
 
+from __future__ import annotations
+
 import math
 import sqlite3
 import time

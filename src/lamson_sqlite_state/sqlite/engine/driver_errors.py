@@ -1,5 +1,7 @@
 """What an error of the driver means: to try again, or an error of this package with its remedy."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sqlite3

@@ -1,5 +1,7 @@
 """What every call of a store goes through: its lock, the waiting, the forks, the end."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading

@@ -6,6 +6,8 @@ this process has open, through whatever, is never opened here. Asking for a lock
 disturbs nobody. `fork.open_lock` guards all of this; only a signal handler can come in between.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os

@@ -4,6 +4,8 @@ With a new store beside the shelf, every sender would silently begin at START ag
 that reads shelves is imported only where a file has the name of a shelf.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from itertools import islice

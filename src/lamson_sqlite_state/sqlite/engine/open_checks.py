@@ -3,6 +3,8 @@
 Everything here is called with `fork.open_lock` held.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sqlite3

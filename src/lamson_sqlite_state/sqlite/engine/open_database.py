@@ -7,6 +7,8 @@ The checkpoint of a closing connection needs no write lock: SQLite makes it only
 everyone else out of the database.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os

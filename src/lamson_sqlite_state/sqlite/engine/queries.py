@@ -5,6 +5,8 @@ in the middle of a statement would leave the statement half read, and with it a 
 files open: see rule 2 of `process.reentry`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import select

@@ -4,6 +4,8 @@ Everything here is called with a connection that still holds the old files open.
 new file can be given their inode numbers.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import sqlite3

@@ -1,5 +1,7 @@
 """The table and the statements, and whether a file is a store: what is in the database."""
 
+from __future__ import annotations
+
 import re
 import sqlite3
 from typing import Final

@@ -1,5 +1,7 @@
 """What a store was asked to be: the arguments of `SQLiteStorage`, checked."""
 
+from __future__ import annotations
+
 import os
 from typing import Final
 

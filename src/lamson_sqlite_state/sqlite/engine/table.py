@@ -7,6 +7,8 @@ Not thread-safe: the store's RLock guards every call. Nothing here waits: a call
 another process at work raises `Busy`, so that the store can release its RLock meanwhile.
 """
 
+from __future__ import annotations
+
 import contextlib
 import sqlite3
 from collections.abc import Callable, Collection

@@ -1,5 +1,7 @@
 """How a call waits for other processes, and for how long."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time

@@ -5,6 +5,8 @@ the program opens next are given the same numbers. SQLite would write into those
 them.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os

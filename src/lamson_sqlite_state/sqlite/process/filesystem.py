@@ -1,5 +1,7 @@
 """What the operating system says of a path: which file it names, and on which file system."""
 
+from __future__ import annotations
+
 import os
 import re
 import stat

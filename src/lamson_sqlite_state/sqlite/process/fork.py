@@ -26,6 +26,8 @@ A fork by C code runs no hooks. The child notices that at its next call (`proces
 Locks, in the order in which they are taken: the RLock of every live store, then `open_lock`.
 """
 
+from __future__ import annotations
+
 import _thread
 import atexit
 import os
@@ -75,7 +77,7 @@ for nothing but the disk.
 close_before_fork: Final[list[Callable[[], None]]] = []
 """What else has to be closed before each fork; called with all locks held."""
 
-_live: Final["weakref.WeakSet[Any]"] = weakref.WeakSet()
+_live: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 _inherited: Final[set[Identity]] = set()
 """Databases that were open here when C code forked this process. SQLite's book of this process is
@@ -161,7 +163,7 @@ def adopt_process() -> None:
         _start_in_child(locked=())
 
 
-def snapshot(of: "weakref.WeakSet[T]") -> list[T]:
+def snapshot(of: weakref.WeakSet[T]) -> list[T]:
     """Return the members of a set that other threads and signal handlers may change meanwhile."""
     while True:
         try:

@@ -1,5 +1,7 @@
 """Files and directories are made here: with the right owner and mode, and a name that lasts."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os

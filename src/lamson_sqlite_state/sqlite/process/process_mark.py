@@ -5,6 +5,8 @@ process is still the one that the store belongs to. Linux can wipe a page of mem
 each fork (MADV_WIPEONFORK), and reading that page takes an eighth of the time of getpid(2).
 """
 
+from __future__ import annotations
+
 import contextlib
 import mmap
 import os

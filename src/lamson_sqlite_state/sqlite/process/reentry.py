@@ -36,6 +36,8 @@ as if nothing ever interrupted them, because they keep five rules:
    the dictionary that was there before the database was asked (`Cache.keep`).
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator
 from operator import methodcaller

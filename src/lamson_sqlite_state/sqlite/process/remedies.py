@@ -4,6 +4,8 @@
 the cause may be another file than the error names.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os

@@ -1,5 +1,7 @@
 """Which files a store consists of: the one place that spells their names."""
 
+from __future__ import annotations
+
 from typing import Final
 
 
@@ -64,7 +66,7 @@ class StorePaths:
         return self.database, *self.companions, *self.makeshift, self.journal
 
     @classmethod
-    def owning(cls, file: str) -> "StorePaths":
+    def owning(cls, file: str) -> StorePaths:
         """Return the paths of the store that a file belongs to, as far as the file's name tells.
 
         Args:

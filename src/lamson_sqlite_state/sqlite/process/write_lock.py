@@ -5,6 +5,8 @@ The lock is filelock's, taken on a descriptor that stays open: the same flock as
 The lock file is empty, is only ever locked, and is never deleted by us.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -34,7 +36,7 @@ _REFUSED: Final = (
 UNLOCK_NONE: Final[partial[Any]] = partial(bool)
 """Does nothing, in C."""
 
-_open_locks: Final[set["WriteLock"]] = set()
+_open_locks: Final[set[WriteLock]] = set()
 """All locks of this process whose descriptor is open. The fork hooks find a lock here even if its
 store is garbage already. (The set keeps no descriptor open: `StoreHandle.__del__` closes it.)"""
 
