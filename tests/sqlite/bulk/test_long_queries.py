@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from lamson_sqlite_state.sqlite.engine.queries import rows_unless_signalled
+from lamson_sqlite_state.sqlite.bulk.long_query import rows_unless_signalled
 from tests.helpers.children import in_child
 from tests.helpers.interruptions import interrupted
 

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, Final
 
 from ...command_line import command
+from ..bulk.long_query import rows_unless_signalled
 from ..engine import schema
-from ..engine.queries import all_rows, first_row, rows_unless_signalled
+from ..engine.queries import all_rows, first_row
 from ._look import Finding, Target, shown
 
 _MOST_MESSAGES: Final = 10

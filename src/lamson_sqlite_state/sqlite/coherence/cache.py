@@ -6,7 +6,7 @@ has that version.
 
 from __future__ import annotations
 
-from array import array
+import sys
 from collections import deque
 from typing import Final, TypeAlias
 
@@ -22,7 +22,7 @@ _LONGEST: Final = 400
 LOOK_SECONDS: Final = 0.010
 
 # The counters of a cache that is to keep nothing: no entry is ever valid by them.
-_ODD_COUNTERS: Final = memoryview(array("Q", [1]) * COUNTERS)
+_ODD_COUNTERS: Final = memoryview((1).to_bytes(8, sys.byteorder) * COUNTERS).cast("Q")
 
 Key: TypeAlias = tuple[str | bytes, str | bytes]
 """``(sender, module)`` as they stand in their columns."""

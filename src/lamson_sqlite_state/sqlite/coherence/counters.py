@@ -32,7 +32,6 @@ import os
 import sqlite3
 import stat
 import sys
-from array import array
 from binascii import crc32
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -267,14 +266,13 @@ class Versions:
         except FileNotFoundError as error:
             if error.filename != new:
                 raise
-        content = array("Q", [FIRST_VERSION]) * COUNTERS
-        content[0] = _LAYOUT
+        first = FIRST_VERSION.to_bytes(8, sys.byteorder)
+        left = memoryview(_LAYOUT.to_bytes(8, sys.byteorder) + first * (COUNTERS - 1))
         # The file is the database owner's, or the first process to come, root's perhaps, would shut
         # out the users that the store is for. The owner may write in any case, as to the lock file.
         try:
             descriptor = new_files.create_like(new, self._database_path, least_mode=0o600)
             try:
-                left = memoryview(content).cast("B")
                 while left:  # a write that falls short says why when it is repeated
                     left = left[os.write(descriptor, left) :]
             finally:

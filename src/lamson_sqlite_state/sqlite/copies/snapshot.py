@@ -10,9 +10,9 @@ from ... import sqlite_uri
 from ...errors import NoStore, NotAStateFile, StorageError
 from ...keys.rows import RawRow
 from ..bulk import scan
+from ..bulk.long_query import rows_unless_signalled
 from ..engine import lock_probe, schema
 from ..engine.driver_errors import translated_errors
-from ..engine.queries import rows_unless_signalled
 from ..process import filesystem
 from ..process.store_paths import StorePaths
 from ..storage import SQLiteStorage

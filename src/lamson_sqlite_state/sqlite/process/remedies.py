@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import pwd
-import resource
 import stat
 from collections.abc import Iterator
 from typing import Final
@@ -87,14 +86,25 @@ def of_failing_disk(path: str) -> Obstacle:
     """Return what is behind an input/output error of SQLite, which does not tell the errno."""
     for found in _of_misplaced(path):
         return found
-    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit != resource.RLIM_INFINITY:
+    limit = _limit_of_file_sizes()
+    if limit is not None:
         largest = 0
         with contextlib.suppress(OSError):  # a file has just gone
             largest = max(map(os.path.getsize, _files(path)), default=0)
         if largest + _STEP_BYTES > limit:
             return Obstacle(TOO_LARGE.code, TOO_LARGE.remedy, f"{TOO_LARGE.reason} ({limit} bytes)")
     return Obstacle("io-error", "look at the disk, its free space and the user's quota")
+
+
+def _limit_of_file_sizes() -> int | None:
+    # Imported here, because that takes a thirtieth of the package's import. A process that has
+    # changed its root since cannot import it any more, and does without.
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return None if limit == resource.RLIM_INFINITY else limit
+    return None
 
 
 def _of_misplaced(path: str) -> Iterator[Obstacle]:
