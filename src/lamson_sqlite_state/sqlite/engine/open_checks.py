@@ -9,7 +9,6 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final
 
 from ...errors import NoStore, StorageError, UnsafeFork
@@ -68,25 +67,28 @@ class SeenFiles:
         return {path: filesystem.identity(path) for path in self.paths.side_files}
 
 
-class _SideFiles(Enum):
-    """What the -wal and the -shm of a database are, each with what a call has to wait for."""
+class _SideFiles:
+    """What the -wal and the -shm of a database are: each is a text of what a call has to wait for.
+
+    (No Enum, because making one takes a twentieth of the package's import.)
+    """
 
     # They are those of all who have the database open, or of nobody.
-    RIGHT = ""
+    RIGHT: Final = ""
     # The database was replaced, and this process has the old one open with them. So nobody else
     # needs them. They would be replayed into the new database.
-    OF_OUR_OLD_DATABASE = "this process has the old database open, which was replaced"
-    OF_ANOTHERS_OLD_DATABASE = (
+    OF_OUR_OLD_DATABASE: Final = "this process has the old database open, which was replaced"
+    OF_ANOTHERS_OLD_DATABASE: Final = (
         "the file was replaced under a process that has the old one open, whose log would be taken "
         "for the new one's (that process's next call will mend that)"
     )
     # They were deleted, or made anew. A new log beside the one in use would lose acknowledged
     # states.
-    LOST = (
+    LOST: Final = (
         "{missing} was deleted under a process that has the database open (its next call will mend "
         "that)"
     )
-    COMING_AND_GOING = "its -shm comes and goes"
+    COMING_AND_GOING: Final = "its -shm comes and goes"
 
 
 def refuse_unsafe(seen: SeenFiles, *, is_locked: bool) -> bool:
@@ -109,19 +111,19 @@ def refuse_unsafe(seen: SeenFiles, *, is_locked: bool) -> bool:
     """
     _refuse_unusable(seen.path, seen.identity)
     what = _what_they_are(seen)
-    if what is _SideFiles.OF_OUR_OLD_DATABASE:
+    if what == _SideFiles.OF_OUR_OLD_DATABASE:
         if is_locked:
             for side_file in seen.side_files:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(side_file)
         return is_locked
-    if what is _SideFiles.LOST:
+    if what == _SideFiles.LOST:
         # Or they are where another container has the database.
         remedies.refuse_alone_mounted(seen.path)
-    if what is not _SideFiles.RIGHT:
+    if what != _SideFiles.RIGHT:
         missing = [path for path, there in seen.side_files.items() if there is None]
         names = map(os.path.basename, missing or seen.side_files)
-        raise Busy(what.value.format(missing=" or ".join(names)), OPENING_SECONDS)
+        raise Busy(what.format(missing=" or ".join(names)), OPENING_SECONDS)
     return True
 
 
@@ -139,7 +141,7 @@ def _refuse_unusable(path: str, identity: Identity) -> None:
         )
 
 
-def _what_they_are(seen: SeenFiles) -> _SideFiles:
+def _what_they_are(seen: SeenFiles) -> str:
     in_use_here = side_files_here(seen.identity)
     is_one_missing = None in seen.side_files.values()
     if in_use_here is None and lock_holder(seen.path, seen.identity, SHARED_LOCKS) is None:
@@ -156,7 +158,7 @@ def _what_they_are(seen: SeenFiles) -> _SideFiles:
     return _SideFiles.RIGHT if are_right else _SideFiles.LOST
 
 
-def _whose_log(seen: SeenFiles) -> _SideFiles:
+def _whose_log(seen: SeenFiles) -> str:
     # Nobody has the database open. If somebody has its log open, then with another database,
     # or is exiting this moment, as the kernel closes one file after the other. Neither may be
     # held against the log; waiting cures both. (The lock on the database may also have been

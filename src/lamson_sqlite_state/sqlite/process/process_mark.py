@@ -11,17 +11,11 @@ import contextlib
 import mmap
 import os
 import sys
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 _MADV_WIPEONFORK: Final = 18  # linux/mman.h, from Linux 4.14 on; Python has no name for it
 
 _pid = os.getpid()
-
-
-class Mark(Protocol):
-    """Its first item is 0 in a process that was forked and not adopted yet."""
-
-    def __getitem__(self, index: int, /) -> int: ...
 
 
 class _AskedMark:
@@ -29,6 +23,10 @@ class _AskedMark:
 
     def __getitem__(self, _index: int) -> int:
         return is_own_process()
+
+
+Mark: TypeAlias = "memoryview | _AskedMark"
+"""Its first item is 0 in a process that was forked and not adopted yet."""
 
 
 def _new_mark() -> Mark:
