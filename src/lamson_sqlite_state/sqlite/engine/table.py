@@ -46,6 +46,8 @@ class StatesTable:
         self.database: Database = database
         self._file = database.file
         self._cache = database.file.cache
+        self._lock = database.file.write_lock
+        self._versions = database.file.versions
 
     def read(self, key: Key, is_fresh: bool) -> str | None:
         """Return the state of a pair, or None. Takes no file lock unless the store must be created.
@@ -177,9 +179,7 @@ class StatesTable:
         cursor = connection.spare_cursor or connection.cursor()
         connection.spare_cursor = None
         try:
-            committed = self._file.versions.commit(
-                (stripe,), self._file.write_lock, cursor, sql, parameters
-            )
+            committed = self._versions.commit((stripe,), self._lock, cursor, sql, parameters)
             connection.spare_cursor = cursor
         finally:
             del cursor  # a traceback would keep a closed connection's files open
@@ -191,8 +191,8 @@ class StatesTable:
         return changed
 
     def _clear(self, connection: Connection, _now_ms: int) -> int | None:
-        committed = self._file.versions.commit(
-            EVERY_STRIPE, self._file.write_lock, connection.cursor(), schema.CLEAR
+        committed = self._versions.commit(
+            EVERY_STRIPE, self._lock, connection.cursor(), schema.CLEAR
         )
         return None if committed is None else committed[0]
 
@@ -206,8 +206,8 @@ class StatesTable:
     ) -> int | None:
         connection.execute(f"PRAGMA wal_autocheckpoint = {_BULK_CHECKPOINT_PAGES}")
         try:
-            committed = self._file.versions.commit(
-                stripes, self._file.write_lock, connection.cursor(), sql, parameters_at(now_ms)
+            committed = self._versions.commit(
+                stripes, self._lock, connection.cursor(), sql, parameters_at(now_ms)
             )
         finally:
             with contextlib.suppress(sqlite3.ProgrammingError):  # a signal handler has closed it
