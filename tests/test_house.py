@@ -29,6 +29,16 @@ def test_stress_folders_import_only_those_below_them() -> None:
             assert set(found) & set(folders) <= set(folders[step + 1 :]), path
 
 
+def test_rooms_and_functions_can_be_read_at_once() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+                assert (node.end_lineno or 0) - first.lineno < 40, f"{path}: {node.name}"
+
+
 def test_only_filelock_is_needed_beside_the_standard_library() -> None:
     foreign = re.compile(r"^(?:from|import) (?!\.)(\w+)", re.MULTILINE)
     needed = {

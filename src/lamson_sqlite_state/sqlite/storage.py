@@ -162,17 +162,15 @@ class SQLiteStorage:
             TypeError: ``state`` is no ``str``. Nothing was written.
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
-        if type(module) is type(sender) is type(state) is str:
+        cache = self._cache
+        is_fresh = cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
+        if is_fresh and type(module) is type(sender) is type(state) is str:
             # As in `get`: by Cache.find, an unchanged write would take twice as long.
-            cache = self._cache
-            if cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at:
-                entries, counters = cache.current
-                entry = entries.get((sender, module))
-                if entry is not None:
-                    there, stripe, version = entry
-                    if there == state and counters[stripe] == version:
-                        return
-                del entries, counters
+            entries, counters = cache.current
+            entry = entries.get((sender, module))
+            if entry is not None and entry[0] == state and counters[entry[1]] == entry[2]:
+                return
+            del entries, counters
         self._handle.run(StatesTable.write, row_key(module, sender), checked_state(state))
 
     def clear(self) -> None:

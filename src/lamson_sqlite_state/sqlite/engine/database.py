@@ -84,21 +84,10 @@ class Database:
                 continue
             if file.cache.is_fresh():
                 return connection
-            now = Clock.monotonic()
             try:
-                if file.is_all_in_place(connection):
-                    connection.lost_at = None
-                else:
-                    self._mend_for_a_reader(connection, now)
-                    connection = file.connection or connection
-                    if not file.versions.is_in_place():
-                        file.cache.empty(None)
-                        file.versions.open()
-                self._look_for_edits(connection, now)
+                return self._looked_around(connection)
             except sqlite3.ProgrammingError:
                 file.reopen_if_closed(connection)
-            else:
-                return connection
 
     def read(self, work: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Call ``work`` with the connection, after a look around if one is due.
@@ -147,8 +136,9 @@ class Database:
     ) -> int:
         file = self.file
         lock, watch = file.write_lock, file.watch
+        changed: int | None = None
         try:
-            while True:
+            while changed is None:
                 connection = file.connection
                 if (
                     connection is None
@@ -156,16 +146,14 @@ class Database:
                     or not file.cache.is_fresh()
                     or not lock.try_lock()
                     or not watch.is_unchanged()
+                    or lock.depth > 1
                 ):
                     connection = self._locked_connection()
                 try:
-                    if lock.depth > 1:  # perhaps in the middle of StatesTable.insert_start's script
-                        connection.execute(file.set_synchronous)
                     changed = work(connection, time.time_ns() // 1_000_000, *arguments)
-                    if changed is not None:
-                        return changed
                 except sqlite3.ProgrammingError:
                     file.reopen_if_closed(connection)
+            return changed
         except (sqlite3.Error, OSError) as error:
             file.raise_storage_error(error, is_writing=True)
 
@@ -185,14 +173,14 @@ class Database:
             connection = self._connection_in_place()
             if connection is None:
                 continue
-            if self.file.cache.is_fresh():
-                return connection
             try:
-                self._look_for_edits(connection, now)
+                if self.file.write_lock.depth > 1:  # this interrupts insert_start's script, perhaps
+                    connection.execute(self.file.set_synchronous)
+                if not self.file.cache.is_fresh():
+                    self._look_for_edits(connection, now)
+                return connection
             except sqlite3.ProgrammingError:
                 self.file.reopen_if_closed(connection)
-            else:
-                return connection
 
     def _connection_in_place(self) -> Connection | None:
         """Return the connection if all files have their names; else do one step towards that."""
@@ -234,6 +222,20 @@ class Database:
             file.open(is_locked=False)  # or not: a copy has yet to be given a log
         elif filesystem.identity(self.path) is None:
             file.existing()
+
+    def _looked_around(self, connection: Connection) -> Connection:
+        file = self.file
+        now = Clock.monotonic()
+        if file.is_all_in_place(connection):
+            connection.lost_at = None
+        else:
+            self._mend_for_a_reader(connection, now)
+            connection = file.connection or connection
+            if not file.versions.is_in_place():
+                file.cache.empty(None)
+                file.versions.open()
+        self._look_for_edits(connection, now)
+        return connection
 
     def _look_for_edits(self, connection: Connection, now: float) -> None:
         cache, counters = self.file.cache, self.file.versions.counters

@@ -5,14 +5,13 @@ Everything here is called with `fork.open_lock` held.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
 from ...errors import NoStore, StorageError, UnsafeFork
-from ..process import filesystem, fork, remedies
+from ..process import filesystem, fork, new_files, remedies
 from ..process.backoff import LOG
 from ..process.filesystem import Identity
 from ..process.store_paths import StorePaths
@@ -114,8 +113,7 @@ def refuse_unsafe(seen: SeenFiles, *, is_locked: bool) -> bool:
     if what == _SideFiles.OF_OUR_OLD_DATABASE:
         if is_locked:
             for side_file in seen.side_files:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(side_file)
+                new_files.remove(side_file)
         return is_locked
     if what == _SideFiles.LOST:
         # Or they are where another container has the database.

@@ -11,6 +11,7 @@ import os
 import sqlite3
 
 from ..process import descriptors, filesystem, new_files
+from ..process.filesystem import Identity
 from ..process.store_paths import StorePaths
 from .connections import Connection, forget
 from .queries import first_row
@@ -31,8 +32,7 @@ def close(connection: Connection, path: str) -> None:
         for side_file, identity in connection.side_files.items():
             # Asked while the file is still open: later, another file may be given its inode number.
             if identity is not None and identity == filesystem.identity(side_file):
-                with contextlib.suppress(FileNotFoundError):  # other processes remove it, too
-                    os.unlink(side_file)
+                new_files.remove(side_file)
     forget(connection)
 
 
@@ -51,9 +51,8 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     - If the log still has its name (only the -shm was deleted), its content is written into the
       database first, because the log is removed before the renaming. So nothing is lost.
     - If the log was deleted, the database is not written to, because a crash between two pages,
-    with
-      no log left to put that right, would leave the database damaged. A crash before the renaming
-      leaves the database as it was, without its log; a crash after the renaming leaves the copy.
+      with no log left to put that right, would leave the database damaged. A crash before the
+      renaming leaves the database as it was, without its log. A crash after it leaves the copy.
 
     Raises:
         sqlite3.Error, OSError: the copy could not be made. The connection still has everything,
@@ -63,8 +62,7 @@ def replace_by_copy(connection: Connection, path: str) -> None:
     if connection.side_files.get(paths.wal) == filesystem.identity(paths.wal) is not None:
         first_row(connection, "PRAGMA wal_checkpoint(FULL)")
     copy = paths.rescue
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(copy)
+    new_files.remove(copy)
     descriptor = new_files.create_like(copy, path)
     found = os.fstat(descriptor)
     os.close(descriptor)
@@ -73,17 +71,20 @@ def replace_by_copy(connection: Connection, path: str) -> None:
         if connection.identity != filesystem.identity(path):
             return  # a signal handler that used the store has made the copy already
         for side_file in connection.side_files:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(side_file)
+            new_files.remove(side_file)
         os.rename(copy, path)
     finally:
-        # A full disk needs the room. (If a signal handler has released the lock, another process
-        # may be making a copy of its own: that one stays.)
-        if (found.st_dev, found.st_ino) == filesystem.identity(copy):
-            for file in StorePaths(copy).sqlite_files:
-                with contextlib.suppress(OSError):
-                    os.unlink(file)
+        _discard(copy, (found.st_dev, found.st_ino))
     new_files.sync_directory(os.path.dirname(path))
+
+
+def _discard(copy: str, identity: Identity) -> None:
+    # A full disk needs the room. (If a signal handler has released the lock, another process may
+    # be making a copy of its own: that one stays.)
+    if identity == filesystem.identity(copy):
+        for file in StorePaths(copy).sqlite_files:
+            with contextlib.suppress(OSError):
+                os.unlink(file)
 
 
 def _copy_to(copy: str, connection: Connection) -> None:

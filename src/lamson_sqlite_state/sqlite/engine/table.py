@@ -60,37 +60,10 @@ class StatesTable:
             Busy: nothing was read.
             StorageError: nothing was read.
         """
-        file, cache = self._file, self._cache
         try:
-            while True:
-                connection = file.connection
-                if connection is None or not is_fresh:
-                    connection = self.database.revalidate()
-                    cached = cache.find(key)
-                    if cached is not None:
-                        return cached
-                stripe = stripe_of(key[0])
-                # The version is read before the database is: see `coherence.counters`. The counters
-                # are in no variable, because an error's traceback would keep their file open.
-                entries, version = cache.current[0], cache.current[1][stripe]
-                cursor: sqlite3.Cursor | None = None
-                try:
-                    cursor = connection.spare_cursor or connection.cursor()
-                    connection.spare_cursor = None
-                    row = first_row(cursor, schema.SELECT_STATE, key)
-                    connection.spare_cursor = cursor
-                except sqlite3.ProgrammingError:
-                    file.reopen_if_closed(connection)
-                    continue
-                finally:
-                    del cursor  # a traceback would keep a closed connection's files open
-                if row is None:
-                    return None
-                state: str = row[0]
-                cache.keep(entries, key, state, stripe, version)
-                return state
+            return self._read(key, is_fresh)
         except (sqlite3.Error, OSError) as error:
-            file.raise_storage_error(error, is_writing=False)
+            self._file.raise_storage_error(error, is_writing=False)
 
     def write(
         self,
@@ -157,6 +130,36 @@ class StatesTable:
             Busy, StorageError: as `write`.
         """
         return bool(self.database.locked(self._insert_start, key))
+
+    def _read(self, key: Key, is_fresh: bool) -> str | None:
+        file, cache = self._file, self._cache
+        while True:
+            connection = file.connection
+            if connection is None or not is_fresh:
+                connection = self.database.revalidate()
+                cached = cache.find(key)
+                if cached is not None:
+                    return cached
+            stripe = stripe_of(key[0])
+            # The version is read before the database is: see `coherence.counters`. The counters
+            # are in no variable, because an error's traceback would keep their file open.
+            entries, version = cache.current[0], cache.current[1][stripe]
+            cursor: sqlite3.Cursor | None = None
+            try:
+                cursor = connection.spare_cursor or connection.cursor()
+                connection.spare_cursor = None
+                row = first_row(cursor, schema.SELECT_STATE, key)
+                connection.spare_cursor = cursor
+            except sqlite3.ProgrammingError:
+                file.reopen_if_closed(connection)
+                continue
+            finally:
+                del cursor  # a traceback would keep a closed connection's files open
+            if row is None:
+                return None
+            state: str = row[0]
+            cache.keep(entries, key, state, stripe, version)
+            return state
 
     # Called by Database.locked, with the write lock held. None: a signal handler has closed the
     # store or written to it before anything was done.

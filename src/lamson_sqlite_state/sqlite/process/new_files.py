@@ -209,6 +209,12 @@ def _give(descriptor: int, found: os.stat_result) -> None:
                 raise
 
 
+def remove(path: str) -> None:
+    """Remove a file, if another process has not done so already."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def unfinished_name(path: str) -> str:
     """Return a path beside ``path`` for a file that is renamed to ``path`` once it is complete.
 
