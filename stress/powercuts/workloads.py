@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from lamson_sqlite_state import SQLiteStorage
-from lamson_sqlite_state.sqlite.engine import handle, open_checks
+from lamson_sqlite_state.sqlite.engine import open_checks, settings
 
 from .histories import START, Call, History, Mishap, replay
 
@@ -188,9 +188,13 @@ def _back_up(path: str) -> None:
 
 def _allow_synchronous_off() -> None:
     """Have stores take a level that nobody shall have: SQLite's OFF, at which it never syncs."""
-    internals: Any = handle, open_checks
-    internals[0]._SYNCHRONOUS_MODES = ("OFF",)
-    internals[1]._SYNCHRONOUS_LEVELS = {"OFF": 0}
+    replacements: tuple[tuple[Any, str, object], ...] = (
+        (settings, "_SYNCHRONOUS_MODES", ("OFF",)),
+        (open_checks, "_SYNCHRONOUS_LEVELS", {"OFF": 0}),
+    )
+    for room, name, new in replacements:
+        getattr(room, name)  # what has another name by now would let nobody switch it off
+        setattr(room, name, new)
 
 
 def _run(history: History, process: int, store: SQLiteStorage, marks: int) -> None:
