@@ -12,14 +12,16 @@ from functools import partial
 from typing import Any, Final
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage, StorageError
-from lamson_sqlite_state.sqlite.coherence import cache
-from lamson_sqlite_state.sqlite.coherence import counters as coherence
-from lamson_sqlite_state.sqlite.engine import database, schema
-from lamson_sqlite_state.sqlite.engine import driver_errors as sqlite_errors
-from lamson_sqlite_state.sqlite.engine import handle as store
-from lamson_sqlite_state.sqlite.engine import open_checks as opening
-from lamson_sqlite_state.sqlite.engine import open_database as open_file
-from lamson_sqlite_state.sqlite.engine import table as states
+from lamson_sqlite_state.sqlite.coherence import cache, counters
+from lamson_sqlite_state.sqlite.engine import (
+    database,
+    driver_errors,
+    open_checks,
+    open_database,
+    schema,
+    states_table,
+    store_handle,
+)
 from lamson_sqlite_state.sqlite.process import backoff, filesystem, fork, write_lock
 
 __all__ = [
@@ -91,21 +93,21 @@ def lock_outlives_its_holder() -> None:
 
 
 def keep_connection_over_fork() -> None:
-    _replace(store.StoreHandle, "close_for_fork", lambda _store: None)
-    _replace(store.StoreHandle, "inherited_identity", None)
+    _replace(store_handle.StoreHandle, "close_for_fork", lambda _store: None)
+    _replace(store_handle.StoreHandle, "inherited_identity", None)
     fork.close_before_fork.clear()
 
 
 def cache_ignores_versions() -> None:
-    mapped = coherence.Versions._map
+    mapped = counters.Versions._map
 
-    def map_privately(versions: coherence.Versions) -> bool:
+    def map_privately(versions: counters.Versions) -> bool:
         is_mapped = mapped(versions)
         if versions.counters is not None:
             versions.counters = memoryview(bytearray(versions.counters)).cast("Q")
         return is_mapped
 
-    _replace(coherence.Versions, "_map", map_privately)
+    _replace(counters.Versions, "_map", map_privately)
 
 
 def version_read_late() -> None:
@@ -125,13 +127,13 @@ def clear_tells_nobody() -> None:
         _versions: object,
         _stripes: object,
         _lock: object,
-        connection: sqlite3.Connection,
+        cursor: sqlite3.Cursor,
         sql: str,
         parameters: Sequence[object] = (),
     ) -> tuple[int, int]:
-        return connection.execute(sql, parameters).rowcount, 1
+        return cursor.execute(sql, parameters).rowcount, 1
 
-    _replace(coherence.Versions, "commit", commit)
+    _replace(counters.Versions, "commit", commit)
 
 
 def no_look_before_writing() -> None:
@@ -152,17 +154,17 @@ def no_look_for_edits() -> None:
 
 def reopen_beside_a_deleted_log() -> None:
     _replace(database.Database, "_mend", lambda self, _connection: self.file.disconnect())
-    _replace(opening, "refuse_unsafe", lambda *_arguments, **_options: True)
+    _replace(open_checks, "refuse_unsafe", lambda *_arguments, **_options: True)
 
 
 def reads_take_the_lock() -> None:
-    read = states.StatesTable.read
+    read = states_table.StatesTable.read
 
-    def read_locked(self: states.StatesTable, key: cache.Key, is_fresh: bool) -> str | None:
+    def read_locked(self: states_table.StatesTable, key: cache.Key, is_fresh: bool) -> str | None:
         self.database.locked(lambda _connection, _now_ms: 0)
         return read(self, key, is_fresh)
 
-    _replace(states.StatesTable, "read", read_locked)
+    _replace(states_table.StatesTable, "read", read_locked)
 
 
 def endless_patience() -> None:
@@ -188,14 +190,14 @@ def timeout_comes_late() -> None:
 
 
 def now_and_then_a_crash() -> None:
-    read, first_process = states.StatesTable.read, os.getpid()
+    read, first_process = states_table.StatesTable.read, os.getpid()
 
-    def read_or_die(self: states.StatesTable, key: cache.Key, is_fresh: bool) -> str | None:
+    def read_or_die(self: states_table.StatesTable, key: cache.Key, is_fresh: bool) -> str | None:
         if time.monotonic_ns() % _CRASH_EVERY == 0 and os.getpid() != first_process:
             os.abort()
         return read(self, key, is_fresh)
 
-    _replace(states.StatesTable, "read", read_or_die)
+    _replace(states_table.StatesTable, "read", read_or_die)
 
 
 def unequal_patience() -> None:
@@ -238,37 +240,38 @@ def errors_swallowed() -> None:
 def driver_errors_come_through() -> None:
     def untranslated(error: sqlite3.Error, path: str, *, is_writing: bool) -> Exception:
         is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-        return sqlite_errors.translated(error, path, is_writing=is_writing) if is_busy else error
+        return driver_errors.translated(error, path, is_writing=is_writing) if is_busy else error
 
-    _replace(open_file, "translated", untranslated)
+    _replace(open_database, "translated", untranslated)
 
 
 def no_checkpoints() -> None:
-    prepare = opening.prepare
+    prepare = open_checks.prepare
 
-    def without(connection: Any, *arguments: Any, **options: Any) -> None:
-        prepare(connection, *arguments, **options)
+    def without(connection: Any, *arguments: Any, **options: Any) -> bool:
+        is_ready = prepare(connection, *arguments, **options)
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        return is_ready
 
-    _replace(opening, "prepare", without)
-    _replace(states, "CHECKPOINT_PAGES", 0)
-    _replace(states, "_LAZY_CHECKPOINT_PAGES", 0)
+    _replace(open_checks, "prepare", without)
+    _replace(states_table, "CHECKPOINT_PAGES", 0)
+    _replace(states_table, "_LAZY_CHECKPOINT_PAGES", 0)
 
 
 def close_closes_nothing() -> None:
-    _replace(store.StoreHandle, "close", lambda _store: None)
+    _replace(store_handle.StoreHandle, "close", lambda _store: None)
 
 
 def since_in_seconds() -> None:
     for name in ("SET", "COMPARE_AND_SET_FROM_START"):
         sql = getattr(schema, name).replace("(?, ?, ?, ?)", "(?, ?, ?, ? / 1000)")
         _replace(schema, name, sql)
-    _replace(states.StatesTable.write, "__defaults__", (schema.SET, None))
+    _replace(states_table.StatesTable.write, "__defaults__", (schema.SET, None))
 
 
 def since_with_every_set() -> None:
     sql = schema.SET.removesuffix(" WHERE state <> excluded.state")
-    _replace(states.StatesTable.write, "__defaults__", (sql, None))
+    _replace(states_table.StatesTable.write, "__defaults__", (sql, None))
     _replace(cache.Cache, "_usable", lambda _cache, _counters: cache._ODD_COUNTERS)
 
 

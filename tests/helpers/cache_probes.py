@@ -10,7 +10,7 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.sqlite.coherence import counters
-from lamson_sqlite_state.sqlite.engine import table
+from lamson_sqlite_state.sqlite.engine import states_table
 from tests.helpers.insides import connection_of, counters_of, file_of
 from tests.helpers.state_files import make_the_next_read_look
 
@@ -46,7 +46,7 @@ def asked(store: SQLiteStorage, call: Callable[[], object]) -> list[str]:
 def have_few_stripes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have `clear` go through ann's stripe and a few, and not 4095: all turns are the same."""
     stripes = {*counters.EVERY_STRIPE[:8], counters.stripe_of("ann")}
-    monkeypatch.setattr(table, "EVERY_STRIPE", tuple(stripes))
+    monkeypatch.setattr(states_table, "EVERY_STRIPE", tuple(stripes))
 
 
 def have_no_look_fall_due(store: SQLiteStorage) -> None:

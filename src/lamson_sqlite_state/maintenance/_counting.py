@@ -7,7 +7,7 @@ from ..keys.rows import row_of
 from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Columns, Progress, Where
 from ..sqlite.engine.queries import fetch
-from ..sqlite.engine.table import StatesTable
+from ..sqlite.engine.states_table import StatesTable
 from ..sqlite.storage import SQLiteStorage
 from ._excerpts import CountExcerpt
 from .selection import Selection

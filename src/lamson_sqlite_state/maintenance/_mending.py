@@ -4,7 +4,7 @@ from ..keys.columns import checked_state, row_key
 from ..sqlite.bulk import batches, scan
 from ..sqlite.bulk.scan import Progress
 from ..sqlite.engine import schema
-from ..sqlite.engine.table import StatesTable
+from ..sqlite.engine.states_table import StatesTable
 from ..sqlite.storage import SQLiteStorage
 from .selection import Exact, Selection
 

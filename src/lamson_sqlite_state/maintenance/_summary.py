@@ -8,7 +8,7 @@ from typing import Final, Generic, NamedTuple
 
 from ..sqlite.coherence.cache import LOOK_SECONDS
 from ..sqlite.engine.open_checks import WAL_LIMIT_BYTES
-from ..sqlite.engine.table import CHECKPOINT_PAGES
+from ..sqlite.engine.states_table import CHECKPOINT_PAGES
 from ..sqlite.process.store_paths import StorePaths
 from ..sqlite.storage import SQLiteStorage
 from ._counting import Count

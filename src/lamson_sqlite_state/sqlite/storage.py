@@ -1,4 +1,4 @@
-"""SQLiteStorage: get, set, clear and nothing else. Every call goes through `engine.handle`."""
+"""SQLiteStorage: get, set, clear and nothing else. What a call goes through is in `engine`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 from ..interface import ROUTE_FIRST_STATE
 from ..keys.columns import checked_state, row_key
 from .engine import schema
-from .engine.handle import StoreHandle
 from .engine.settings import Settings
-from .engine.table import StatesTable
+from .engine.states_table import StatesTable
+from .engine.store_handle import StoreHandle
 from .process.clock import Clock
 
 __all__ = ["ExistingStorage", "SQLiteStorage"]

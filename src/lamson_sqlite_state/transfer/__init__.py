@@ -18,9 +18,9 @@ from ..shelf import Refused
 from ._export import export_rows
 from ._formats import Format
 from ._import_copy import import_copy
+from ._import_result import Imported, OnConflict
 from ._import_rows import import_rows
 from ._import_shelve import import_shelve
-from ._imported import Imported, OnConflict
 from ._row_error import BadRow
 
 __all__ = [

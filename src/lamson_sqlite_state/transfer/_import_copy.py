@@ -6,7 +6,7 @@ from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Progress
 from ..sqlite.copies.snapshot import copy_pages, whole_copy
 from ..sqlite.storage import SQLiteStorage
-from ._imported import Imported, OnConflict, put
+from ._import_result import Imported, OnConflict, put
 
 
 def import_copy(

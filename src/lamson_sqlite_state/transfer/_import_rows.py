@@ -10,7 +10,7 @@ from ..sqlite.bulk import scan
 from ..sqlite.bulk.scan import Progress
 from ..sqlite.storage import SQLiteStorage
 from ._formats import READERS, Format
-from ._imported import Imported, OnConflict, put
+from ._import_result import Imported, OnConflict, put
 
 # So many rows are sorted into the order of the table before they are written. Otherwise rows that
 # come in any order would touch a page each. With 10,000 at a time, twice as many pages are written.

@@ -12,9 +12,9 @@ from ..sqlite.bulk import batches, scan
 from ..sqlite.bulk.scan import Progress
 from ..sqlite.bulk.spill import spill_database
 from ..sqlite.engine import old_shelf
-from ..sqlite.engine.table import StatesTable
+from ..sqlite.engine.states_table import StatesTable
 from ..sqlite.storage import SQLiteStorage
-from ._imported import Imported, OnConflict
+from ._import_result import Imported, OnConflict
 
 # A shelf has no times, so a pair that is in the same state in the store keeps its row.
 _ON_CONFLICT: Final[dict[OnConflict, str]] = {

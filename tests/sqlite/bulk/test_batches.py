@@ -11,8 +11,8 @@ from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.keys.rows import RawRow
 from lamson_sqlite_state.maintenance import ExistingStorage, Selection, prune, rename_state
 from lamson_sqlite_state.sqlite.bulk import batches as _batches
-from lamson_sqlite_state.sqlite.engine import table
-from lamson_sqlite_state.sqlite.engine.table import StatesTable
+from lamson_sqlite_state.sqlite.engine import states_table
+from lamson_sqlite_state.sqlite.engine.states_table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import OLD_MS, fill, senders, two_at_a_time
 from tests.helpers.insides import connection_of
@@ -127,6 +127,6 @@ def test_the_log_is_checkpointed_in_small_pieces_and_later_as_ever(path: str) ->
             largest = max(largest, os.path.getsize(f"{path}-wal"))
 
         rename_state(store, "app", "OLD", "NEW", progress=look)
-        assert largest < 2 * table._BULK_CHECKPOINT_PAGES * 4096
+        assert largest < 2 * states_table._BULK_CHECKPOINT_PAGES * 4096
         found = connection_of(store).execute("PRAGMA wal_autocheckpoint").fetchone()
-        assert found == (table.CHECKPOINT_PAGES,)
+        assert found == (states_table.CHECKPOINT_PAGES,)

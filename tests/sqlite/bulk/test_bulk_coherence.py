@@ -21,7 +21,7 @@ from lamson_sqlite_state.maintenance import (
     restore,
 )
 from lamson_sqlite_state.sqlite.bulk import batches
-from lamson_sqlite_state.sqlite.engine.table import StatesTable
+from lamson_sqlite_state.sqlite.engine.states_table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import OLD_MS, fill, raw_rows, senders, stricken, two_at_a_time
 from tests.helpers.cache_probes import counter, have_no_look_fall_due, kept

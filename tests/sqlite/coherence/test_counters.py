@@ -17,7 +17,7 @@ import pytest
 import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.coherence import counters
-from lamson_sqlite_state.sqlite.engine import table
+from lamson_sqlite_state.sqlite.engine import states_table
 from tests.helpers.actors import Actor
 from tests.helpers.cache_probes import (
     counter,
@@ -242,7 +242,7 @@ class TestSignalHandlerBetweenTwoCounters:
             store.set("m", sender, "HANDLER")
             assert reader.get("m", sender) == "HANDLER"
 
-        monkeypatch.setattr(table, "EVERY_STRIPE", Stripes(handler, turn))
+        monkeypatch.setattr(states_table, "EVERY_STRIPE", Stripes(handler, turn))
         store.clear()
         expected = {"ann": "START", "bob": "START"} | ({sender: "HANDLER"} if turn else {})
         for each in (reader, store):
@@ -266,7 +266,7 @@ class TestSignalHandlerBetweenTwoCounters:
             assert reader.get("m", "bob") == "B2"
             left.append(counter(reader, "bob"))
 
-        monkeypatch.setattr(table, "EVERY_STRIPE", Stripes(handler, turn))
+        monkeypatch.setattr(states_table, "EVERY_STRIPE", Stripes(handler, turn))
         store.clear()
         state = "B2" if turn else "START"
         assert store.get("m", "bob") == reader.get("m", "bob") == state

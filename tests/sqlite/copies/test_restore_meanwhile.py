@@ -10,7 +10,7 @@ from lamson_sqlite_state import SQLiteStorage
 from lamson_sqlite_state.keys.rows import RawRow
 from lamson_sqlite_state.maintenance import Restored, restore
 from lamson_sqlite_state.sqlite.bulk import scan
-from lamson_sqlite_state.sqlite.engine.table import StatesTable
+from lamson_sqlite_state.sqlite.engine.states_table import StatesTable
 from tests.helpers.actors import Actor
 from tests.helpers.bulk import (
     OLD_MS,

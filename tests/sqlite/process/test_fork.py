@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from lamson_sqlite_state import LockTimeout, SQLiteStorage
-from lamson_sqlite_state.sqlite.engine.handle import StoreHandle
+from lamson_sqlite_state.sqlite.engine.store_handle import StoreHandle
 from lamson_sqlite_state.sqlite.process import fork
 from tests.helpers.actors import Actor
 from tests.helpers.children import forked, in_child

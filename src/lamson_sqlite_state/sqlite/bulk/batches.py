@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 
 from ...keys.rows import RawRow
 from ..coherence.counters import stripe_of
-from ..engine.handle import StoreHandle
-from ..engine.table import StatesTable
+from ..engine.states_table import StatesTable
+from ..engine.store_handle import StoreHandle
 from ..process.clock import Clock
 from .scan import EVERYTHING, Parameters, Where
 

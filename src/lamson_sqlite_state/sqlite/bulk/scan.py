@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ..engine.handle import StoreHandle
 from ..engine.queries import all_rows
-from ..engine.table import StatesTable
+from ..engine.states_table import StatesTable
+from ..engine.store_handle import StoreHandle
 
 CHUNK_ROWS: Final = 5_000
 """How many rows a chunk of `pages` has when it is found. Other writers may then add rows to it."""

@@ -12,9 +12,9 @@ from ..engine import connections, lock_probe, old_shelf, schema
 from ..engine.connections import Connection
 from ..engine.database import Database
 from ..engine.driver_errors import OPENING_SECONDS, Busy, translated_errors
-from ..engine.handle import StoreHandle
 from ..engine.lock_probe import SHARED_LOCKS
 from ..engine.settings import Settings
+from ..engine.store_handle import StoreHandle
 from ..process import filesystem, fork
 from ..process.filesystem import Identity
 from ..process.reentry import holding

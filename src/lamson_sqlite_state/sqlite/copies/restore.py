@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from ..bulk import batches, scan
 from ..bulk.scan import Progress, Where
-from ..engine.handle import StoreHandle
+from ..engine.store_handle import StoreHandle
 from ..process.clock import Clock
 from ..storage import SQLiteStorage
 from .snapshot import copy_pages, whole_copy

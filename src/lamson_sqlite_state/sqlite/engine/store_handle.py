@@ -17,7 +17,7 @@ from .database import Database
 from .driver_errors import Busy
 from .open_checks import unsafe_fork
 from .settings import Settings
-from .table import StatesTable
+from .states_table import StatesTable
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
