@@ -1,4 +1,4 @@
-"""The command itself: its options, its help, and which exit status an error has."""
+"""The command ``lamson-state``: its options, its help, and the exit status of each error."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ _COMPLETION: Final = "_LAMSON_STATE_COMPLETE"
 # In the words of the command, where the library's remedy names an argument of a function.
 _REMEDIES: Final[Mapping[Code, str]] = {
     "file-exists": "give another path, or overwrite it (--force)",
-    "rename-unsupported": "allow that (--force), or give a path on another one",
+    "rename-unsupported": "allow that (--force), or give a path on another file system",
 }
 
 

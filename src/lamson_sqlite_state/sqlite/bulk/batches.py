@@ -1,8 +1,8 @@
-"""Many rows at once, changed in batches, so that no other writer waits for long.
+"""Changes many rows in batches, so that no other writer waits for long.
 
-A batch is one statement, as every write of a store is: it is atomic, and all caches learn of it.
-Long work goes through the rows in the order of their keys. After an interruption, all of it may be
-done again.
+A batch is one statement, as every write of a store is. So a batch is atomic, and all caches learn
+of it. Callers give the rows in the order of their keys, because rows that lie side by side in the
+file change fastest. Work that was interrupted may be repeated from its beginning.
 """
 
 import sqlite3
@@ -22,32 +22,36 @@ from .scan import EVERYTHING, Parameters, Where
 
 
 def _batch_rows() -> int:
-    # SQLite was built for a limited number of parameters: 999 before 3.32, and in some builds since
-    # (https://www.sqlite.org/limits.html). A row takes four, and a condition takes a few.
+    # SQLite limits the parameters of a statement: to 999 before 3.32, and in some builds since
+    # (https://www.sqlite.org/limits.html). A row takes four parameters, and a condition a few.
     with closing(sqlite3.Connection(":memory:")) as any_connection:
         limit = any_connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
     return max(1, min(1_000, (limit - 20) // 4))
 
 
 BATCH_ROWS: Final = _batch_rows()
-"""How many rows a statement changes at most: that takes some ms where the rows lie side by side."""
+"""How many rows a batch has at most. It takes some ms if the rows lie side by side in the file."""
 
-# How long a batch may hold the lock. Where rows lie far apart, or the machine is slow, batches get
-# smaller until they keep to this, but not smaller than so many rows.
+# How long a batch should hold the lock. If a batch takes much longer, because rows lie far apart or
+# the machine is slow, the next has half as many rows. If it takes less, the next may have twice as
+# many.
 _BATCH_SECONDS: Final = 0.004
+
+# No batch is made smaller than this by halving.
 _LEAST_ROWS: Final = 100
 
-# How many rows the next batch of a store may have.
+# How many rows the next batch of a store may have at most.
 _paces: Final[WeakKeyDictionary[StoreHandle, int]] = WeakKeyDictionary()
 
 # Senders can be arbitrarily long, so a batch is capped by characters too.
 _BATCH_CHARACTERS: Final = 200_000
 
-# Between two batches. Every writer that waits for the lock tries to take it within this time.
+# The pause between two batches. A writer that waits for the lock tries to take it several times
+# within the pause, because its naps are shorter at first (`Backoff`).
 _PAUSE_SECONDS: Final = 0.0005
 
 NOW: Final = object()
-"""Stands among the parameters of a batch for the time of writing (Unix time in ms)."""
+"""A placeholder among the parameters of a batch: the time of writing (Unix time in ms)."""
 
 P = ParamSpec("P")
 
@@ -58,7 +62,7 @@ class Batch(NamedTuple):
     Attributes:
         stripes: the stripes of all senders whose rows the statement may change.
         sql: the statement.
-        parameters_at: makes its parameters from the time of writing (Unix time in ms).
+        parameters_at: makes the statement's parameters from the time of writing (Unix time in ms).
     """
 
     stripes: frozenset[int]
@@ -67,13 +71,13 @@ class Batch(NamedTuple):
 
 
 def insert(rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> Batch:
-    """Insert rows.
+    """Return a batch that inserts rows.
 
     Args:
         rows: at most `BATCH_ROWS`.
-        on_conflict: what to do where the pair has a row already: the SQL that follows
-            ON CONFLICT (sender, module).
-        parameters: the parameters of this SQL; `NOW` may be among them.
+        on_conflict: the SQL that follows ON CONFLICT (sender, module). It says what to do if the
+            pair has a row already.
+        parameters: the parameters of ``on_conflict``; `NOW` may be among them.
     """
     sql = (
         "INSERT INTO states (sender, module, state, since) VALUES "
@@ -84,7 +88,7 @@ def insert(rows: Sequence[RawRow], on_conflict: str, *parameters: object) -> Bat
 
 
 def delete(rows: Sequence[RawRow], where: Where = EVERYTHING) -> Batch:
-    """Delete the rows that have one of these keys and that a condition holds of at the deletion.
+    """Return a batch that deletes those rows with these keys that meet a condition at that time.
 
     Args:
         rows: at most `BATCH_ROWS`; only their keys count.
@@ -96,14 +100,15 @@ def delete(rows: Sequence[RawRow], where: Where = EVERYTHING) -> Batch:
 
 
 def rename(rows: Sequence[RawRow], old: str, new: str) -> Batch:
-    """Give the pairs with these keys that are in the state ``old`` the state ``new``.
+    """Return a batch that changes the state ``old`` of the pairs with these keys to ``new``.
 
-    `since` stays, because the state is the same one under another name.
+    A pair in another state stays as it is. `since` stays, because the state is the same under
+    another name.
 
     Args:
         rows: at most `BATCH_ROWS`; only their keys count.
-        old: the name that the state had.
-        new: the name that the state gets.
+        old: the state's old name.
+        new: the state's new name.
     """
     keys = of_keys(rows)
     sql = f"UPDATE states SET state = ? WHERE {keys.sql} AND state = ?"
@@ -117,27 +122,27 @@ def in_batches(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> int:
-    """Change many rows, batch by batch, so that no writer waits for long. Each batch is atomic.
+    """Change many rows in batches, so that no writer waits for long. Each batch is atomic.
 
     Args:
         store: the store.
         work: `insert`, `delete` or `rename`.
         rows: any number of rows.
-        *args: further arguments of the work.
-        **kwargs: further arguments of the work.
+        *args: further arguments of ``work``.
+        **kwargs: further arguments of ``work``.
 
     Returns:
         How many rows were changed in all.
 
     Raises:
-        StorageError: the batches before were written; this one was not, unless the code is
-            "outcome-unknown".
+        StorageError: a batch failed. It was not written, unless the code is "outcome-unknown".
+            All batches before it were written.
     """
     changed = 0
     for most in batches(rows):
         start = 0
         while some := most[start : start + _paces.get(store, BATCH_ROWS)]:
-            # Made before the lock is taken, so that no writer waits for the making.
+            # The batch is made before the lock is taken, so that no writer waits for that.
             batch = work(some, *args, **kwargs)
             done, seconds = store.run(_change, batch)
             changed += done
@@ -155,13 +160,14 @@ def _adapt_pace(store: StoreHandle, rows: int, seconds: float) -> None:
 
 
 def batches(rows: Sequence[RawRow]) -> Iterator[Sequence[RawRow]]:
-    """Divide rows into groups that one statement can change, or read by their keys."""
+    """Divide rows into groups, each of which one statement can change, or read by its keys."""
     for start in range(0, len(rows), BATCH_ROWS):
         yield from _short_enough(rows[start : start + BATCH_ROWS])
 
 
 def _change(states: StatesTable, batch: Batch) -> tuple[int, float]:
-    # This is the time with the lock held, because a call that does not get the lock raises Busy.
+    # The time is that with the lock held: no waiting is in it, because a call that does not get the
+    # lock raises Busy at once.
     start = Clock.monotonic()
     return states.change(*batch), Clock.monotonic() - start
 
@@ -170,7 +176,7 @@ def of_keys(rows: Sequence[RawRow]) -> Where:
     """Return the condition that a row has the same key as one of these rows."""
     placeholders = ", ".join(["(?, ?)"] * len(rows))
     parameters = tuple(chain.from_iterable(row[:2] for row in rows))
-    # SQLite's planner would turn a bare IN (VALUES ...) into a scan of the whole table.
+    # With a bare IN (VALUES ...), SQLite's planner would scan the whole table.
     values = f"SELECT column1, column2 FROM (VALUES {placeholders})"
     return Where(f"(sender, module) IN ({values})", parameters)
 

@@ -1,26 +1,27 @@
-"""Who wrote last: the version counters that keep the caches of all processes coherent.
+"""Shared version counters: they tell the caches of all processes which states are outdated.
 
-``states.versions`` is mapped into every process that has the store open. The file holds a counter
-for each of 4095 stripes of senders. A writer, with the write lock held, makes the counter of its
-sender odd, commits, and makes the counter even again (`Versions.commit`): with a value that the
-counter never had before, or with the old value if the statement has changed nothing.
+``states.versions`` is mapped into every process that has the store open. A checksum divides all
+senders into 4095 stripes, and the file holds one counter for each stripe. A writer, with the write
+lock held, makes the counter of its sender odd, commits, and makes the counter even again
+(`Versions.commit`). The counter then has a value that it never had before, or its old value if the
+statement has changed nothing. (To store START for a pair without a row moves no counter, because no
+cache holds anything of such a pair.)
 
-A reader takes a state into its cache only under an even value that it read *before* it asked the
-database. It uses the state only while the counter still has that value. Between those two moments
-no writer was between odd and even, so nothing of that stripe was committed. Therefore a cached read
-returns what the database holds at the moment the counter is read. That makes reads linearizable in
-and across processes.
+A reader notes the counter *before* it asks the database, and caches the state only if the counter
+was even. It uses the cached state only while the counter still has the noted value: then no writer
+has changed that state since. So a cached read returns what the database holds at the moment the
+counter is read. That makes reads linearizable in and across processes.
 
-After a crash: a writer that dies before it makes the counter odd has written nothing. A writer that
-dies later leaves the counter odd, whether it has committed or not. No cache gives states under an
-odd counter, until the next writer of that stripe makes the counter even. The same holds where a
-write has failed, because the outcome may be unknown. A power cut may leave anything in the file,
-but it leaves no process with a cache.
+A writer that dies before it makes the counter odd has written nothing. A writer that dies while the
+counter is odd leaves the counter odd, whether it has committed or not. So does a writer that fails,
+because the outcome may be unknown. No cache gives a state under an odd counter, and the next writer
+of that stripe makes the counter even. A power cut may leave anything in the file, but it leaves no
+process with a cache.
 
 The counters say nothing of what other SQLite tools write. For that, see `engine.database`.
 
-Each store and load of a counter is of one aligned machine word. The system calls by which SQLite
-locks, writes and unlocks stand between such an access and what it has to be ordered with.
+Each store and load of a counter is of one aligned machine word. It keeps its order with SQLite's
+reads and writes, because SQLite makes system calls between them to lock, write and unlock.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from ..process.write_lock import WriteLock
 _SIZE_BYTES: Final = 32 * 1024
 COUNTERS: Final = _SIZE_BYTES // 8
 
-# Stands in the place of the first counter. On a machine of another byte order it is another number.
+# Stands in place of a counter 0, and names the layout. Another byte order gives another number.
 _LAYOUT: Final = int.from_bytes(b"LSSSver\x01", "big")
 
 # No counter is ever 0, because a file that was truncated and has grown again reads as zeros.
@@ -53,16 +54,17 @@ FIRST_VERSION: Final = 2
 _ODD: Final = 1
 
 LARGEST_VERSION: Final = 2**64 - 1
-"""`FIRST_VERSION` comes next. Nobody counts so far, but a damaged disk may hold such a number."""
+"""`FIRST_VERSION` comes after it. No store writes that often, but a damaged disk may hold it."""
 
 EVERY_STRIPE: Final = tuple(range(1, COUNTERS))
 
-# All entries of a stripe refer to one and the same int object, which saves memory.
+# `stripe_of` returns ints of this tuple. So all cache entries of a stripe refer to one int object,
+# which saves memory.
 _STRIPES: Final = EVERY_STRIPE
 
 
 def stripe_of(sender: str | bytes) -> int:
-    """Return which counter stands for a sender; the same in every process and release."""
+    """Return the index of a sender's counter. It is the same in every process and release."""
     checksum = crc32(sender.encode() if isinstance(sender, str) else sender)
     return _STRIPES[checksum % (COUNTERS - 1)]
 
@@ -75,8 +77,8 @@ def is_sound(descriptor: int) -> bool:
 
 
 _lost: Final[list[mmap.mmap]] = []
-"""Mappings whose descriptor may be another file's by now. They are kept, because the end of a
-mapping closes its descriptor."""
+"""Mappings whose descriptors' numbers may be other files' by now. They are kept for ever, because
+Python closes the descriptor of a mapping that it frees."""
 
 
 class Versions:
@@ -85,17 +87,17 @@ class Versions:
     They are written only with the write lock held. Not thread-safe: the store's RLock guards every
     call.
 
-    Nothing is ever unmapped by force: a thread that reads a counter without a lock keeps the
-    mapping alive by its reference. If somebody truncates the file, the kernel kills the processes
-    that touch it (SIGBUS), as with the -shm. `is_whole` at each look spares those that were not at
-    work.
+    The file is never unmapped by force: a thread that reads a counter without a lock keeps the
+    mapping alive by its reference. If somebody truncates the file, the kernel kills each process
+    that touches the mapping (SIGBUS), as with the -shm. A process that looks at the file before it
+    touches the mapping again (`is_whole`) is spared.
 
     Attributes:
         counters: the mapped file, or None while there is none.
 
     Args:
-        database_path: the database, beside which the file stands. The file belongs to whom the
-            database belongs to.
+        database_path: the database, beside which the file stands. A new file gets the owner of the
+            database.
     """
 
     def __init__(self, database_path: str) -> None:
@@ -116,17 +118,17 @@ class Versions:
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-        # The file was truncated, or a daemon that starts has closed all descriptors. Then the
-        # number of the mapping's descriptor may be another file's by now.
+        # The file was truncated, or this process has closed all descriptors to become a daemon. In
+        # that case the number of the mapping's descriptor may be another file's by now.
         self.leave()
         return False
 
     def is_in_place(self) -> bool:
-        """Whether the counters may be touched, and the name still stands for their file."""
+        """Whether the counters may be touched, and the file's name still stands for that file."""
         return self.is_whole() and self._identity == filesystem.identity(self.path)
 
     def open(self) -> None:
-        """Map the file if it is there and sound. If it is not, only the cache is lost."""
+        """Map the file if it is there and sound. Without it, calls work, but nothing is cached."""
         try:
             self._map()
         except OSError as error:
@@ -135,14 +137,14 @@ class Versions:
             self.close()
 
     def open_or_make(self, lock: WriteLock) -> None:
-        """Map the file that has the name. It is made anew if it is missing or not sound.
+        """Map the file that has the name, and make a new one if it is missing or not sound.
 
-        Other processes may still map the old file, until they look at the directory. Their caches
-        must not show outdated states until then. So the counters of the old file are first made
-        odd, if this process has it mapped.
+        Other processes may go on with an old file until they look at the directory. Their caches
+        must not show outdated states until then. So if this process has an old file mapped, it
+        first makes all counters there odd.
 
         Args:
-            lock: is held. If a signal handler releases it, nothing more is done.
+            lock: is held. If a signal handler releases the lock, nothing more is done.
 
         Raises:
             OSError: the file cannot be opened or made.
@@ -155,11 +157,11 @@ class Versions:
             self._make(lock)
 
     def close(self) -> None:
-        """Forget the file; it stays mapped until the last reader has finished."""
+        """Forget the file. It stays mapped until no thread reads a counter any more."""
         self.counters = self._mapping = self._identity = None
 
     def leave(self) -> None:
-        """Forget the file, and never close the descriptor that the mapping has."""
+        """Forget the file, and never close the descriptor of its mapping."""
         if self._mapping is not None:
             _lost.append(self._mapping)
         self.close()
@@ -175,9 +177,10 @@ class Versions:
         """Run a statement that may change states of the senders of some stripes.
 
         The counters of the stripes are odd while the statement runs. Afterwards they have values
-        that they never had before. A single counter has its old value again where the statement has
-        changed no row. Within another call's hold, and where a signal handler has written
-        meanwhile, the counters stay odd, because the other write may not have committed yet.
+        that they never had before. If there is one stripe, and the statement has changed no row,
+        its counter gets its old value back. The counters stay odd if a signal handler has made this
+        call in the middle of another that holds the lock, or has itself written meanwhile, because
+        the other write may not have committed yet.
 
         Args:
             stripes: of all senders whose states the statement may change.
@@ -187,9 +190,9 @@ class Versions:
             parameters: of the statement.
 
         Returns:
-            How many rows were changed, and what the counter of the last stripe is. None where a
-            signal handler has closed the store or written to it, so that nothing was done. (SQLite
-            before 3.36 or so said of a DELETE of all rows that it had changed none.)
+            How many rows were changed, and the value of the last stripe's counter. None: a signal
+            handler has closed the store or written to it, so the statement was not run. (SQLite
+            before 3.36 or so counts no rows for a DELETE of all rows.)
 
         Raises:
             sqlite3.Error: whether the statement has committed may be unknown. The counters stay
@@ -200,7 +203,7 @@ class Versions:
         counters = self.counters
         if not lock.is_held or counters is None:
             return None
-        # Each test of the sequence stands right before its deed: see `reentry`.
+        # Each test of the sequence stands right before the access that it guards: see `reentry`.
         try:
             for stripe in stripes:
                 if lock.sequence != sequence:
@@ -218,7 +221,7 @@ class Versions:
                 counters[stripe] = after = after or FIRST_VERSION
             return changed, after
         finally:
-            del counters, cursor  # an error's traceback would keep them, and their files open
+            del counters, cursor  # a traceback would keep both alive, and their files open
 
     def _make_all_odd(self, lock: WriteLock) -> None:
         for stripe in EVERY_STRIPE:
@@ -229,12 +232,13 @@ class Versions:
     def _map(self) -> bool:
         mapping, identity = self._mapped()
         counters = None if mapping is None else memoryview(mapping).cast("Q")
-        # All at once, with no call between: a signal handler must not find the old with the new.
+        # All three at once, with no call between, because a signal handler must not find an old one
+        # beside a new one.
         self._mapping, self._identity, self.counters = mapping, identity, counters
         return mapping is not None
 
     def _mapped(self) -> tuple[mmap.mmap | None, Identity | None]:
-        # O_NONBLOCK: a FIFO that somebody has put there must not keep us waiting.
+        # O_NONBLOCK, because a FIFO that somebody has put there must not keep this call waiting.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(self.path, flags)
@@ -257,9 +261,9 @@ class Versions:
             os.close(descriptor)
 
     def _make(self, lock: WriteLock) -> None:
-        # The file is written as a whole, not left sparse: the kernel kills a process that stores
-        # into a hole which a full disk cannot fill. A file that has the name is never written into,
-        # because other processes map it.
+        # The file is written in full, and has no holes, because the kernel kills a process that
+        # stores into a hole while the disk is full. A new file is made under another name, because
+        # other processes may map the file that has the name.
         new = StorePaths(self._database_path).new_versions
         try:
             os.unlink(new)
@@ -268,27 +272,27 @@ class Versions:
                 raise
         first = FIRST_VERSION.to_bytes(8, sys.byteorder)
         left = memoryview(_LAYOUT.to_bytes(8, sys.byteorder) + first * (COUNTERS - 1))
-        # The file is the database owner's, or the first process to come, root's perhaps, would shut
-        # out the users that the store is for. The owner may write in any case, as to the lock file.
+        # The file gets the database's owner. Otherwise a first process of root's would shut out the
+        # users that the store is for. The owner may write to the file whatever the database's mode.
         try:
             descriptor = new_files.create_like(new, self._database_path, least_mode=0o600)
             try:
-                while left:  # a write that falls short says why when it is repeated
+                while left:  # a write that falls short is repeated, and then raises the reason
                     left = left[os.write(descriptor, left) :]
             finally:
                 os.close(descriptor)
             self._give_name(new, lock)
         finally:
-            with contextlib.suppress(OSError):  # an error of the making is the one to be raised
+            with contextlib.suppress(OSError):  # or it would hide an error of the making
                 os.unlink(new)
 
     def _give_name(self, new: str, lock: WriteLock) -> None:
         try:
-            if lock.is_held:  # no signal handler can run from here to the renaming
+            if lock.is_held:  # no signal handler can run between this test and the renaming
                 os.rename(new, self.path)
         except OSError as error:
             if error.filename == new and not isinstance(error, FileNotFoundError):
                 error.filename = self.path
             if error.filename != new:
                 raise
-            # A signal handler that used the store has made the file meanwhile.
+            # The new file is gone: a signal handler that used the store has made another meanwhile.

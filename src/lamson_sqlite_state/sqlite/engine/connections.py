@@ -1,4 +1,4 @@
-"""The connections of this process: which files each has open, and how each is closed for good.
+"""Lists the connections of this process and the files that each has open, and closes them.
 
 `fork.open_lock` guards all of this; only a signal handler can come in between.
 """
@@ -97,8 +97,8 @@ made: int = 0
 
 A signal handler may open a store on a file that is open here for a moment. Closing that descriptor
 would drop the locks of the handler's connection. So the number is compared right before the
-closing,
-with no call between the two. If it has changed, the descriptor stays open for good."""
+closing, with no call between the two. If the number has changed, the descriptor stays open for
+good."""
 
 
 def forget(connection: Connection) -> None:
@@ -124,7 +124,7 @@ def disown(connection: Connection) -> None:
     The connection's reference count never reaches zero again.
     """
     _connections.discard(connection)
-    import ctypes  # costly to import, and needed by nobody else
+    import ctypes  # imported here, because the import is slow and hardly any process needs it
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 

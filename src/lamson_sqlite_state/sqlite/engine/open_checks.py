@@ -1,6 +1,6 @@
-"""How a connection is opened: whether that is safe now, and with which settings.
+"""Checks whether a database may be opened now, and gives a new connection its settings.
 
-Everything here is called with `fork.open_lock` held.
+Everything here but `unsafe_fork` is called with `fork.open_lock` held.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _SYNCHRONOUS_LEVELS: Final = {"NORMAL": 1, "FULL": 2}
 
 
 class SeenFiles:
-    """Which files had the names before a connection to a database was made.
+    """The files at the paths of a database, as they were seen before a connection was made.
 
     Args:
         path: the database.
-        identity: which file that is.
+        identity: the file that stands there.
 
     Attributes:
         path: the same.
         identity: the same.
-        paths: of the database's files.
-        side_files: which files the -wal and the -shm were.
+        paths: the paths of the database and of all files beside it.
+        side_files: the files that stood at the paths of the -wal and the -shm, if any.
     """
 
     def __init__(self, path: str, identity: Identity) -> None:
@@ -48,11 +48,11 @@ class SeenFiles:
         self.side_files: Mapping[str, Identity | None] = self._now()
 
     def refuse_replaced(self) -> Mapping[str, Identity | None]:
-        """Return which side files have the names now, if no file that was there has been replaced.
+        """Return the side files that are there now, if all files that were seen are still there.
 
         Raises:
-            Busy: what was opened is not what others have open. Two logs, or two indexes of one log,
-                would lose states.
+            Busy: a file was deleted or replaced. So this connection may have other files open than
+                other processes have. Two logs, or two indexes of one log, would lose states.
         """
         found = self._now()
         for side_file, identity in found.items():
@@ -67,46 +67,47 @@ class SeenFiles:
 
 
 class _SideFiles:
-    """What the -wal and the -shm of a database are: each is a text of what a call has to wait for.
+    """The cases of which -wal and -shm stand beside a database.
 
-    (No Enum, because making one takes a twentieth of the package's import.)
+    Each case is a text, which says what a call waits for if it has to wait (`Busy.blocker`). It is
+    no Enum, because making an Enum takes a twentieth of the package's import.
     """
 
-    # They are those of all who have the database open, or of nobody.
+    # All processes that have the database open use these files, or no process has it open.
     RIGHT: Final = ""
-    # The database was replaced, and this process has the old one open with them. So nobody else
-    # needs them. They would be replayed into the new database.
+    # The database was replaced, and this process has the old one open with these files. No process
+    # has the new one open. SQLite would replay the old log into the new database.
     OF_OUR_OLD_DATABASE: Final = "this process has the old database open, which was replaced"
     OF_ANOTHERS_OLD_DATABASE: Final = (
-        "the file was replaced under a process that has the old one open, whose log would be taken "
-        "for the new one's (that process's next call will mend that)"
+        "the file was replaced under a process that has the old file open, and the log of the old "
+        "file would be taken for the new file's (the next call of that process will mend this)"
     )
-    # They were deleted, or made anew. A new log beside the one in use would lose acknowledged
-    # states.
+    # The files in use were deleted, and new ones may stand in their place. A second log beside the
+    # one in use would lose acknowledged states.
     LOST: Final = (
-        "{missing} was deleted under a process that has the database open (its next call will mend "
-        "that)"
+        "{missing} was deleted under a process that has the database open (the next call of that "
+        "process will mend this)"
     )
-    COMING_AND_GOING: Final = "its -shm comes and goes"
+    COMING_AND_GOING: Final = "the database's -shm comes and goes"
 
 
 def refuse_unsafe(seen: SeenFiles, *, is_locked: bool) -> bool:
-    """Do nothing where a connection to the database would be safe.
+    """Refuse to connect to a database where a connection would do harm.
 
     Args:
-        seen: the files that have the names now.
+        seen: the files at the paths of the database now.
         is_locked: whether the caller holds the write lock.
 
     Returns:
-        False where a log of this process's old database has to be removed first, which only the
-        holder of the write lock may do.
+        True if a connection is safe. False if the log of a database that this process has open, and
+        that was replaced, has to be removed first. Only the holder of the write lock may do that.
 
     Raises:
         UnsafeFork: the database was open here when C code forked this process.
-        StorageError: descriptors of the database were closed here, and given to other files; or the
-            database alone is mounted, without its side files.
-        Busy: a side file was deleted, or the database replaced, under a running process that
-            mends that at its next call (`recovery`).
+        StorageError: this process has closed descriptors of the database, and other files have
+            their numbers now; or the database alone is mounted, without its side files.
+        Busy: a side file was deleted, or the database replaced, under a running process. That
+            process mends this at its next call (`recovery`).
     """
     _refuse_unusable(seen.path, seen.identity)
     what = _what_they_are(seen)
@@ -116,7 +117,7 @@ def refuse_unsafe(seen: SeenFiles, *, is_locked: bool) -> bool:
                 new_files.remove(side_file)
         return is_locked
     if what == _SideFiles.LOST:
-        # Or they are where another container has the database.
+        # Or the side files are in another container, because only the database is mounted here.
         remedies.refuse_alone_mounted(seen.path)
     if what != _SideFiles.RIGHT:
         missing = [path for path, there in seen.side_files.items() if there is None]
@@ -132,8 +133,8 @@ def _refuse_unusable(path: str, identity: Identity) -> None:
         raise StorageError(
             "this process has closed the descriptors of the open store (as python-daemon does), "
             "and opened other files that have their numbers now",
-            "restart it, and close() the store before it becomes a daemon, or use it only after "
-            "that",
+            "restart it, and close() the store before the process becomes a daemon, or use the "
+            "store only after that",
             path,
             code="descriptors-lost",
         )
@@ -143,12 +144,13 @@ def _what_they_are(seen: SeenFiles) -> str:
     in_use_here = side_files_here(seen.identity)
     is_one_missing = None in seen.side_files.values()
     if in_use_here is None and lock_holder(seen.path, seen.identity, SHARED_LOCKS) is None:
-        # Both are there while anyone has the database open, and neither once all have closed it.
+        # SQLite keeps both while any process has the database open. The last to close it deletes
+        # both.
         return _SideFiles.RIGHT if is_one_missing else _whose_log(seen)
     if is_one_missing:
         return _SideFiles.LOST
-    # Others may be where those were that were deleted: made by an opener that was just too late to
-    # see them, and has left since.
+    # The files in use may have been deleted, and new ones may stand in their place: a process that
+    # opened the database just after the deletion made those, and has closed it since.
     if in_use_here is None:
         are_right = is_log_in_use(*seen.paths.side_files)
     else:
@@ -157,10 +159,10 @@ def _what_they_are(seen: SeenFiles) -> str:
 
 
 def _whose_log(seen: SeenFiles) -> str:
-    # Nobody has the database open. If somebody has its log open, then with another database,
-    # or is exiting this moment, as the kernel closes one file after the other. Neither may be
-    # held against the log; waiting cures both. (The lock on the database may also have been
-    # dropped, by a program that copied the file while it had it open: its descriptor tells.)
+    # No process holds a lock on the database. So a process that has the -shm open has it open with
+    # an old database, or is just exiting: the kernel closes its files one after the other. In both
+    # cases it helps to wait. (Or the process has lost its lock, because it has also opened and
+    # closed the database to copy it. Then `has_open` finds SQLite's descriptor.)
     shm_identity = filesystem.identity(seen.paths.shm)
     if shm_identity is None:
         return _SideFiles.COMING_AND_GOING
@@ -175,21 +177,21 @@ def _whose_log(seen: SeenFiles) -> str:
 def prepare(
     connection: sqlite3.Connection, path: str, settings: Settings, *, is_locked: bool
 ) -> bool:
-    """Make a new connection ready for use, and make a store of an empty file.
+    """Make a new connection ready for use, and make a store of an empty database.
 
     Returns:
-        False where a store has yet to be made, which only the holder of the write lock may do.
+        False if a store has yet to be made. Only the holder of the write lock may do that.
 
     Raises:
-        NoStore: it is an empty database, of which none is to be made.
+        NoStore: the database is empty, and by the settings the store must exist already.
         StorageError: the file cannot be used as a store, or not with these settings.
     """
-    # Another program may have planted triggers or views with functions in them.
+    # Another program may have planted triggers or views that call harmful functions.
     connection.execute("PRAGMA trusted_schema = OFF")
     if not schema.is_sound(connection, path):
         if settings.must_exist and not schema.is_marked_as_store(connection):
             raise NoStore(
-                "this is an empty database, and none is made here",
+                "this is an empty database, and no store is made of it here",
                 "give the path of a store",
                 path,
             )
@@ -204,7 +206,8 @@ def prepare(
 
 
 def _refuse_other_level(connection: sqlite3.Connection, path: str, synchronous: str) -> None:
-    # SQLite ignores what it does not know or cannot do, so read back what the store promises.
+    # SQLite silently ignores a level that it does not know or cannot keep. The store promises the
+    # level, so ask which one SQLite uses now.
     (level,) = first_row(connection, "PRAGMA synchronous")
     if level != _SYNCHRONOUS_LEVELS[synchronous]:
         raise StorageError(
@@ -216,7 +219,7 @@ def _refuse_other_level(connection: sqlite3.Connection, path: str, synchronous: 
 
 
 def unsafe_fork(path: str) -> UnsafeFork:
-    """Return what every call in the child of an unhooked fork raises."""
+    """Return the error for each call of a store that was open when C code forked this process."""
     return UnsafeFork(
         "this process was forked by C code, past Python's fork hooks, while the store was open",
         "close() the store before such a fork, or fork before its first use",

@@ -1,24 +1,26 @@
-"""What happens around os.fork: no SQLite connection and no file lock ever crosses a fork.
+"""The hooks around os.fork: no SQLite connection and no file lock ever crosses a fork.
 
-SQLite keeps the book of its POSIX locks per process. A fork copies the book, but not the locks: a
-child that goes on, even with a connection of its own, believes in locks that the child does not
-hold. An inherited flock descriptor is as bad, because parent and child then hold one lock together.
-So every store is closed before a fork, and both sides open it again at their next call.
+SQLite keeps a table of the POSIX locks that its process holds. A fork copies the table, but not the
+locks. So SQLite in the child would rely on locks that the child does not hold, even through a new
+connection. An inherited flock descriptor is as bad, because parent and child then hold one lock
+together. So every store is closed before a fork, and opened again at the next call on either side.
 
 The hooks of one fork, in order:
 
 1. `_before` blocks all signals in the forking thread, takes the lock of every store, so that no
    thread is inside SQLite, and then `open_lock`, so that no connection can appear. Then it closes
-   all stores, and whatever their garbage left open (`close_before_fork`).
+   all stores, and what stores that are garbage already have left open (`close_before_fork`).
 2. The kernel forks.
-3. `_after_in_child` gives the child's stores new locks where another thread held the old ones.
+3. `_after_in_child` gives a new lock to each store of the child whose old lock the forking thread
+   has not taken.
 4. `_end` releases the locks and unblocks the signals, in the parent and in the child.
 
-A signal handler may raise between any two lines: a Ctrl-C that another thread has taken is handled
-in the main thread, blocked or not. CPython swallows what is raised in a hook, and forks all the
-same. Whatever a hook has taken until then stands in `_forks`, where `_end` finds it. A handler may
-also fork or use a store, so a thread may have several forks under way. What a handler opens between
-1 and 2 is closed at the end of the call that opened it (`is_about_to_fork`).
+A signal handler may raise between any two lines, even while all signals are blocked, because the
+main thread also handles a Ctrl-C that the kernel has delivered to another thread. CPython swallows
+an exception that is raised in a hook, and forks all the same. So each lock that a hook takes is
+noted in `_forks`, where `_end` finds it. A handler may also fork, so one thread may have several
+forks under way. And a handler may use a store between steps 1 and 2. A call that opens a store then
+closes it again before it returns (`is_about_to_fork`).
 
 A fork by C code runs no hooks. The child notices that at its next call (`process_mark`), and
 `adopt_process` mends what can be mended.
@@ -46,7 +48,7 @@ T = TypeVar("T")
 
 
 class ForkAware(Protocol):
-    """What the hooks need of a store."""
+    """The part of a store that the hooks use."""
 
     @property
     def lock(self) -> threading.RLock:
@@ -57,10 +59,10 @@ class ForkAware(Protocol):
         """The database that was open in this store when C code forked this process, if any."""
 
     def close_for_fork(self) -> None:
-        """Close connection and lock descriptor; called with the lock held."""
+        """Close the connection and the lock descriptor. Called with `lock` held."""
 
     def start_in_child(self, *, with_new_lock: bool) -> None:
-        """Belong to the calling process from now on."""
+        """Make this the store of the calling process, with a new `lock` if need be."""
 
     def abandon(self) -> None:
         """Never close the inherited connection, not even when the interpreter exits."""
@@ -69,45 +71,44 @@ class ForkAware(Protocol):
 open_lock: threading.RLock = threading.RLock()
 """Held while a connection is being opened, and across a fork.
 
-The lock guards two things: no connection can appear between the closing of all stores and the fork;
-and no two threads open and probe one file at once (see `engine.open_database`). Its holder waits
-for nothing but the disk.
+The lock guards two things. No connection can appear between the closing of all stores and the fork.
+And no two threads open and probe one file at once (see `engine.lock_probe`). A thread that holds
+the lock waits for nothing but the disk.
 """
 
 close_before_fork: Final[list[Callable[[], None]]] = []
-"""What else has to be closed before each fork; called with all locks held."""
+"""Functions that close before each fork what no live store closes. Called with all locks held."""
 
 _live: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 _inherited: Final[set[Identity]] = set()
-"""Databases that were open here when C code forked this process. SQLite's book of this process is
-wrong about them for good."""
+"""Databases that were open here when C code forked this process. SQLite's table of locks is wrong
+about these databases for as long as this process lives."""
 
 
 class _Fork:
-    """One fork under way: the locks that are held for it, and whether all is closed."""
+    """One fork under way: the locks that are held for the fork, and whether all is closed."""
 
     def __init__(self) -> None:
         self.locks = LockSet()
         self.is_ready = False
 
     def let_go(self) -> None:
-        """Release all locks that were taken; harmless where that was done."""
+        """Release all locks that were taken; harmless if they have been released already."""
         self.is_ready = False
         any(self.locks.releases)  # one call into C: see rule 1 of `reentry`
         self.locks = LockSet()
 
 
 _forks: Final[dict[int, list[_Fork]]] = {}
-"""The forks under way, by the id of their thread; several in one if a signal handler forks."""
+"""The forks under way of each thread, by its id: several if a signal handler forks in a fork."""
 
 _masks: Final[dict[int, set[int]]] = {}
-"""The signals that were blocked before the outermost fork of each thread. No signal is to be
-handled in the forking thread between the hooks: a handler that uses a store would open the store
-again."""
+"""The signals that each thread had blocked before its outermost fork. The thread blocks all
+signals during the fork, because a signal handler that uses a store would open the store again."""
 
 _interrupts: Final[list[int]] = []
-"""SIGINT, if a Ctrl-C has struck in the middle of a hook of the last fork."""
+"""Holds SIGINT if a Ctrl-C has interrupted a hook of the last fork; empty otherwise."""
 
 
 def register(store: ForkAware) -> None:
@@ -117,10 +118,10 @@ def register(store: ForkAware) -> None:
 
 
 def close_stores(timeout_seconds: float = 0) -> None:
-    """Close every store that no other thread is in.
+    """Close every store of this process, except those that another thread is inside of.
 
     Args:
-        timeout_seconds: how long to wait for the other thread to leave each store.
+        timeout_seconds: how long to wait, at each store, for another thread to leave the store.
     """
     for store in _own_stores():
         locks = LockSet()
@@ -132,10 +133,11 @@ def close_stores(timeout_seconds: float = 0) -> None:
 
 
 def is_about_to_fork() -> bool:
-    """Whether this thread has begun our hook before a fork, and not ended those after the fork.
+    """Whether this thread is between the beginning of `_before` and the end of `_end`.
 
-    A hook of an application's that was registered before ours runs there, and a signal handler
-    may: what they open, our hook may have closed already.
+    A signal handler may run there. So does an application's own hook if it was registered before
+    ours, because the hooks before a fork run in reverse order. Either may open a store that our
+    hook has already closed.
     """
     return bool(_forks and _forks.get(threading.get_ident()))
 
@@ -153,8 +155,9 @@ def mark_inherited(identity: Identity) -> None:
 def adopt_process() -> None:
     """Notice a fork by C code, which runs no hooks, and mend what can be mended.
 
-    Every store that was closed at that fork gets a new lock, because a thread that did not come
-    along may hold the old one. A store that was open stays marked as inherited.
+    Every store that was closed at that fork gets a new lock, because a thread that the fork left
+    behind may hold the old one. A store that was open is abandoned, and its database stays marked
+    as inherited.
     """
     global open_lock
     if not process_mark.is_own_process():
@@ -177,17 +180,20 @@ def _own_stores() -> list[ForkAware]:
 
 
 def _take_all(fork: _Fork) -> None:
-    # Two threads may hold and want two stores in opposite order: a fork here, a signal handler
-    # that uses a second store there. So wait for one lock only while holding none.
+    # Another thread may hold one store's lock and wait for a second one's, where a signal handler
+    # uses a second store. To hold the second lock here and wait for the first would never end. So
+    # this thread waits for a store's lock only while it holds none.
     first: threading.RLock | None = None
     while True:
         locks = [store.lock for store in _own_stores()]
         locks.sort(key=lambda lock: lock is not first)
-        # all() stops at the first lock that another thread has: begin again by waiting for that.
+        # Stop at the first lock that another thread holds. The next round begins with that lock,
+        # and waits for it.
         first = next((lock for lock in locks if not _is_taken(fork, lock)), None)
         if first is None:
             fork.locks.take(open_lock)
-            # A store made meanwhile may be open already; from here on none can be opened.
+            # Another thread may have made and opened a store meanwhile. From here on, no store can
+            # be opened.
             if all(store.lock in locks for store in _own_stores()):
                 return
         fork.let_go()
@@ -201,7 +207,7 @@ def _before() -> None:
     thread = threading.get_ident()
     forks = _forks.setdefault(thread, [])
     if forks and forks[-1].is_ready:
-        return  # the other copy of this hook did it
+        return  # the first copy of this hook has done the work
     if not forks:
         _interrupts.clear()
         _masks[thread] = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -217,7 +223,8 @@ def _before() -> None:
 
 
 def _end() -> None:
-    # Ends the last fork whose hooks came through, and those on top of it that were interrupted.
+    # End the last fork whose `_before` ran to its end, and each later one, whose `_before` was
+    # interrupted.
     thread = threading.get_ident()
     forks = _forks.get(thread, [])
     while forks:
@@ -244,8 +251,8 @@ def _start_in_child(locked: Collection[threading.RLock]) -> None:
     for store in snapshot(_live):
         identity = store.inherited_identity
         if identity is None:
-            # The forking thread came along and releases what it locked. Any other lock may
-            # be held by a thread that did not come along, and would never be free again.
+            # The forking thread lives on in the child, and releases the locks that it took. Any
+            # other lock may be held by a thread that the fork left behind, and would stay locked.
             store.start_in_child(with_new_lock=store.lock not in locked)
         else:
             mark_inherited(identity)
@@ -254,16 +261,16 @@ def _start_in_child(locked: Collection[threading.RLock]) -> None:
 
 
 def _at_exit() -> None:
-    # The child of a fork by C code that never calls us still frees its objects when it exits, and
-    # closing the inherited connection then would delete the log under its parent.
+    # A child of a fork by C code may exit without any call of a store. Its interpreter frees all
+    # objects then, and to close the inherited connection would delete the log under the parent.
     adopt_process()
-    # The other stores are closed while threads still run: later, a daemon thread that was frozen
-    # with one of our locks would keep the interpreter from ever ending.
+    # Close the other stores while threads still run. Later, the interpreter freezes its daemon
+    # threads, and to wait for a lock that a frozen thread holds would never end.
     close_stores(timeout_seconds=1)
 
 
 def _keeping_ctrl_c(hook: Callable[[], None]) -> Callable[[], None]:
-    """Have a Ctrl-C in the middle of a hook noted in `_interrupts`, not swallowed by CPython."""
+    """Make a hook note a Ctrl-C in `_interrupts`, because CPython would swallow the exception."""
 
     def keeping() -> None:
         try:
@@ -274,8 +281,8 @@ def _keeping_ctrl_c(hook: Callable[[], None]) -> Callable[[], None]:
     return keeping
 
 
-# Registered twice, because an exception that a signal handler raises as a hook begins skips that
-# copy of the hook. Where the first copy has done the work, the second does nothing.
+# Each hook is registered twice, because an exception that a signal handler raises as a hook begins
+# skips that copy of the hook. Where the first copy has done the work, the second does nothing.
 for _copy in range(2):
     os.register_at_fork(
         before=_keeping_ctrl_c(_before),
@@ -283,8 +290,9 @@ for _copy in range(2):
         after_in_child=_keeping_ctrl_c(_after_in_child),
     )
 
-# Raises what was kept, once the fork has returned. `sorted` calls interrupt_main for each item of
-# the list in C: a hook in Python would be interrupted itself, and CPython would swallow that.
+# Has Python raise the noted Ctrl-C once the fork has returned. `sorted` is a way to call
+# interrupt_main for each noted signal in C. A hook written in Python would be interrupted itself,
+# and CPython would swallow the exception.
 _raise_kept_interrupts: Final = partial(sorted, _interrupts, key=_thread.interrupt_main)
 os.register_at_fork(after_in_parent=_raise_kept_interrupts)
 
