@@ -1,4 +1,4 @@
-"""``python -m lamson_sqlite_state`` is ``lamson-state``, also where that script is on no path."""
+"""``python -m lamson_sqlite_state`` runs ``lamson-state``, even if that script is not on PATH."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Command lines to be copied into a shell, as errors and the findings of a check name them."""
+"""Writes command lines that one can copy from an error or a finding of a check into a shell."""
 
 from __future__ import annotations
 

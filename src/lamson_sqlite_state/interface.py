@@ -1,4 +1,4 @@
-"""What Lamson and Salmon ask of a state storage."""
+"""The interface of a state storage, as Lamson and Salmon call it."""
 
 from __future__ import annotations
 

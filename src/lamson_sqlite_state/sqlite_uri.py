@@ -1,4 +1,4 @@
-"""The one place that opens an SQLite database by URI, so that all do it with the same care."""
+"""Opens an SQLite database by URI. No other module does, so that all are opened alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be given to the commands: keys, patterns, states, ages, and the choice of rows."""
+"""Parses what is given to the commands: keys, patterns, states, ages, and the choice of rows."""
 
 import functools
 import math

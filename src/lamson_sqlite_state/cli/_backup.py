@@ -1,4 +1,4 @@
-"""``backup`` and ``restore``: all states as they were at one instant."""
+"""``backup`` and ``restore``: commands that copy a store to a file, and write a copy back."""
 
 import sys
 

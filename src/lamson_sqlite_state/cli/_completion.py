@@ -1,4 +1,4 @@
-"""What a shell can complete: the modules and the states that are in the store."""
+"""Completes a module or a state in a shell, from those that are in the store."""
 
 import os
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""``export``: states that go out, as JSON Lines or CSV."""
+"""``export``: the command that writes states to a file, as JSON Lines or CSV."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Files that are given to a command beside the store."""
+"""Options and errors for the files of rows that a command reads or writes beside the store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""``import-shelve`` and ``import``: states that come in."""
+"""``import-shelve`` and ``import``: commands that put states from other files into a store."""
 
 import os
 from typing import Final

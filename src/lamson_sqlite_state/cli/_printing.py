@@ -1,4 +1,4 @@
-"""How results are shown: tables on a terminal, else lines or JSON that a script can read."""
+"""Prints results: as tables on a terminal, else as lines or JSON that a script can read."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What all commands need: the store that is meant, and where the results go."""
+"""Gives a command the store that it works on, and the printer for its results."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""How bash, zsh and fish ask for completions, and how they put the answers on the line.
+"""Completion in bash, zsh and fish: how a shell asks, and how it puts the answer on the line.
 
 Click's own scripts are replaced because they join the shell's words and split them again. Bash
 splits words at ``:`` and ``=``, and replaces only the part behind the last of these. The script for

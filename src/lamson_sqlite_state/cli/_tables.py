@@ -1,4 +1,4 @@
-"""Tables on a terminal: one line for each row, however narrow the screen and long an address."""
+"""Tables on a terminal: each row has one line, however narrow the screen or long the address."""
 
 import time
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""``watch``: the store as it is now, and now."""
+"""``watch``: the command that shows the state counts and the newest changes, again and again."""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""How a module or a sender is kept in its column, exactly as given, and which states are valid.
+"""Turns a module or a sender into the value of its column, and refuses invalid states.
 
 Two pairs are the same exactly when their ``repr([module, sender])`` is the same, as in
 ``MemoryStorage``. A ``str`` that UTF-8 can encode is kept as TEXT, unchanged. Any other key that

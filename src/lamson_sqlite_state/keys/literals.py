@@ -1,4 +1,4 @@
-"""Keys read from literals: those that `columns` writes for keys that are no plain text.
+"""Reads a key from its literal, which `columns` writes for a key that is no plain text.
 
 A literal is read token by token. `ast.parse` is not used, because it warns of unknown escapes,
 gives up on tuples nested 200 deep, and loses the sign of a zero in a complex number (``-0+1j``).

@@ -1,4 +1,4 @@
-"""One form of a row everywhere: for Python, and for the people who read and type its keys.
+"""The one form of a row: for Python, and for the people who read and type its keys.
 
 A key that is plain text is shown unchanged. Any other key is shown as a Python literal: ``None``,
 ``b'raw'``. A text stands in quotes if it would be taken for a literal (``'None'``), cannot be

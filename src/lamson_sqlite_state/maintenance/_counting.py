@@ -1,4 +1,4 @@
-"""How many pairs are in which state: counted in one pass over the table, in SQLite."""
+"""Counts the pairs in each state, in one pass over the table, in SQLite."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeVar

@@ -1,4 +1,4 @@
-"""Rows for a screen: of a very long key or state, only the beginning and the end are read.
+"""Reads rows for a screen: only the beginning and the end of a very long key or state.
 
 A sender is as long as a mail's From header made it, which may be 10 MB. No screen has room for
 that. To fetch, check and lay out a few such senders takes minutes and gigabytes.

@@ -1,4 +1,4 @@
-"""Change the states of many pairs: forget a sender, rename a state, remove old pairs."""
+"""Changes the states of many pairs: forgets a sender, renames a state, removes old pairs."""
 
 from ..keys.columns import checked_state, row_key
 from ..sqlite.bulk import batches, scan

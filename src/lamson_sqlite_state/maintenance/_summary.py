@@ -1,4 +1,4 @@
-"""A store at a glance: the states, the files, the limits, the version of SQLite."""
+"""Sums up a store: its states, its files, its limits, the version of SQLite."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Look at rows and count them: whole, or as excerpts for a screen.
+"""Finds, reads and counts rows: whole, or as excerpts for a screen.
 
 The public functions are the methods of two `View` objects, one for each form.
 """

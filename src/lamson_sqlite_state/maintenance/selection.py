@@ -1,4 +1,4 @@
-"""Conditions on rows, as a person gives them."""
+"""Selects rows by the conditions that an operator gives: module, sender, state, age."""
 
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple

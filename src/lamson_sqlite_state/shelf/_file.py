@@ -1,4 +1,4 @@
-"""A file that is only read, and whose offsets cannot lead outside of it."""
+"""Reads parts of a shelf's file, and refuses offsets that lead outside of the file."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The pairs of a shelf, each once, in the order of a store's table."""
+"""Sorts the entries of a shelf, and keeps of each pair the entry that counts."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The records of a shelf, its entries, and the refusals of entries, with their reasons."""
+"""What the readers of shelves yield: entries, and refusals of entries with their reasons."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""States in and out of a store: from the frameworks' shelves, and as JSON Lines or CSV.
+"""Imports and exports of states: from the frameworks' shelves, and as JSON Lines or CSV.
 
 Every function works on a live store under load, in bounded memory, and holds up no worker for more
 than some milliseconds. Every function may be interrupted at any moment: a second run does the rest.

@@ -1,4 +1,4 @@
-"""Rows as CSV, for people and their spreadsheets."""
+"""Reads and writes rows as CSV, for people and their spreadsheets."""
 
 import csv
 import functools

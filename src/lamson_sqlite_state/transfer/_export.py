@@ -1,4 +1,4 @@
-"""Rows of a store, written to a file."""
+"""Exports the rows of a store to a file (JSON Lines, CSV)."""
 
 import itertools
 from typing import IO, Final

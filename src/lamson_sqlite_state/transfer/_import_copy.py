@@ -1,4 +1,4 @@
-"""The rows of another store, put into this one."""
+"""Imports the rows of a copy of a store."""
 
 import os
 

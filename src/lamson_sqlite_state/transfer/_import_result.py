@@ -1,4 +1,4 @@
-"""Rows put into a store, and the result that every import returns."""
+"""Puts rows into a store in batches, and has the result that every import returns."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The rows of a file, put into a store."""
+"""Imports the rows of a file (JSON Lines, CSV)."""
 
 from collections.abc import Iterable, Iterator
 from operator import itemgetter

@@ -1,4 +1,4 @@
-"""The states of a ShelveStorage, put into a store."""
+"""Imports the states of a shelf of ShelveStorage."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The error for a line of a file that is no row, and the limits that every format shares."""
+"""The error for a line of an imported file that is no row, and the limits of all formats."""
 
 import json
 from typing import Final

@@ -1,4 +1,4 @@
-"""Rows as JSON Lines, which lose nothing: one object a line.
+"""Reads and writes rows as JSON Lines, which lose nothing: one object a line.
 
 Files are read and written block by block, because they may be far larger than memory.
 """

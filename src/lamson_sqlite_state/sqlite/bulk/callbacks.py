@@ -1,4 +1,4 @@
-"""Functions of the caller that we call: an error that one raises is the caller's, not ours."""
+"""Calls functions of the caller's (progress), and lets their errors out as they are."""
 
 import sqlite3
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A query that may take long: a signal ends it, so that Ctrl-C is heard."""
+"""Runs a query that may take long, and interrupts it at a signal, so that Ctrl-C works."""
 
 import contextlib
 import os

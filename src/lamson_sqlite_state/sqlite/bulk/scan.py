@@ -1,4 +1,4 @@
-"""Many rows at once, read in chunks.
+"""Reads many rows in chunks, each in a short transaction.
 
 A chunk is a range of senders. To read one is a read transaction of some milliseconds. A longer
 transaction would keep SQLite from starting its log again.

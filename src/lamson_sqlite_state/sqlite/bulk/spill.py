@@ -1,4 +1,4 @@
-"""A place for rows that are too many for memory: a temporary database of SQLite's."""
+"""A temporary database on disk, for rows that are too many for memory."""
 
 import sqlite3
 import tempfile

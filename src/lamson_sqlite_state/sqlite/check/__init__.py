@@ -1,4 +1,4 @@
-"""Whether all is well with a store, and what is to be done where it is not.
+"""Checks a store: finds what is wrong with it, and says what to do about it.
 
 `_LOOKS` lists all looks of a check, in order, and says after which findings a check ends early.
 """

@@ -1,4 +1,4 @@
-"""Looks into the database: whether SQLite finds it whole, and whether it is as it was made.
+"""Looks for damage in the database, and for tables or triggers that no store has made.
 
 Each raises `StorageError` where the file cannot be read.
 """

@@ -1,4 +1,4 @@
-"""Looks at which processes hold the locks of a store, and for how long.
+"""Looks for processes that keep the locks of a store, and for a file system without locks.
 
 A look waits for no lock and keeps none. It samples the locks for a second or so; a process at work
 lets go of them many times in a second. To be called before this process opens the database: the

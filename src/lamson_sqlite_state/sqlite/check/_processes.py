@@ -1,4 +1,4 @@
-"""What the system says of processes: which locks they hold, and what they are doing.
+"""Asks the system about processes: which locks they hold, and what they are doing.
 
 All of it comes from Linux's /proc, which is only read. Where there is no /proc, no process is seen.
 """

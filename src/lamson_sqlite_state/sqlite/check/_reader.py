@@ -1,4 +1,4 @@
-"""How a check reads a store: without writing, and leaving all files as they were found."""
+"""Reads a store for a check: writes nothing, and leaves all files as they were found."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A look at every row: whether calls can reach it, and read what it holds.
+"""Looks for rows that no call can reach, or that no call can read.
 
 The rows are read in the order of their key, some thousand at a time. Nothing is kept open between
 two pages, so that the log does not grow by it, and no more than one page is in memory.

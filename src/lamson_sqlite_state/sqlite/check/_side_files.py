@@ -1,4 +1,4 @@
-"""Looks at what stands beside a database: lost, left over, or another's."""
+"""Looks for files beside a database that are lost, left over, or another database's."""
 
 import os
 import stat

@@ -1,5 +1,6 @@
-"""Who wrote last, and the states that a process keeps in memory.
+"""The cache of states in each process, and the shared counters that keep it right.
 
-Promised to the floors above: a state from `cache` is what the database holds at the moment its
-counter is read, because every writer moves the shared counter of its sender (`counters`).
+This folder promises to the floors above: a state from `cache` is what the database holds at the
+moment when the counter is read, because a writer moves the shared counter of the sender whose state
+it changes (`counters`).
 """

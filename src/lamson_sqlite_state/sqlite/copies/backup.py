@@ -1,4 +1,4 @@
-"""Copy a store to a file, while workers run."""
+"""Backup: copies a store to a file, while workers run."""
 
 import contextlib
 import os

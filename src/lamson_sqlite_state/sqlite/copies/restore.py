@@ -1,4 +1,4 @@
-"""Give the states of a copy back to a live store, under running workers."""
+"""Restore: writes the states of a copy back into a store, while workers run."""
 
 import os
 import sqlite3

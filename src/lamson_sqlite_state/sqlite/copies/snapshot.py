@@ -1,4 +1,4 @@
-"""Read a copy of a store: open it without a change to it or beside it, and verify it."""
+"""Opens, verifies and reads a copy of a store, and changes no file of it or beside it."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""One SQLite file as calls see it: looked at when that is due, written to under its lock.
+"""Gives each call a connection to the file that has the name, and writers its write lock.
 
 What this package writes, every process learns from the counters of `coherence`. What other tools
 write, and files that come and go, are noticed by a look every 10 ms, which empties the cache.

@@ -1,4 +1,4 @@
-"""What an error of the driver means: to try again, or an error of this package with its remedy."""
+"""Translates an error of sqlite3: into `Busy` (try again), or a `StorageError` with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who else has a database open: asked by the locks and descriptors of other processes.
+"""Finds other processes that have a database open, by their locks and descriptors.
 
 POSIX drops all locks that a process has on a file when the process closes *any* descriptor of the
 file, SQLite's locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that

@@ -1,4 +1,4 @@
-"""A shelf of ShelveStorage where a store is to be made is refused.
+"""Refuses to make a store where a shelf of ShelveStorage stands.
 
 With a new store beside the shelf, every sender would silently begin at START again. The package
 that reads shelves is imported only where a file has the name of a shelf.

@@ -1,4 +1,4 @@
-"""A connection to one SQLite file, kept with its lock and its counters: opened and closed safely.
+"""Opens and closes one SQLite file safely: its connection, its write lock, its counters.
 
 Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
 another process at work raises `Busy`, so that the store can release its RLock meanwhile.

@@ -1,4 +1,4 @@
-"""Statements that run whole: in one call into C, in which no signal handler can run.
+"""Runs SQL statements whole: in one call into C, in which no signal handler can run.
 
 Python runs signal handlers between two of its own steps. A handler that closes the store or forks
 in the middle of a statement would leave the statement half read, and with it a closed connection's

@@ -1,4 +1,4 @@
-"""The table and the statements, and whether a file is a store: what is in the database."""
+"""The table of a store and the SQL statements on it; tells whether a database is a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store was asked to be: the arguments of `SQLiteStorage`, checked."""
+"""The settings of a store: the arguments of `SQLiteStorage`, checked."""
 
 from __future__ import annotations
 

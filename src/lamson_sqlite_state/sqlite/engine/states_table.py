@@ -1,4 +1,4 @@
-"""The states in the file: read, written, and kept in the cache.
+"""Reads and writes the states in the file, through the cache.
 
 What is read and written goes through the cache, which the counters of `coherence` keep right as
 to all that this package writes.

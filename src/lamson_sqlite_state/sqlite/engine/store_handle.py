@@ -1,4 +1,4 @@
-"""What every call of a store goes through: its lock, the waiting, the forks, the end."""
+"""Runs every call of a store: under the thread lock, with waiting, and safe across forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clocks of the machine, also where a test has frozen or shifted those of `time`."""
+"""The real clocks of the machine, even if a test has frozen or shifted those of `time`."""
 
 import time
 from typing import Final

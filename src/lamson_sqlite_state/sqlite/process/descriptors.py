@@ -1,4 +1,4 @@
-"""Whether the descriptors that SQLite has opened still stand for SQLite's files.
+"""Notices when descriptors that SQLite has opened do not stand for SQLite's files any more.
 
 A program that becomes a daemon closes all descriptors, also those of an open store. The files that
 the program opens next are given the same numbers. SQLite would write into those files, and close

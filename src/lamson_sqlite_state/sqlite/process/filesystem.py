@@ -1,4 +1,4 @@
-"""What the operating system says of a path: which file it names, and on which file system."""
+"""Looks at paths: which file a path names, on which file system, and if a store may be there."""
 
 from __future__ import annotations
 

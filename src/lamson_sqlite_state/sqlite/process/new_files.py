@@ -1,4 +1,4 @@
-"""Files and directories are made here: with the right owner and mode, and a name that lasts."""
+"""Makes files and directories: with the right owner and mode, and a name that survives a crash."""
 
 from __future__ import annotations
 

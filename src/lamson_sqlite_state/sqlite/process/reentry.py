@@ -1,4 +1,4 @@
-"""What keeps a store right though the same thread may call it again in the middle of any call.
+"""Rules for re-entry: signal handlers may use, close or fork a store in the middle of its calls.
 
 Python runs a signal handler on the main thread where a function begins, where a call has returned,
 and where a loop goes back; it runs a finalizer (``__del__``) wherever an object is freed. Both may

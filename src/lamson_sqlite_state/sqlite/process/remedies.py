@@ -1,4 +1,4 @@
-"""What to do about an error of the operating system's: what an errno alone does not tell.
+"""Finds the cause of an error of the operating system, and a remedy, by a look at the files.
 
 `errors.from_os_error` has a remedy for each errno. Here the store's files are looked at, because
 the cause may be another file than the error names.

@@ -1,4 +1,4 @@
-"""Which files a store consists of: the one place that spells their names."""
+"""Names the files of a store. No other module makes these names."""
 
 from __future__ import annotations
 

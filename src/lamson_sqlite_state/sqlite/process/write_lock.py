@@ -1,4 +1,4 @@
-"""One writer at a time, in any process: the file lock.
+"""The write lock: a file lock that lets one writer at a time into the database, in any process.
 
 The lock is filelock's, taken on a descriptor that stays open: the same flock as
 ``filelock.FileLock(path)``, which excludes and is excluded by it, at a sixtieth of the cost.
@@ -61,8 +61,8 @@ class WriteLock:
         close_file: closes the descriptor, in C.
 
     Args:
-        database_path: the database, beside which the lock file stands. The lock file belongs to
-            whom the database belongs to.
+        database_path: the database, beside which the lock file stands. A new lock file gets the
+            owner of the database.
         file_mode: permissions of a lock file that is made before its database.
         before_opening: may raise, and refuse to have a descriptor opened.
     """
@@ -234,9 +234,9 @@ class WriteLock:
     def _create(self) -> int:
         if filesystem.identity(self._database_path) is None:
             return new_files.create_new(self.path, self._file_mode, is_guarded=False)
-        # The file is the database owner's, or the first process to come, root's perhaps, would shut
-        # out the users that the store is for. The owner may lock in any case, because a database
-        # that may not be written now may be writable later.
+        # The file gets the database's owner. Otherwise a first process of root's would shut out the
+        # users that the store is for. The owner may lock the file whatever the database's mode,
+        # because a database that may not be written now may be writable later.
         return new_files.create_once_like(self.path, self._database_path, least_mode=0o600)
 
 
