@@ -52,7 +52,8 @@ SABOTAGES: Final[Mapping[str, Sabotage]] = MappingProxyType(
             "connections and locks are taken across forks",
             switched_off.keep_connection_over_fork,
             ("fork-storm",),
-            (checks.LINEARIZABLE, checks.ACKNOWLEDGED, checks.SOUND, checks.ERRORS),
+            # A process may also crash: SQLite is not made for one connection in two processes.
+            (checks.LINEARIZABLE, checks.ACKNOWLEDGED, checks.SOUND, checks.ERRORS, checks.ENDS),
         ),
         "cache-ignores-versions": Sabotage(
             "each process has counters of its own",

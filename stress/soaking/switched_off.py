@@ -93,7 +93,12 @@ def lock_outlives_its_holder() -> None:
 
 
 def keep_connection_over_fork() -> None:
-    _replace(store_handle.StoreHandle, "close_for_fork", lambda _store: None)
+    def close(handle: store_handle.StoreHandle) -> None:
+        if handle.database is not None:
+            handle.database.close()
+
+    _replace(store_handle.StoreHandle, "close", close)
+    _replace(store_handle.StoreHandle, "close_for_fork", lambda _handle: None)
     _replace(store_handle.StoreHandle, "inherited_identity", None)
     fork.close_before_fork.clear()
 

@@ -216,3 +216,15 @@ class TestEnded:
         with on_terminal("--store", path, "watch", TERM="dumb") as terminal:
             assert terminal.wait() == 2
         assert "give --once" in terminal.text
+
+
+def test_log_of_the_library_is_not_printed_beside_the_command() -> None:
+    """Python prints the warnings of a library that nobody listens to."""
+    code = (
+        "import sys, logging\n"
+        "from lamson_sqlite_state import cli\n"
+        "cli.main(['--version'])\n"
+        "logging.getLogger('lamson_sqlite_state').warning('nobody listens')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""

@@ -1,5 +1,6 @@
 """The command ``lamson-state``: its options, its help, and the exit status of each error."""
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ from ._printing import one_line
 from ._session import Session
 from ._shells import Bash, Fish, Zsh
 from ._status import UNUSABLE, USAGE
+
+# The command says itself what is wrong, so the log is not to be printed on stderr beside that.
+logging.getLogger("lamson_sqlite_state").addHandler(logging.NullHandler())
 
 _COMMANDS: Final = (
     _inspect.summary,
