@@ -108,7 +108,9 @@ def forget(connection: Connection) -> None:
     close those. SQLite cannot use the database in this process any more.
     """
     connection.spare_cursor = None  # cursor and connection refer to each other
-    if connection.is_closed() or _descriptors.secured(connection.descriptors):
+    # Asked twice: once a signal handler has closed the connection, its numbers may be other files'.
+    is_secured = connection.is_closed() or _descriptors.secured(connection.descriptors)
+    if is_secured or connection.is_closed():
         connection.descriptors = {}  # a descriptor that is being closed is not lost
         connection.close()
         _connections.discard(connection)
