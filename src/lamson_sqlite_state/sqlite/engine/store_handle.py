@@ -34,12 +34,13 @@ class StoreHandle:
         lock: guards the database object. Whoever holds it is alone inside the store.
     """
 
+    _table: StatesTable | None = None  # `__del__` asks even where a handler raised in `__init__`
+
     def __init__(self, settings: Settings) -> None:
         self.cache: Cache = Cache(settings.cache_size)
         self.lock: threading.RLock = threading.RLock()
         self._settings = settings
         self._queue = threading.RLock()
-        self._table: StatesTable | None = None
         self._pid = os.getpid()
         self._mark: process_mark.Mark = process_mark.MARK
         fork.register(self)
@@ -115,7 +116,9 @@ class StoreHandle:
             raise unsafe_fork(self.path)
 
     def _resolved(self) -> StatesTable:
-        self._table = StatesTable(self._new_database())
+        table = StatesTable(self._new_database())
+        if self._table is None:  # else a signal handler has used the store: its table may be open
+            self._table = table
         return self._table
 
     def _new_database(self) -> Database:
