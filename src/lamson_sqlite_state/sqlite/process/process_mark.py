@@ -57,6 +57,7 @@ def is_own_process() -> bool:
 def adopt() -> None:
     """Set the mark for this process. Whatever depends on the old one is in order by now."""
     global _pid
+    mark = MARK if isinstance(MARK, memoryview) else None
     _pid = os.getpid()
-    if isinstance(MARK, memoryview):
-        MARK[0] = 1
+    if mark is not None:  # no call in between: a process that owns its id is not adopted again
+        mark[0] = 1
