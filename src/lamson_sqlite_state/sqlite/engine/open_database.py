@@ -238,6 +238,9 @@ class OpenDatabase:
             lowest = descriptors.lowest_free()
             # Kept from the start, half open: a signal handler that forks must find it to close.
             connection = self._half_open = self._connect(self.path, seen.identity)
+            if self.connection is not None:  # a handler's, which would be forgotten at the end
+                self._disconnect_alone()
+                return True
             connection.identity = seen.identity
             is_ready = open_checks.prepare(
                 connection, self.path, self.settings, is_locked=is_locked
@@ -264,10 +267,10 @@ class OpenDatabase:
             self.versions.open()
         self.cache.empty(self.versions.counters)
         if self._half_open is connection:  # else a signal handler has opened another
-            self.cache.note_look(now)
-            self._missing_since = None
+            # No call in between: what the handler has open must not be forgotten.
             self.connection = connection
-            self._half_open = None
+            self._half_open = self._missing_since = None
+            self.cache.note_look(now)
         return True
 
     def _disconnect_alone(self) -> None:
