@@ -17,7 +17,7 @@ import pytest
 import lamson_sqlite_state
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.coherence import counters
-from lamson_sqlite_state.sqlite.engine import states_table
+from lamson_sqlite_state.sqlite.engine import schema, states_table
 from tests.helpers.actors import Actor
 from tests.helpers.cache_probes import (
     counter,
@@ -26,7 +26,7 @@ from tests.helpers.cache_probes import (
     have_no_look_fall_due,
     keeps_reads,
 )
-from tests.helpers.insides import counters_of
+from tests.helpers.insides import connection_of, counters_of, file_of
 
 PACKAGE: Final = os.path.dirname(lamson_sqlite_state.__file__)
 
@@ -75,6 +75,28 @@ class TestCounters:
             other.set("m", "ann", "CRASHED")
         assert store.get("m", "ann") == "CRASHED"
         assert counter(store, "ann") % 2 == 0
+
+    def test_are_worth_nothing_to_a_statement_once_the_lock_was_released(
+        self, store: SQLiteStorage
+    ) -> None:
+        """Another process may have made them even since, so the statement must not run."""
+        lock, stripe = file_of(store).write_lock, counters.stripe_of("ann")
+
+        class Stripes(tuple[int, ...]):
+            """A handler that runs as the loop goes back for the last time."""
+
+            def __iter__(self) -> Iterator[int]:
+                yield from super().__iter__()
+                lock.unlock()
+                assert lock.try_lock()
+
+        def delete() -> object:
+            assert lock.try_lock()
+            cursor = connection_of(store).cursor()
+            return file_of(store).versions.commit(Stripes([stripe]), lock, cursor, schema.CLEAR)
+
+        assert lock.hold(delete) is None
+        assert store.get("m", "ann") == "A1"
 
     def test_of_a_sender_is_the_same_in_every_process(self) -> None:
         """It must not depend on the interpreter's seed for hashes."""
