@@ -76,27 +76,32 @@ class TestCounters:
         assert store.get("m", "ann") == "CRASHED"
         assert counter(store, "ann") % 2 == 0
 
+    @pytest.mark.parametrize("others", [(), ("bob",)], ids=["last", "first"])
     def test_are_worth_nothing_to_a_statement_once_the_lock_was_released(
-        self, store: SQLiteStorage
+        self, others: tuple[str, ...], store: SQLiteStorage
     ) -> None:
-        """Another process may have made them even since, so the statement must not run."""
-        lock, stripe = file_of(store).write_lock, counters.stripe_of("ann")
+        """Another process may have made them even, so no more is stored, and nothing runs."""
+        lock = file_of(store).write_lock
+        before = [counter(store, sender) for sender in others]
 
         class Stripes(tuple[int, ...]):
-            """A handler that runs as the loop goes back for the last time."""
+            """A handler that runs where the loop goes back after the first."""
 
             def __iter__(self) -> Iterator[int]:
-                yield from super().__iter__()
+                yield self[0]
                 lock.unlock()
                 assert lock.try_lock()
+                yield from self[1:]
 
         def delete() -> object:
             assert lock.try_lock()
+            stripes = Stripes(map(counters.stripe_of, ("ann", *others)))
             cursor = connection_of(store).cursor()
-            return file_of(store).versions.commit(Stripes([stripe]), lock, cursor, schema.CLEAR)
+            return file_of(store).versions.commit(stripes, lock, cursor, schema.CLEAR)
 
         assert lock.hold(delete) is None
         assert store.get("m", "ann") == "A1"
+        assert [counter(store, sender) for sender in others] == before
 
     def test_of_a_sender_is_the_same_in_every_process(self) -> None:
         """It must not depend on the interpreter's seed for hashes."""

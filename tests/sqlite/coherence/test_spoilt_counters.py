@@ -1,12 +1,15 @@
 """The file of counters, lost or spoilt: made anew, and never trusted meanwhile."""
 
+import itertools
 import os
 import resource
+import shutil
 import signal
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -21,6 +24,7 @@ from tests.helpers.cache_probes import (
     settle,
 )
 from tests.helpers.children import in_child
+from tests.helpers.interruptions import interrupted
 from tests.helpers.state_files import let_readers_notice, make_the_next_read_look
 from tests.sqlite.engine.test_shortages import open_to_everyone
 
@@ -269,3 +273,28 @@ class TestSpoiltFile:
             assert other.get("m", "ann") == ("A2" if change == "set" else "START")
             store.set("m", "ann", "A3")
             assert other.get("m", "ann") == "A3"
+
+
+def test_handler_finds_no_old_counters_under_the_identity_of_new_ones(path: str) -> None:
+    """It would count in the old file, and no other process would learn of its write."""
+    with SQLiteStorage(path) as store:
+        store.set("m", "ann", "A1")
+    found: list[bool] = []
+
+    def look(_number: int, _frame: FrameType | None) -> None:
+        if versions.is_in_place():
+            assert versions.counters is not None
+            found.append(versions.counters.obj is versions._mapping)
+
+    before = signal.signal(signal.SIGUSR1, look)
+    try:
+        for at in itertools.count(1):
+            versions = counters.Versions(path)
+            versions.open()
+            os.rename(shutil.copy(versions.path, f"{path}.copy"), versions.path)
+            if interrupted(versions.open, at) < at:
+                break
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert found
+    assert all(found)
