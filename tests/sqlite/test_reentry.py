@@ -224,6 +224,25 @@ def test_interrupt_at_the_lock_leaves_it_free(
     use(open_store)
 
 
+def test_lock_of_a_store_that_a_handler_opens_meanwhile_is_not_kept(
+    open_store: SQLiteStorage, strike: Strike, tmp_path: Path
+) -> None:
+    """It has the number of the descriptor that the interrupted call was about to lock."""
+    number = file_of(open_store).write_lock.descriptor
+    with SQLiteStorage(tmp_path / "other") as other:
+
+        def close_and_open_another() -> None:
+            open_store.close()
+            other.set("m", "ann", "O1")
+            assert file_of(other).write_lock.descriptor == number
+
+        strike.at(write_lock, "lock_descriptor", close_and_open_another, after=False)
+        use(open_store)
+        assert lock_is_free(other)
+        assert other.get("m", "ann") == "O1"
+    assert lock_is_free(open_store)
+
+
 def test_exit_of_a_handler_that_closes_as_the_lock_is_let_go_of_is_not_lost(
     open_store: SQLiteStorage,
 ) -> None:

@@ -143,6 +143,10 @@ class WriteLock:
                 continue  # a signal handler closed the store
             if sequence == self.sequence:
                 self.is_held = True
+            elif self.descriptor != descriptor:
+                # A signal handler closed the store, and opened another, perhaps, which was given
+                # the number. That store does not know that its file is locked now.
+                fork.close_stores()
         return True
 
     def is_lost(self) -> bool:
