@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.engine import connections, handle
 from lamson_sqlite_state.sqlite.engine.settings import Settings
 from lamson_sqlite_state.sqlite.process import descriptors, process_mark, write_lock
@@ -118,6 +118,19 @@ def test_connection_that_a_handler_closed_has_lost_no_descriptors(
         store.close()
         for number in taken:
             os.close(number)
+
+
+@pytest.mark.parametrize("call", ["get", "set"])
+def test_traceback_of_an_error_keeps_no_file_open(call: str, path: str) -> None:
+    """The files of a cursor whose statement was interrupted are open for as long as the cursor."""
+    store = SQLiteStorage(path, cache_size=0)
+    store.set("m", "ann", "A1")
+    connection_of(store).set_progress_handler(lambda: 1, 1)
+    with pytest.raises(StorageError) as caught:
+        store.get("m", "ann") if call == "get" else store.set("m", "ann", "A2")
+    store.close()
+    assert caught.value.__traceback__
+    assert not os.path.exists(f"{path}-wal")
 
 
 def test_store_that_a_handler_keeps_from_being_made_is_freed_in_silence(
