@@ -1,4 +1,4 @@
-"""SQLiteStorage: get, set, clear and nothing else. What a call goes through is in `engine`."""
+"""Reads and writes states: the class SQLiteStorage. The package `engine` does the work."""
 
 from __future__ import annotations
 
@@ -19,47 +19,50 @@ __all__ = ["ExistingStorage", "SQLiteStorage"]
 class SQLiteStorage:
     """Conversation states in one SQLite file that threads and processes share safely.
 
-    Every method is atomic across threads and processes: it has happened entirely or not at
-    all, and once it has returned, every other thread and process sees it. Each may be called
-    at any moment, also from a signal handler that interrupted another, and on both sides of
-    any ``os.fork`` or ``multiprocessing`` start.
+    Every method is atomic across threads and processes: its effect happens entirely or not at all,
+    and once the method has returned, every other thread and process sees the effect. Each method
+    may be called at any moment, also from a signal handler that interrupts another call, and on
+    both sides of any ``os.fork`` or ``multiprocessing`` start.
 
-    Constructing opens nothing and touches no file, so this may stand in ``boot.py`` before the
-    process daemonises, changes directory, drops privileges or forks. The first call opens
-    the file, creating it and its directory where they are missing, but not over a shelf of
-    ShelveStorage's: it is a `StorageError` that names the command which takes it over. A closed
-    store opens again at the next call. A store can be pickled: it travels as its arguments.
+    The constructor opens no file, so a store may be made in ``boot.py`` before the process
+    daemonises, changes directory, drops privileges or forks. The first call opens the file, and
+    creates the file and its directory if they are missing. If a shelf of ShelveStorage stands there
+    instead, the call raises a `StorageError` that names the command to take the shelf over. A
+    closed store opens again at the next call. A pickled store holds only its arguments.
 
-    Keys may be ``str``, ``bytes``, ``None``, numbers, or tuples of these; they are
-    kept exactly as given, and two pairs are the same exactly when ``repr([module, sender])``
-    is the same. Every method raises ``TypeError`` for keys of other types.
+    Keys may be ``str``, ``bytes``, ``None``, numbers, or tuples of these. They are kept exactly as
+    given, and two pairs are the same exactly when ``repr([module, sender])`` is the same. Every
+    method raises ``TypeError`` for keys of other types.
 
     Every method can raise a `StorageError`: the file cannot be used, and nothing was written
-    unless its ``code`` is "outcome-unknown". Of these, `LockTimeout` means that others held
-    the file for longer than ``timeout``, and `UnsafeFork` that C code forked this process while
-    the store was open.
+    unless the error's ``code`` is "outcome-unknown". Two of these errors have classes of their own.
+    `LockTimeout` means that others held the file for longer than ``timeout``, and `UnsafeFork` that
+    C code forked this process while the store was open.
 
-    An `OSError` with an errno, or a `sqlite3.Error`, that a signal handler raises in the middle of
-    a call may be taken for the store's own: it comes out as a `StorageError`, or the call is tried
-    again. Any other exception comes out as the handler raised it. The state may have been written
-    in each case.
+    A signal handler may raise an `OSError` with an errno, or a `sqlite3.Error`, in the middle of a
+    call. The store may take such an error for its own, and raise a `StorageError` or try the call
+    again. Any other exception comes out as the handler raised it. In each of these cases, the state
+    may have been written.
 
     Args:
-        database_path: the file. A relative path is made absolute now, symbolic links are
-            resolved at the first use. Beside it stand its ``-wal``, ``-shm``, ``.lock`` and
-            ``.versions``.
+        database_path: the file. A relative path is made absolute now; symbolic links are
+            resolved at the first use. Files named ``-wal``, ``-shm``, ``.lock`` and ``.versions``
+            after it stand beside it.
         timeout: seconds that one call may wait for writers in other processes. 0 means to try
-            once. A call also waits for those of other threads on the same store, each of which
-            holds it for one statement and not while it waits for a process.
+            once. (A process that is just opening, closing or replacing the file is waited for up to
+            0.25 s in any case.) A call also waits, without limit, for other threads' calls of the
+            same store. Each of them holds the store for one statement, and not while it waits for
+            another process.
         synchronous: "FULL", so that a state that was set survives a power cut, or "NORMAL",
             so that it survives a crash of the process but not of the machine
             (https://www.sqlite.org/pragma.html#pragma_synchronous).
-        file_mode: permissions of the files it creates, whatever the umask; a directory that it
-            creates lets the same users in. Mail addresses are personal data, so by default only
-            the owner can read them. What root creates belongs to the owner of the directory.
-        cache_size: how many pairs at most are kept in memory, some 400 bytes each. What is
-            kept is as right as what is in the file. Keys that are no ASCII text, or long, are
-            not kept. 0 keeps nothing.
+        file_mode: permissions of the files that the store creates, whatever the umask. A directory
+            that the store creates lets the same users in. Mail addresses are personal data, so by
+            default only the owner can read them. What root creates belongs to the owner of the
+            directory.
+        cache_size: how many pairs at most are kept in memory, some 400 bytes each. A state in
+            memory is as right as the one in the file. Pairs whose keys are not both text, whose
+            sender is not ASCII, or that are long, are not kept. 0 keeps nothing.
 
     Raises:
         ValueError: the path is empty, ":memory:" or holds a NUL; the timeout or the cache size
@@ -68,7 +71,7 @@ class SQLiteStorage:
     """
 
     _must_exist = False
-    """Whether a missing file is an error."""
+    """Whether a missing or empty file is an error."""
 
     def __init__(
         self,
@@ -103,9 +106,10 @@ class SQLiteStorage:
     def close(self) -> None:
         """Close the file in this process; the next call opens it again.
 
-        The last process to close it leaves one whole file, without ``-wal`` and ``-shm``. Where
-        two close at one instant, SQLite may take neither for the last. Then both files stay, and
-        nothing is lost: the next process that opens the store and closes it is the last.
+        The last process that closes the file leaves all states in that one file, and removes its
+        ``-wal`` and ``-shm``. If two processes close the file at one instant, SQLite may take
+        neither for the last. Then both side files stay, and no state is lost: the next process
+        that opens and closes the store removes them.
         """
         self._handle.close()
 
@@ -127,24 +131,27 @@ class SQLiteStorage:
         SQLiteStorage.__init__(self, **arguments)
 
     def get(self, module: object, sender: object) -> str:
-        """Return the state of a pair; one nothing was set for is in START from then on.
+        """Return the state of a pair. A pair that has none gets START, and keeps it.
 
-        Reading waits for no other process. Only the first ``get`` of an unknown pair writes: it
-        stores START, unless another process has just set it, and returns what is there then.
-        It does not wait for the disk; losing a START to a power cut changes nothing.
+        Once the file is open, reading waits for no other process, or for 0.25 s if the file was
+        replaced. Only the first ``get`` of an unknown pair writes: it stores START and returns it.
+        If another process has set a state meanwhile, this ``get`` stores nothing, and returns that
+        state. Storing START hardly ever waits for the disk, because a START that a power cut undoes
+        is no loss.
         """
         cache = self._cache
         is_fresh = cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
         if is_fresh and type(module) is type(sender) is str:
-            # This is Cache.find, written out as a call would cost half as much again. No lock is
-            # taken; why that is sound stands there. A `str` that is found is its own `row_key`.
+            # This is Cache.find, written out because a call would cost half as much again. The
+            # docstring of Cache says why no lock is needed. `row_key` need not be called, because
+            # it leaves every `str` unchanged that the cache can hold.
             entries, counters = cache.current
             entry = entries.get((sender, module))
             if entry is not None:
                 state, stripe, version = entry
                 if counters[stripe] == version:
                     return state
-            del entries, counters  # or they would stay as long as the traceback of an error
+            del entries, counters  # because the traceback of an error would keep them alive
         key = row_key(module, sender)
         while True:
             found = self._handle.run(StatesTable.read, key, is_fresh)
@@ -154,7 +161,7 @@ class SQLiteStorage:
                 return ROUTE_FIRST_STATE
 
     def set(self, module: object, sender: object, state: str) -> None:
-        """Make ``state`` what ``get`` returns for the pair, in every process, from now on.
+        """Set the state of a pair: from now on, ``get`` returns it in every process.
 
         Setting the state that the pair already has writes nothing.
 
@@ -165,7 +172,8 @@ class SQLiteStorage:
         cache = self._cache
         is_fresh = cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
         if is_fresh and type(module) is type(sender) is type(state) is str:
-            # As in `get`: by Cache.find, an unchanged write would take twice as long.
+            # Written out as in `get`: with a call of Cache.find, a `set` of the state that the pair
+            # has already would take twice as long.
             entries, counters = cache.current
             entry = entries.get((sender, module))
             if entry is not None and entry[0] == state and counters[entry[1]] == entry[2]:
@@ -174,15 +182,15 @@ class SQLiteStorage:
         self._handle.run(StatesTable.write, row_key(module, sender), checked_state(state))
 
     def clear(self) -> None:
-        """Forget the states of all pairs, for all processes at one instant."""
+        """Delete the states of all pairs, for all processes at one instant."""
         self._handle.run(StatesTable.clear)
 
     def set_all(self, sender: object, state: str) -> int:
         """Give every pair that this sender has, in any module, the same state at one instant.
 
         Returns:
-            How many pairs there were, those already in that state included. 0 means that the
-            sender is unknown, and still is.
+            How many pairs the sender has, those that were in that state already included. 0 means
+            that the sender is unknown, and that nothing was stored.
 
         Raises:
             TypeError, ValueError: as `set`.
@@ -195,8 +203,8 @@ class SQLiteStorage:
     def compare_and_set(self, module: object, sender: object, expected: str, state: str) -> bool:
         """Change the state of a pair only if it is ``expected``, and say whether it was.
 
-        Of several processes that try to leave one state at the same time, one succeeds. A pair
-        nothing was set for counts as START.
+        If several processes try at the same time to change the pair from one state to another, only
+        one succeeds. A pair without a state counts as START.
 
         Raises:
             TypeError, ValueError: as `set`, for ``expected`` too.
@@ -226,13 +234,13 @@ class SQLiteStorage:
 
 
 class ExistingStorage(SQLiteStorage):
-    """As `SQLiteStorage`, of a file that must be there: for tools, where a path may be mistyped.
+    """A `SQLiteStorage` whose file must exist: for tools, where a path may be mistyped.
 
-    Where it is missing or empty, or no store, every call raises `NoStore` or `NotAStateFile`, and
-    no file or directory is created (but for those that stand beside a store that is there). Unlike
-    a ``get`` of a router's, one of a tool should not store START: see `maintenance.find`.
+    If the file is missing, empty or no store, every call raises `NoStore` or `NotAStateFile`, and
+    creates no file or directory. (If the store exists, a missing file beside it is created.) A tool
+    should read a state by `maintenance.find`, because ``get`` may store START.
 
-    Args: as `SQLiteStorage`. ``file_mode`` does not matter where every file is there.
+    Args: as `SQLiteStorage`. ``file_mode`` matters only for missing files beside the store.
     """
 
     _must_exist = True

@@ -1,14 +1,15 @@
-"""Gives each call a connection to the file that has the name, and writers its write lock.
+"""Gives each call a connection to the file that its path names now, and each writer the write lock.
 
-What this package writes, every process learns from the counters of `coherence`. What other tools
-write, and files that come and go, are noticed by a look every 10 ms, which empties the cache.
+The counters of `coherence` tell every process what this package writes. They do not tell of other
+tools' writes, nor of files that come and go. So the cache is revalidated: the first call after each
+10 ms looks for both, and empties the cache if it finds any.
 
-Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `Busy`, so that the store can release its RLock meanwhile.
+Not thread-safe: the store's RLock guards every call. No call here waits for another process. If one
+is at work, the call raises `Busy`, so that the store can release its RLock before it waits.
 
-All that commits does so under the write lock, and so do the checkpoints that SQLite makes in
-a commit. That makes sharing fair, and it keeps SQLite's WAL-reset race away, in which a commit
-and a checkpoint at one instant corrupt the file (versions 3.7.0 to 3.51.2,
+Every commit is made under the write lock, together with the checkpoint that SQLite may make in it.
+So processes share the file fairly. And SQLite's WAL-reset race cannot occur: a commit and a
+checkpoint at one instant corrupt the file (versions 3.7.0 to 3.51.2,
 https://www.sqlite.org/wal.html#walresetbug).
 """
 
@@ -38,7 +39,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Database:
-    """The file at ``path``, with its write lock. It opens itself at the first call.
+    """The file at ``path``, with its write lock. The first call opens the file.
 
     The arguments are those of `OpenDatabase`.
 
@@ -63,14 +64,15 @@ class Database:
         self.file.close()
 
     def abandon(self) -> None:
-        """Never close what another process has opened: see `OpenDatabase.abandon`."""
+        """Never close the inherited connection: see `OpenDatabase.abandon`."""
         self.file.abandon()
 
     def revalidate(self) -> Connection:
-        """Return the connection, opened if need be, after a look around if one is due.
+        """Return the connection. Open the file if need be, and revalidate the cache if that is due.
 
-        A file that has lost its name is left, if that needs no waiting. If others have
-        written, the cache is emptied.
+        If a file of the store was deleted or replaced, this mends the store or opens the new file.
+        If that needs the write lock, and another process holds the lock, this raises Busy for up to
+        0.25 s, and then goes on with the old file.
 
         Raises:
             Busy, StorageError, sqlite3.Error, OSError: the file could not be opened.
@@ -90,11 +92,11 @@ class Database:
                 file.reopen_if_closed(connection)
 
     def read(self, work: Callable[[Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Call ``work`` with the connection, after a look around if one is due.
+        """Call ``work`` with the connection, after the cache was revalidated if that is due.
 
         Args:
-            work: only reads. It is given the connection and the arguments. It is called again where
-                it finds the connection closed by a signal handler.
+            work: only reads. It is given the connection and the arguments. It is called again if
+                it finds that a signal handler has closed the connection.
             arguments: of the work.
 
         Raises:
@@ -115,12 +117,12 @@ class Database:
         work: Callable[[Connection, int, *Arguments], int | None],
         *arguments: *Arguments,
     ) -> int:
-        """Call ``work`` under the write lock, with the connection to the file that has the name.
+        """Call ``work`` under the write lock, with a connection to the file that the path names.
 
         Args:
             work: is given the connection, the time (Unix time in ms) and the arguments. It is
-                called again where it returns None or finds the connection closed, because a signal
-                handler was at work.
+                called again if it returns None or finds the connection closed. Both mean that a
+                signal handler has used or closed the store, and that nothing was written.
             arguments: of the work.
 
         Raises:
@@ -158,23 +160,24 @@ class Database:
             file.raise_storage_error(error, is_writing=True)
 
     def _locked_connection(self) -> Connection:
-        """Return the connection to the file that has the name now, with the write lock held.
+        """Return the connection to the file that the path names now, with the write lock held.
 
-        If a look at what other tools have written is due, the look is done.
+        Revalidate the cache if that is due.
 
         Raises:
-            Busy, StorageError, sqlite3.Error, OSError: there is no lock, or no connection.
+            Busy, StorageError, sqlite3.Error, OSError: the lock was not to be had, or the file
+                could not be opened.
         """
         while True:
             self._refuse_to_begin()
             if not self.file.write_lock.try_lock():
                 raise Busy(f"another process holds {self.file.write_lock.path}")
-            now = Clock.monotonic()  # before the look: what is seen holds from then on
+            now = Clock.monotonic()  # before any check, because the 10 ms begin with the first
             connection = self._connection_in_place()
             if connection is None:
                 continue
             try:
-                if self.file.write_lock.depth > 1:  # this interrupts insert_start's script, perhaps
+                if self.file.write_lock.depth > 1:  # the outer call may be insert_start's script
                     connection.execute(self.file.set_synchronous)
                 if not self.file.cache.is_fresh():
                     self._look_for_edits(connection, now)
@@ -183,7 +186,7 @@ class Database:
                 self.file.reopen_if_closed(connection)
 
     def _connection_in_place(self) -> Connection | None:
-        """Return the connection if all files have their names; else do one step towards that."""
+        """Return the connection if all files are in place. If not, mend one thing, return None."""
         file = self.file
         lock, watch, versions = file.write_lock, file.watch, file.versions
         try:
@@ -212,14 +215,14 @@ class Database:
         return None
 
     def _refuse_to_begin(self) -> None:
-        # Before the lock makes its file, and the directory.
+        # Called before `try_lock`, which makes the lock file and its directory.
         file = self.file
         if not file.settings.must_exist:
-            # Once there is a store, a shelf beside it is no matter.
+            # A shelf that stands beside an open store does not matter.
             if file.connection is None and not file.is_shelf_known:
                 old_shelf.refuse_beside(self.path)
         elif file.connection is None:
-            file.open(is_locked=False)  # or not: a copy has yet to be given a log
+            file.open(is_locked=False)  # it stays closed if it is a copy that has no log yet
         elif filesystem.identity(self.path) is None:
             file.existing()
 
@@ -241,9 +244,10 @@ class Database:
         cache, counters = self.file.cache, self.file.versions.counters
         (data_version,) = first_row(connection, "PRAGMA data_version")
         if data_version != connection.data_version or not cache.goes_by(counters):
-            # Another connection has written: perhaps one of ours, whose writes the counters tell
-            # of, but nobody can tell that no other tool has as well. The cache is emptied before
-            # the version is noted, so that no exception of a signal handler comes in between.
+            # Another connection has written. If it was one of this package, the counters tell of
+            # the write. But another tool may have written as well, so the cache is emptied. That is
+            # done before the version is noted: if a signal handler raises between the two, the next
+            # call empties the cache again.
             cache.empty(counters)
             connection.data_version = data_version
         cache.note_look(now)
@@ -252,23 +256,24 @@ class Database:
         try:
             self._mend_under_lock()
         except StorageError:
-            pass  # the disk is full, say: read on in the old file, and look again in 10 ms
+            pass  # the disk may be full: go on with the old file, and try again in 10 ms
         except Busy as busy:
             if connection.is_in_place(self.path):
-                return  # no more than the counters are missing: nothing is kept meanwhile
+                return  # only the file of the counters is missing: nothing is cached meanwhile
             if connection.is_left_behind(self.path) and self._reopened_by_name():
                 return
-            # Writers are at work, and leave the old file at their next call. So the reader waits
-            # for the lock: where writers are many, what is read would be old for long. But reading
-            # waits for nobody who is stopped: after a while it goes on in the old file.
+            # A writer holds the lock. Each writer leaves the old file at its next call. So the
+            # reader waits for the lock, because beside many writers it would read old states for
+            # long. But the holder of the lock may be stopped. So after a while, the reader goes on
+            # with the old file.
             if connection.lost_at is None:
                 connection.lost_at = now
             if now - connection.lost_at < OPENING_SECONDS:
                 raise Busy(busy.blocker, math.inf) from None
 
     def _reopened_by_name(self) -> bool:
-        # Another process has mended the store. What has the names now can be opened as by anyone
-        # who comes new, and of the old file nothing is left that must be removed.
+        # Another process has mended the store. The files that the paths name now can be opened
+        # as by a new process, because no side file of the old database is left to be removed.
         LOG.info("%s: the file was replaced, and is opened anew", self.path)
         self.file.disconnect()
         self.file.open(is_locked=False)
@@ -287,6 +292,7 @@ class Database:
         except sqlite3.ProgrammingError:
             self.file.reopen_if_closed(connection)
         except sqlite3.Error as error:
-            # Not raise_storage_error, which disconnects: the connection may hold the only copy.
+            # Not by raise_storage_error, because that closes the connection, and the connection may
+            # be the last to see the states of a deleted log.
             raise translated(error, self.path, is_writing=False) from error
         self.file.disconnect()

@@ -1,10 +1,10 @@
 """Reads and writes the states in the file, through the cache.
 
-What is read and written goes through the cache, which the counters of `coherence` keep right as
-to all that this package writes.
+The counters of `coherence` keep the cache right whenever this package writes. For the writes of
+other tools, see `database`.
 
-Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `Busy`, so that the store can release its RLock meanwhile.
+Not thread-safe: the store's RLock guards every call. No call here waits for another process. If one
+is at work, the call raises `Busy`, so that the store can release its RLock before it waits.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from .queries import first_row, run_in_c
 
 Parameters: TypeAlias = tuple[object, ...]
 
+# A commit that makes the log so many pages long also makes a checkpoint.
 CHECKPOINT_PAGES: Final = 1000
 _LAZY_CHECKPOINT_PAGES: Final = 4000
 
-# One batch of many fills a log so fast that workers would wait for its checkpoint, of up to 30 ms,
-# again and again. A checkpoint of so many pages takes a few.
+# Batches fill the log so fast that workers would wait again and again for a checkpoint of 1000
+# pages, which takes up to 30 ms. A checkpoint of so many pages takes a few ms.
 _BULK_CHECKPOINT_PAGES: Final = 200
 
 
@@ -50,11 +51,14 @@ class StatesTable:
         self._versions = database.file.versions
 
     def read(self, key: Key, is_fresh: bool) -> str | None:
-        """Return the state of a pair, or None. Takes no file lock unless the store must be created.
+        """Return the state of a pair, or None if it has none.
+
+        This takes the write lock only if the store must be made, or if one of its files was deleted
+        or replaced.
 
         Args:
             key: the pair.
-            is_fresh: whether the files were looked at a moment ago, so that no look is due yet.
+            is_fresh: whether the cache is fresh (`Cache.is_fresh`), and does not have the pair.
 
         Raises:
             Busy: nothing was read.
@@ -78,14 +82,14 @@ class StatesTable:
         all processes learn of it: see `Versions.commit`.
 
         Args:
-            key: the pair.
-            state: the pair's state from then on, if the statement is the one that sets it.
+            key: the pair. Of another statement than `schema.SET`, only the sender counts.
+            state: the pair's new state. Another statement does not use it.
             sql: the statement; it commits by itself.
             parameters_at: makes the parameters of another statement from the time of writing
                 (Unix time in ms).
 
         Returns:
-            How many rows the statement inserted or changed.
+            How many rows the statement inserted, changed or deleted.
 
         Raises:
             Busy: nothing was written.
@@ -96,13 +100,16 @@ class StatesTable:
     def change(
         self, stripes: Collection[int], sql: str, parameters_at: Callable[[int], Parameters]
     ) -> int:
-        """Run a statement that may change the states of many senders. It has committed then.
+        """Run a statement that may change the states of many senders.
+
+        The statement runs under the write lock, and has committed when this returns.
 
         Args:
-            stripes: of all of these senders.
+            stripes: the stripes of all these senders.
             sql: the statement; it commits by itself.
-            parameters_at: makes its parameters from the time of writing (Unix time in ms). That of
-                no write before it is later.
+            parameters_at: makes the statement's parameters from the time of writing (Unix time in
+                ms). No earlier write has a later time, unless the clock was set back, because each
+                write asks for the time under the write lock.
 
         Returns:
             How many rows the statement inserted, changed or deleted.
@@ -121,10 +128,10 @@ class StatesTable:
         return self.database.locked(self._clear)
 
     def insert_start(self, key: Key) -> bool:
-        """Store START where the pair has no state, and say whether it had none.
+        """Store START if the pair has no state, and say whether it had none.
 
-        This returns without waiting for the disk: a power cut may undo the START. No cache has
-        anything of a pair that has no row, so no counter moves.
+        This does not sync the log, so a power cut may undo the START. No counter moves, because no
+        cache has a valid entry of a pair without a row.
 
         Raises:
             Busy, StorageError: as `write`.
@@ -141,8 +148,8 @@ class StatesTable:
                 if cached is not None:
                     return cached
             stripe = stripe_of(key[0])
-            # The version is read before the database is: see `coherence.counters`. The counters
-            # are in no variable, because an error's traceback would keep their file open.
+            # The counter is read before the database: see `coherence.counters`. No variable refers
+            # to the counters, because an error's traceback would keep it, and their file open.
             entries, version = cache.current[0], cache.current[1][stripe]
             cursor: sqlite3.Cursor | None = None
             try:
@@ -161,8 +168,8 @@ class StatesTable:
             cache.keep(entries, key, state, stripe, version)
             return state
 
-    # Called by Database.locked, with the write lock held. None: a signal handler has closed the
-    # store or written to it before anything was done.
+    # Database.locked calls the methods below with the write lock held. If they return None, they
+    # have changed no row, because a signal handler has closed the store or written to it.
 
     def _write(
         self,
@@ -175,8 +182,8 @@ class StatesTable:
     ) -> int | None:
         parameters = (*key, state, now_ms) if parameters_at is None else parameters_at(now_ms)
         entries = self._cache.current[0]
-        # An entry knows its stripe, whose computation takes 2 % of a write. Text and bytes are not
-        # compared, which Python may be told to make an error of (-bb).
+        # A cached entry has the stripe, whose computation takes 2 % of a write. Only keys of text
+        # are looked up, because Python can be told (-bb) to refuse to compare text and bytes.
         entry = entries.get(key) if type(key[0]) is type(key[1]) is str else None
         stripe = stripe_of(key[0]) if entry is None else entry[1]
         cursor = connection.spare_cursor or connection.cursor()
@@ -213,7 +220,7 @@ class StatesTable:
                 stripes, self._lock, connection.cursor(), sql, parameters_at(now_ms)
             )
         finally:
-            with contextlib.suppress(sqlite3.ProgrammingError):  # a signal handler has closed it
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed by a signal handler
                 connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return None if committed is None else committed[0]
 
@@ -221,8 +228,8 @@ class StatesTable:
         stripe = stripe_of(key[0])
         entries, version = self._cache.current[0], self._cache.current[1][stripe]
         try:
-            # The checkpoint, which syncs, is left to the next real write; not for ever, because the
-            # log must not grow without bound.
+            # A checkpoint waits for the disk, so it is left to the next write of another kind. But
+            # at 4000 pages it is made here, because the log must not grow without bound.
             changed = run_in_c(
                 connection,
                 (f"PRAGMA wal_autocheckpoint = {_LAZY_CHECKPOINT_PAGES}", ()),
@@ -232,7 +239,7 @@ class StatesTable:
                 (f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}", ()),
             )
         except BaseException:
-            self._file.close()  # in the middle of the script: start afresh
+            self._file.close()  # the script may have left the connection with other settings
             raise
         if changed:
             self._cache.keep(entries, key, ROUTE_FIRST_STATE, stripe, version)
