@@ -1,6 +1,7 @@
 """Lists the connections of this process and the files that each has open, and closes them.
 
-`fork.open_lock` guards all of this; only a signal handler can come in between.
+`fork.open_lock` is held while a connection is made or closed, so only a signal handler can come in
+between. `have_lost_descriptors` and `disown` are also called without that lock.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ class Connection(sqlite3.Connection):
     """A connection that knows which files it has open.
 
     Attributes:
-        identity: which file the database is; None until the connection is about to be used. Before
-            that, the connection holds no locks.
+        identity: which file the database is; None until the connection is about to be used. Until
+            then, the connection holds no locks.
         side_files: the -wal and -shm of the connection; empty until it has opened them.
         descriptors: those that SQLite has opened for the connection, as far as they were found.
-        data_version: what SQLite said at the last look, or -1 before the first. Another number says
-            that another connection has written
+        data_version: SQLite's number when the cache was last revalidated, or -1 before that. If
+            SQLite has another number now, another connection has written
             (https://www.sqlite.org/pragma.html#pragma_data_version).
-        lost_at: when the database was first seen to have lost its name, by `Clock.monotonic`; None
-            while it has its name.
+        lost_at: when a path was first seen to name another file than the one open here, or none, by
+            `Clock.monotonic`. None while the paths name the open files.
         spare_cursor: a cursor that is not in use, or None. Making a cursor for each query takes a
             tenth of a read. A call takes the cursor away while it uses it, so that a signal handler
             or a finalizer makes another one.
@@ -46,7 +47,8 @@ class Connection(sqlite3.Connection):
     def to(cls, path: str, *, is_read_only: bool = False) -> Connection:
         """Return a new, unused connection to an existing file."""
         global made
-        # Never mode=rwc: a file deleted a moment ago is not created with SQLite's permissions.
+        # Never mode=rwc, because SQLite would create a file that was deleted a moment ago, with
+        # permissions of its own.
         mode = "ro" if is_read_only else "rw"
         connection = sqlite_uri.connect(path, f"mode={mode}", factory=cls)
         _connections.add(connection)
@@ -62,14 +64,14 @@ class Connection(sqlite3.Connection):
         return False
 
     def is_in_place(self, path: str) -> bool:
-        """Whether all names still stand for the files that are open here."""
+        """Whether the paths of the database and its side files still name the files open here."""
         return self.identity == filesystem.identity(path) and all(
             identity == filesystem.identity(side_file)
             for side_file, identity in self.side_files.items()
         )
 
     def is_left_behind(self, path: str) -> bool:
-        """Whether another database has the name now, and the side files are not this one's."""
+        """Whether the path names another database now, and no side file there is open here."""
         return filesystem.identity(path) not in (None, self.identity) and all(
             identity != filesystem.identity(side_file)
             for side_file, identity in self.side_files.items()
@@ -77,7 +79,7 @@ class Connection(sqlite3.Connection):
 
 
 Connect: TypeAlias = Callable[[str, Identity], Connection]
-"""Makes a connection to an existing file, which at the moment has this identity."""
+"""Makes a connection to an existing file, which has this identity at the moment."""
 
 
 def connect_to_write(path: str, _identity: Identity) -> Connection:
@@ -95,17 +97,17 @@ may be made to them, because SQLite would believe in locks that were lost with t
 made: int = 0
 """How many connections were ever made here.
 
-A signal handler may open a store on a file that is open here for a moment. Closing that descriptor
-would drop the locks of the handler's connection. So the number is compared right before the
-closing, with no call between the two. If the number has changed, the descriptor stays open for
-good."""
+While a function here or in `lock_probe` has a file open for a moment, a signal handler may open a
+store on the same file. To close the function's descriptor would then drop the locks of the
+handler's connection. So the function compares the number right before the closing, with no call
+between the two. If the number has changed, the descriptor stays open for good."""
 
 
 def forget(connection: Connection) -> None:
     """Close a connection for good.
 
-    If its descriptors are other files' by now, the connection stays open, because closing it would
-    close those. SQLite cannot use the database in this process any more.
+    If the numbers of its descriptors are other files' by now, the connection stays open, because to
+    close it would close those files. Then this process cannot use the database any more.
     """
     connection.spare_cursor = None  # cursor and connection refer to each other
     # Asked twice: once a signal handler has closed the connection, its numbers may be other files'.
@@ -142,10 +144,10 @@ def have_lost_descriptors() -> bool:
 
 
 def side_files_here(identity: Identity) -> Mapping[str, Identity | None] | None:
-    """Return with which side files this process uses a database through this package.
+    """Return the side files of the connection that this package has to a database.
 
     Returns:
-        None where the process does not use the database; empty where it is only just opening it.
+        None if there is no connection; empty if the connection is only just being opened.
     """
     found = [
         connection.side_files
@@ -164,8 +166,8 @@ def database_of(side_file: Identity) -> Identity | None:
 
 
 def _close_leftovers() -> None:
-    # A store that one thread's garbage collector has just found is no longer among the stores that
-    # another thread closes before it forks. Its connection still is among these.
+    # If one thread's garbage collector has just found a store, another thread that forks no longer
+    # finds that store, to close it. But the store's connection is still listed here.
     for connection in tuple(_connections):
         forget(connection)
 
@@ -176,10 +178,11 @@ fork.close_before_fork.append(_close_leftovers)
 def create(path: str, file_mode: int) -> None:
     """Create an empty file for a database, with exactly these permissions, under the write lock.
 
-    (If root is killed between two system calls here, an empty file of root's stays.)
+    (If a process of root is killed between two system calls here, an empty file stays that belongs
+    to root.)
 
     Raises:
-        FileExistsError: it is there already.
+        FileExistsError: there is a file already.
     """
     made_before = made
     descriptor = new_files.create_new(path, file_mode, is_guarded=True)

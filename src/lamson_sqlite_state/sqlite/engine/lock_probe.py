@@ -2,8 +2,9 @@
 
 POSIX drops all locks that a process has on a file when the process closes *any* descriptor of the
 file, SQLite's locks included (https://www.sqlite.org/howtocorrupt.html section 2.2). So a file that
-this process has open, through whatever, is never opened here. Asking for a lock takes none, and so
-disturbs nobody. `fork.open_lock` guards all of this; only a signal handler can come in between.
+this process has open, through whatever library, is never opened here. To ask who holds a lock takes
+no lock, and so disturbs nobody. `fork.open_lock` is held whenever a file is opened here, so only a
+signal handler can come in between.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from ..process.filesystem import Identity
 from . import connections
 
 # Length and start of the bytes where SQLite's unix VFS keeps its shared locks in a database
-# (os.h, SHARED_FIRST and SHARED_SIZE). Each connection to a database in WAL mode holds one.
+# (os.h, SHARED_FIRST and SHARED_SIZE). Each process with a connection to a database in WAL mode
+# holds one.
 SHARED_LOCKS: Final = (510, 0x40000000 + 2)
 
-# Likewise of the lock that each connection holds in the -shm (os_unix.c, UNIX_SHM_DMS).
+# Length and start of the lock that each process with a connection holds in the -shm (os_unix.c,
+# UNIX_SHM_DMS).
 DEADMAN_SWITCH: Final = (1, 128)
 
 _FLOCK: Final = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
@@ -33,7 +36,7 @@ _FLOCK_BYTES: Final = struct.calcsize(_FLOCK)
 
 _CAN_ASK: Final = sys.platform == "linux" and struct.calcsize("l") == 8
 
-# How much of the header of a log, and of an index (-shm), is read: up to the salts.
+# How much is read of the header of a log, and of an index (-shm): all up to the salts' end.
 _HEADER_BYTES: Final = 24
 _INDEX_BYTES: Final = 40
 
@@ -41,7 +44,7 @@ _DATABASE_HEADER_BYTES: Final = 100
 
 
 def has_open(process: int, identity: Identity) -> bool:
-    """Whether a process has a file open, as far as one can see (on Linux).
+    """Whether a process has a file open, as far as /proc shows (on Linux).
 
     Args:
         process: its id.
@@ -69,11 +72,11 @@ def has_open(process: int, identity: Identity) -> bool:
 
 
 def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | None:
-    """Return the id of a process that holds any of these POSIX locks, or None.
+    """Return the id of another process that holds any of these POSIX locks, or None.
 
     Returns:
-        0 for a process in another container. None also where this process has the file open,
-        because its locks would suffer, and on systems where asking was not tried.
+        0 for a process in another container. None also if this process has the file open, because
+        it would drop its own locks, and on systems for which the question was never tested.
     """
     if not _CAN_ASK or has_open(os.getpid(), identity):
         return None
@@ -82,10 +85,10 @@ def lock_holder(path: str, identity: Identity, locks: tuple[int, int]) -> int | 
 
 
 def header_of(path: str, identity: Identity) -> bytes | None:
-    """Return how a database begins (https://www.sqlite.org/fileformat.html section 1.3).
+    """Return the header of a database (https://www.sqlite.org/fileformat.html section 1.3).
 
     Returns:
-        None where the file cannot be opened without harm: see `lock_holder`.
+        None if the file is missing, or cannot be opened without harm: see `lock_holder`.
     """
     if not _CAN_ASK or has_open(os.getpid(), identity):
         return None
@@ -95,19 +98,20 @@ def header_of(path: str, identity: Identity) -> bytes | None:
 def is_log_in_use(wal: str, shm: str) -> bool:
     """Whether these are the log and the index that other processes use with their database.
 
-    That is so if a process has the index open, and if the frames that the index knows of, if any,
-    are of this log. Then both have the same salts (https://www.sqlite.org/walformat.html). A
-    process that is only just opening or closing them makes this False for a moment. To be asked
-    only while another process has the database open and this one does not.
+    That is so if a process has the index open, and the frames that the index lists, if any, are
+    frames of this log. Then index and log have the same salts
+    (https://www.sqlite.org/walformat.html). While a process is only just opening or closing them,
+    this may be False. To be called only while another process has the database open and this one
+    does not.
 
     Returns:
-        True where the files cannot be opened without harm: see `lock_holder`.
+        True also if the files cannot be opened without harm: see `lock_holder`.
     """
     shm_identity = filesystem.identity(shm)
     if shm_identity is None:
         return False
     if not _CAN_ASK or has_open(os.getpid(), shm_identity):
-        return True  # this is a signal handler that interrupts the same question, perhaps
+        return True  # perhaps this call is a signal handler's that has interrupted another one
     # The index is opened once for both questions, because each opening of a store asks them.
     answer = _asked(
         shm,
@@ -137,7 +141,7 @@ def _holder(answer: bytes) -> int | None:
 
 
 def _asked(path: str, question: Callable[[int], bytes]) -> bytes | None:
-    """Return the answer to a question about an open file, or None if there is no such file."""
+    """Open a file, and return the answer to a question about it, or None if it is missing."""
     made_before = connections.made
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)

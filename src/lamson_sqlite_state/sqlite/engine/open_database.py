@@ -1,7 +1,7 @@
 """Opens and closes one SQLite file safely: its connection, its write lock, its counters.
 
-Not thread-safe: the store's RLock guards every call. Nothing here waits: a call that meets
-another process at work raises `Busy`, so that the store can release its RLock meanwhile.
+Not thread-safe: the store's RLock guards every call. No call here waits for another process. If one
+is at work, the call raises `Busy`, so that the store can release its RLock before it waits.
 
 The checkpoint of a closing connection needs no write lock: SQLite makes it only while it locks
 everyone else out of the database.
@@ -36,7 +36,7 @@ class OpenDatabase:
     Args:
         path: absolute, with symbolic links resolved.
         settings: of the store.
-        cache: what is kept of the states; empty while the file is closed.
+        cache: the states kept in memory; empty while the file is closed.
         connect: makes a connection to an existing file.
 
     Raises:
@@ -50,8 +50,8 @@ class OpenDatabase:
         write_lock: of this file.
         versions: of this file.
         watch: of the directory that the file is in.
-        is_shelf_known: whether a store may be made beside a shelf, as that is being taken over.
-        set_synchronous: the statement by which a connection is given its durability.
+        is_shelf_known: whether a store may be made beside a shelf, which is being taken over.
+        set_synchronous: the statement that sets a connection's durability.
     """
 
     def __init__(self, path: str, settings: Settings, cache: Cache, connect: Connect) -> None:
@@ -81,12 +81,13 @@ class OpenDatabase:
         """Open the file, unless a signal handler has opened another one meanwhile.
 
         Args:
-            is_locked: whether the caller holds the write lock. If so, a file that is missing or
-                empty is made a store of, and a log that nobody needs is removed.
+            is_locked: whether the caller holds the write lock. If so, this makes a store if the
+                file is missing or empty, and removes the log of a database that was replaced.
 
         Returns:
-            False where only the holder of the write lock may do what has to be done. True: the
-            caller looks whether there is a connection now.
+            False if something has to be done first that only the holder of the write lock may do.
+            If True, the caller must still test whether there is a connection, because a signal
+            handler may have closed it.
 
         Raises:
             Busy, StorageError, sqlite3.Error, OSError: the file could not be opened.
@@ -99,7 +100,7 @@ class OpenDatabase:
         holding(fork.open_lock, self._disconnect_alone)
 
     def close(self) -> None:
-        """Close the connection and the lock descriptor; harmless where they are closed."""
+        """Close the connection, the counters and the lock file; harmless if they are closed."""
         if self.write_lock.is_lost() or any(
             connection is not None and descriptors.are_lost(connection.descriptors)
             for connection in (self.connection, self._half_open)
@@ -112,10 +113,10 @@ class OpenDatabase:
             self.write_lock.close()
 
     def abandon(self) -> None:
-        """In a child of an unhooked fork: have the inherited connection never closed.
+        """Never close the inherited connection, in a child that C code has forked.
 
-        Closing it, also by the garbage collector at exit, would have SQLite delete the log
-        that the parent goes on writing to.
+        To close the connection, even by the garbage collector at exit, would make SQLite delete the
+        log that the parent goes on writing to.
         """
         for connection in (self.connection, self._half_open):
             if connection is not None:
@@ -126,10 +127,10 @@ class OpenDatabase:
         self.write_lock.abandon()
 
     def reopen_if_closed(self, connection: Connection) -> None:
-        """To be called in an except clause: raise on, unless the connection was closed under us.
+        """Reraise the error in an except clause, unless a signal handler closed the connection.
 
-        A signal handler that closes the store, forks, or opens while we were opening, may run
-        between any two lines. The statement that found the connection closed did not run.
+        A handler may run between any two lines, and may close the store, fork, or open the store
+        that is just being opened. The statement that found the connection closed did not run.
         """
         if not connection.is_closed():
             raise  # noqa: PLE0704 (see the docstring)
@@ -137,7 +138,9 @@ class OpenDatabase:
             self.connection = None
 
     def is_all_in_place(self, connection: Connection) -> bool:
-        """Whether all names still stand for the files that are open, as far as a reader needs them.
+        """Whether the paths still name the files that are open here and that a reader needs.
+
+        A reader needs the database, its side files and the counters, but not the lock file.
 
         Raises:
             Busy: descriptors of this process were closed.
@@ -157,8 +160,8 @@ class OpenDatabase:
         """Return what stands at the path.
 
         Raises:
-            StorageError: the database is missing or empty, and is not to be made. What was open of
-                it is closed then.
+            StorageError: the database is missing or empty, and is not to be made. The connection to
+                an earlier file is closed then.
         """
         found = filesystem.database_at(self.path)
         if found.absence:
@@ -167,11 +170,12 @@ class OpenDatabase:
         return found
 
     def raise_storage_error(self, error: sqlite3.Error | OSError, *, is_writing: bool) -> NoReturn:
-        """Raise what an error that came out of a call means to the caller.
+        """Raise the error of this package that stands for an error of SQLite or of the system.
 
-        The error is judged by what it is: a tracing library may stand between us and SQLite or
-        `os`. So what a signal handler raises is taken for the store's if it could be. (An `OSError`
-        without an errno comes from no system call.)
+        The error is judged by its type and code, and not by its traceback, because a tracing
+        library may stand between this package and SQLite or `os`. So an error that a signal handler
+        raises may be taken for the store's own. (An `OSError` without an errno comes from no system
+        call, and is raised on.)
         """
         if isinstance(error, StorageError):
             raise error
@@ -191,8 +195,8 @@ class OpenDatabase:
         raise ours from error
 
     def _leave_lost(self, error: Exception | None = None) -> NoReturn:
-        # Of all stores, before anything is opened that could be given one of their numbers. A
-        # store that another thread is in leaves by itself.
+        # Close all stores before a file is opened that could get one of the closed numbers. If
+        # another thread is inside of a store, that thread notices the loss by itself.
         fork.close_stores()
         raise Busy("all descriptors of this process were closed", OPENING_SECONDS) from error
 
@@ -216,7 +220,7 @@ class OpenDatabase:
             raise
 
     def _found(self, *, is_locked: bool) -> Identity | None:
-        # None: the file has yet to be made, or to be made a store of.
+        # None: the file is missing or empty. Only the holder of the write lock may make it a store.
         filesystem.refuse_network_filesystem(os.path.dirname(self.path))
         found = self.existing() if self.settings.must_exist else filesystem.database_at(self.path)
         if found.absence and not is_locked:
@@ -230,13 +234,13 @@ class OpenDatabase:
         return found.identity
 
     def _opened(self, seen: SeenFiles, *, is_locked: bool) -> bool:
-        """Connect to a file, and use the connection if the file and its side files are the same.
+        """Connect to a file, and use the connection if the paths still name the files in ``seen``.
 
-        The arguments, and what is returned: as of `open`.
+        ``is_locked`` and the result are those of `open`.
         """
         try:
             lowest = descriptors.lowest_free()
-            # Kept from the start, half open: a signal handler that forks must find it to close.
+            # Noted from the start, because a signal handler that forks must close the connection.
             connection = self._half_open = self._connect(self.path, seen.identity)
             if self.connection is not None:  # a handler's, which would be forgotten at the end
                 self._disconnect_alone()
@@ -250,13 +254,13 @@ class OpenDatabase:
             return True
         except sqlite3.OperationalError as error:
             seen.refuse_replaced()
-            self.raise_storage_error(error, is_writing=False)  # nothing of the caller's, that is
+            self.raise_storage_error(error, is_writing=False)  # no statement of the caller's ran
         if not is_ready:
             self._disconnect_alone()
             return False
         now = Clock.monotonic()
         connection.side_files = seen.refuse_replaced()
-        if None in connection.side_files.values():  # of which SQLite has just opened both
+        if None in connection.side_files.values():  # SQLite has just opened both
             raise Busy("the side files keep being deleted", OPENING_SECONDS)
         files = (seen.identity, *connection.side_files.values())
         connection.descriptors = descriptors.found_from(lowest, files)
@@ -276,8 +280,8 @@ class OpenDatabase:
     def _disconnect_alone(self) -> None:
         self.cache.empty(None)
         connection, half_open = self.connection, self._half_open
-        # Closed first, forgotten then: what is open must be found by a signal handler.
-        # What one has opened meanwhile stays.
+        # A connection is forgotten only after it is closed, because a signal handler must find what
+        # is open. A connection that a handler has opened meanwhile stays.
         for each in (connection, half_open):
             if each is not None:
                 recovery.close(each, self.path)
@@ -287,8 +291,8 @@ class OpenDatabase:
             self._half_open = None
 
     def _is_deletion(self, error: FileNotFoundError) -> bool:
-        # A file, or the directory, has just been deleted, and all will be made anew next time.
-        # Where it goes on for long, it is a directory that takes no files (in /proc).
+        # A file or the directory has just been deleted, and the next try makes it anew. Or, if the
+        # error goes on for long, the directory takes no files (as in /proc).
         now = Clock.monotonic()
         if self._missing_since is None:
             self._missing_since = now
