@@ -1,4 +1,4 @@
-"""How a call waits for other processes, and for how long."""
+"""Makes a call wait for other processes in short naps, until the call's timeout is used up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .clock import Clock
 from .reentry import LockSet
 
 LOG: Final = logging.getLogger("lamson_sqlite_state")
-"""Tells the operator what has to be known afterwards. Nothing is logged where all goes well, and no
-mail address."""
+"""Tells the operator of events that may matter later: a store was made, mended or replaced, or a
+call waited for long. No mail address is logged."""
 
 _LONG_SECONDS: Final = 1.0
 
@@ -21,26 +21,27 @@ _LONG_SECONDS: Final = 1.0
 class Backoff:
     """The waiting of one call: short naps, until the call's timeout is used up.
 
-    A blocking flock would be fairer still but knows no timeout; filelock's own polling every
-    50 ms makes the slowest of eight writers wait 50 times longer (see ``make bench``).
+    A blocking flock would be fairer, but has no timeout. With filelock's own polling every 50 ms,
+    the slowest of eight writers waits 50 times longer (see ``make bench``).
 
-    Only the first thread in the queue of a store's threads naps and tries again and again, because
-    32 threads that all do leave the lock's holder no processor to finish on. The queue is no more
-    than advice: a thread that waits in vain for its place, because a signal or an exception took
-    the first thread away, tries again by itself.
+    Only the first of a store's waiting threads tries again after each nap, because 32 threads that
+    all did so would leave the lock's holder no processor to finish on. Each other thread waits for
+    the first place. If it has not got that place after 20 ms, it tries again all the same, because
+    a signal or an exception may have taken the first thread away.
 
     Args:
         timeout_seconds: how long the call may wait.
-        queue: the place at the head of the queue, one for all threads of a store.
+        queue: the lock that the first of the waiting threads holds, one for all threads of a store.
 
     Attributes:
         place: holds ``queue`` while this call is the first. The call releases ``queue`` at its end,
             so that the next thread becomes the first.
     """
 
-    # Naps are short while the holder is in the middle of a write, and longer, easier on the
-    # processor, once the holder must be stopped or stuck. But not so long that a call that has
-    # waited for long, on a busy machine, loses to all calls that come later.
+    # At first, naps are short, because the holder is probably in the middle of a write. Later, the
+    # holder is probably stopped or stuck. Then naps are longer, to save the processor. But they
+    # stay so short that on a busy machine, a call that has waited for long still gets its chance
+    # against calls that come later.
     _EAGER_SECONDS: Final = 0.05
     _SHORT_NAP_SECONDS: Final = 0.0001
     _LONG_NAP_SECONDS: Final = 0.001
@@ -54,12 +55,12 @@ class Backoff:
         self._blocker = ""
 
     def wait(self, path: str, blocker: str, grace_seconds: float = 0) -> None:
-        """Nap once, or wait to become the first.
+        """Nap once if this call is the first; otherwise wait to become the first.
 
         Args:
             path: the database.
-            blocker: who keeps this call waiting, as a clause.
-            grace_seconds: how long to wait for that one at least, whatever the timeout.
+            blocker: what keeps this call waiting, as a clause for the error.
+            grace_seconds: how long to wait at least, whatever the timeout.
 
         Raises:
             LockTimeout: the timeout is used up.

@@ -1,15 +1,15 @@
 """Rules for re-entry: signal handlers may use, close or fork a store in the middle of its calls.
 
 Python runs a signal handler on the main thread where a function begins, where a call has returned,
-and where a loop goes back; it runs a finalizer (``__del__``) wherever an object is freed. Both may
-call any method of the store, close it, fork, or raise. The other rooms of this package can be read
-as if nothing ever interrupted them, because they keep five rules:
+and where a loop goes back. It runs a finalizer (``__del__``) wherever an object is freed. Both may
+call any method of the store, close the store, or fork; and a handler may raise. The other modules
+can be read as if nothing ever interrupted them, because they keep five rules:
 
-1. A thread lock is taken and noted by one call into C, and released by one call into C, the first
-   that a ``finally`` makes. Otherwise a handler that raises (Ctrl-C) could strike between
-   ``lock.acquire()`` and the ``try`` behind it, or as a function of ours that releases the lock
-   begins, and the lock would never be released. ``with lock:`` has that gap on Python 3.14, where a
-   handler may run once ``__enter__`` has returned. So::
+1. A thread lock is taken and noted by one call into C. It is released by one call into C, the first
+   call of a ``finally``. Otherwise a handler that raises (Ctrl-C) could interrupt between
+   ``lock.acquire()`` and the ``try`` behind it, or at the beginning of a Python function that
+   releases the lock. Then the lock would never be released. ``with lock:`` has that gap on Python
+   3.14, where a handler may run once ``__enter__`` has returned. So::
 
        locks = LockSet()
        try:
@@ -18,22 +18,24 @@ as if nothing ever interrupted them, because they keep five rules:
        finally:
            any(locks.releases)
 
-2. A statement runs whole, in one call into C (`engine.queries`). A handler never meets a statement
-   that is half read, which would keep a closed connection's files open.
+2. A statement runs whole, in one call into C (`engine.queries`). So a handler never interrupts a
+   statement that is half read. Such a statement would keep a closed connection's files open.
 
-3. What was true before a call may be untrue after the call. So each release of the write lock, and
-   each write under the lock, changes `WriteLock.sequence`. A call that finds the number that it has
-   set itself knows that neither happened since. The number is tested right before each deed that
-   needs it, with no call between the two. `WriteLock.depth` tells a nested call that an outer one
-   is at work.
+3. A fact that was tested before a call is tested again after the call, because a handler may have
+   changed it. Each release of the write lock, and each write under the lock, changes
+   `WriteLock.sequence`. If a call still finds the number that it has noted, neither has happened
+   since. The number is tested right before each step that needs it, with no call between the two.
+   `WriteLock.depth` tells a nested call that an outer one is at work.
 
-4. What is open can be found. A connection and a descriptor stand where `close` and the fork hooks
-   find them before they hold anything, and are forgotten only after they are closed. A call whose
-   connection was closed under it gets a ProgrammingError, and begins again
+4. Everything open can be found by `close` and the fork hooks. A connection or a descriptor of the
+   lock file is noted before it holds a lock. A connection is forgotten only after it is closed; the
+   descriptor just before, because its number may be another file's right after. If a handler closes
+   a call's connection, the call gets a ProgrammingError and begins again
    (`OpenDatabase.reopen_if_closed`).
 
-5. What lives on is replaced, not emptied. Whoever is about to put something into the cache names
-   the dictionary that was there before the database was asked (`Cache.keep`).
+5. The dictionary of the cache is replaced, not emptied. A call that puts a state into the cache
+   names the dictionary that was there before the call asked the database. If another dictionary is
+   there by then, the state is not put in (`Cache.keep`).
 """
 
 from __future__ import annotations
@@ -51,12 +53,12 @@ RELEASE: Final = methodcaller("release")
 
 
 class LockSet(list[threading.RLock]):
-    """The locks that one call has taken, for as long as the call lasts: see rule 1.
+    """The locks that one call has taken and not released yet: see rule 1.
 
-    Used by one thread, once.
+    One thread uses it, and uses it once.
 
     Attributes:
-        releases: releases a lock for each step; ``any`` goes through all of them.
+        releases: an iterator that releases one lock with each step. ``any`` goes through all steps.
     """
 
     __slots__ = ("releases",)
@@ -65,10 +67,10 @@ class LockSet(list[threading.RLock]):
         self.releases: Iterator[None] = map(RELEASE, self)
 
     def take(self, lock: threading.RLock, *, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take a lock and note it; False: it was not to be had.
+        """Take a lock and note it. Return False if another thread holds the lock.
 
         Args:
-            lock: may be one that this thread has taken already.
+            lock: this thread may have taken it already.
             blocking: whether to wait for the lock.
             timeout: seconds to wait at most, or -1.
         """

@@ -1,8 +1,8 @@
 """The write lock: a file lock that lets one writer at a time into the database, in any process.
 
-The lock is filelock's, taken on a descriptor that stays open: the same flock as
-``filelock.FileLock(path)``, which excludes and is excluded by it, at a sixtieth of the cost.
-The lock file is empty, is only ever locked, and is never deleted by us.
+The lock is filelock's, taken on a descriptor that stays open. It is the same flock as that of
+``filelock.FileLock(path)``, so each of the two excludes the other, but it costs a sixtieth. The
+lock file is empty and is never written to, and this package never deletes it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from .store_paths import StorePaths
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-# The errors of a number that was closed, or is a socket's or a pipe's by now.
+# The errors of lseek(2) and flock(2) if the descriptor was closed, or its number is a socket's or a
+# pipe's by now.
 _LOST: Final = (errno.EBADF, errno.ESPIPE)
 
-# The errors of flock(2) where locks are not to be had. Another error may be a signal handler's.
+# The errors of flock(2) on systems that refuse to lock. Another error may be a signal handler's.
 _REFUSED: Final = (
     *(errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
     *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENODEV, errno.ENOTTY, errno.ESTALE),
@@ -38,23 +39,25 @@ UNLOCK_NONE: Final[partial[Any]] = partial(bool)
 
 _open_locks: Final[set[WriteLock]] = set()
 """All locks of this process whose descriptor is open. The fork hooks find a lock here even if its
-store is garbage already. (The set keeps no descriptor open: `StoreHandle.__del__` closes it.)"""
+store is garbage already. (The set keeps no descriptor open for good, because `StoreHandle.__del__`
+closes the lock.)"""
 
 
 class WriteLock:
-    """The cross-process lock of one database; guards every commit and every checkpoint.
+    """The cross-process lock of one database: guards every commit, and the checkpoint in it.
 
     The lock is taken after the store's RLock, which also guards the attributes here, and before
-    anything of SQLite. If the holder dies, the kernel releases the lock at that moment.
+    SQLite's own lock for writing. If the holder dies, the kernel releases the lock at that moment.
 
     All that needs the lock runs within `hold`. `reentry` explains how a hold survives signal
     handlers.
 
     Attributes:
         path: the lock file.
-        depth: how many calls on this thread need the lock now.
-        is_held: whether this process has the lock.
-        sequence: another number after each release of the lock and for each write under it.
+        depth: how many holds of this thread are under way, each inside the one before.
+        is_held: whether this object has the lock. (Another store of this process with the same
+            database has another descriptor, and so waits for this one.)
+        sequence: a number that changes with each release of the lock and each write under it.
         descriptor: of the lock file, or None while the lock file is not open.
         unlock_file: releases the kernel's lock in C, as filelock's ``unlock_descriptor`` does in
             Python.
@@ -64,7 +67,7 @@ class WriteLock:
         database_path: the database, beside which the lock file stands. A new lock file gets the
             owner of the database.
         file_mode: permissions of a lock file that is made before its database.
-        before_opening: may raise, and refuse to have a descriptor opened.
+        before_opening: called before the lock file is opened. If it raises, nothing is opened.
     """
 
     def __init__(
@@ -88,11 +91,11 @@ class WriteLock:
     def hold(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         """Call ``work``, which may take the lock by `try_lock`, and release the lock after that.
 
-        Only the outermost of several holds on this thread releases the lock. Nothing is called
-        between the end of the work and the release, because a signal handler may raise where
-        anything is called. The release is one call into C; Python calls audit hooks before that,
-        filelock has one, and so a handler may raise there, too. Then the descriptor is closed,
-        which also releases the lock, and is not audited.
+        Only the outermost of several holds on this thread releases the lock. The release follows
+        the work with no call between the two, because a signal handler may raise where a function
+        is called. The release is one call into C. But Python calls audit hooks before it (filelock
+        has one), and a handler may raise in a hook. In that case the descriptor is closed instead.
+        Closing also releases the lock, and Python calls no audit hook for it.
         """
         depth = self.depth
         self.depth = depth + 1
@@ -113,9 +116,9 @@ class WriteLock:
                     raise
 
     def try_lock(self) -> bool:
-        """Take the lock if nobody else has it; harmless where this process has it already.
+        """Take the lock if nobody else has it, and say whether it is held; harmless if it was held.
 
-        Creates the lock file, and the directories above it, where they are missing.
+        Creates the lock file and the directories above it, if they are missing.
 
         Raises:
             OSError: the lock file could not be opened, or somebody closed its descriptor (EBADF).
@@ -138,7 +141,7 @@ class WriteLock:
                 if error.errno not in _LOST:
                     raise
                 if self.descriptor == descriptor:
-                    self.abandon()  # or another file with that number would be unlocked
+                    self.abandon()  # or the release would unlock the file that has the number now
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path) from error
                 continue  # a signal handler closed the store
             if sequence == self.sequence:
@@ -150,10 +153,11 @@ class WriteLock:
         return True
 
     def is_lost(self) -> bool:
-        """Whether somebody, a daemon that starts perhaps, has closed the descriptor.
+        """Whether somebody has closed the descriptor, as a process does that becomes a daemon.
 
-        Another file may have the number by now. So this is asked before each deed that could harm
-        another file.
+        Another file may have the number by now. So this is asked before the descriptor is locked or
+        closed. It is not asked before a held lock is released, because `hold` must call nothing
+        before the release.
         """
         descriptor = self.descriptor
         return descriptor is not None and not descriptors.has_mark(descriptor)
@@ -163,21 +167,24 @@ class WriteLock:
         self.sequence += 1
         was_held, self.is_held = self.is_held, False
         try:
-            # The file may be locked though the lock is not held: if a signal handler raised between
-            # the two.
+            # The file may be locked though `is_held` is False, if a signal handler raised in
+            # `try_lock` right after the locking.
             if was_held or not self.is_lost():
                 self.unlock_file()
         except OSError as error:
             self.release_by_closing(error)
 
     def release_by_closing(self, error: OSError) -> None:
-        """Close the descriptor, which releases the lock too, where flock(2) refuses to unlock.
+        """Close the descriptor after flock(2) has failed to unlock: that releases the lock too.
 
-        If the fork hooks, or a daemon that closes all descriptors, have closed the descriptor, its
-        number is no longer ours, and nothing is closed.
+        If the error is EBADF, nothing is closed: the fork hooks, or a process that becomes a
+        daemon, have closed the descriptor already, and its number may be another file's.
 
         Args:
-            error: what the unlocking has raised.
+            error: the error of the unlocking.
+
+        Raises:
+            OSError: the same error, if it is none by which a system refuses to unlock.
         """
         if error.errno != errno.EBADF:
             self.abandon()
@@ -185,14 +192,14 @@ class WriteLock:
             raise error
 
     def is_in_place(self) -> bool:
-        """Whether the lock file's name still stands for the file that is locked here."""
+        """Whether the path still names the lock file that is open here."""
         return self._identity is not None and self._identity == filesystem.identity(self.path)
 
     def close(self) -> None:
         """Release the lock and close the descriptor; the next `try_lock` opens it anew.
 
-        Closing alone does not always release the lock: a child between fork and exec (subprocess)
-        still has a copy of the descriptor, and would keep the lock with it.
+        The lock is released first, because closing does not always release it: a child between fork
+        and exec (of subprocess) has a copy of the descriptor, and the copy would keep the lock.
         """
         try:
             self.unlock()
@@ -200,13 +207,13 @@ class WriteLock:
             self.abandon()
 
     def abandon(self) -> None:
-        """Close the descriptor and no more: only the parent may release an inherited lock."""
+        """Close the descriptor without unlocking: a child must not release its parent's lock."""
         self.sequence += 1
         self.is_held = False
         is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None
-        # So that a call that this interrupts does not unlock the number, which may soon be another
-        # file's.
+        # This call may be a signal handler's. The call that it has interrupted must not unlock or
+        # close the number, which may soon be another file's.
         self.unlock_file = self.close_file = UNLOCK_NONE
         _open_locks.discard(self)
         if descriptor is not None and not is_lost:
@@ -238,9 +245,10 @@ class WriteLock:
     def _create(self) -> int:
         if filesystem.identity(self._database_path) is None:
             return new_files.create_new(self.path, self._file_mode, is_guarded=False)
-        # The file gets the database's owner. Otherwise a first process of root's would shut out the
-        # users that the store is for. The owner may lock the file whatever the database's mode,
-        # because a database that may not be written now may be writable later.
+        # The file gets the database's owner. Otherwise, if root were the first to use the store,
+        # root's file would shut out the users that the store is for. The owner may lock the file
+        # whatever the database's mode, because a database that is read-only now may be writable
+        # later.
         return new_files.create_once_like(self.path, self._database_path, least_mode=0o600)
 
 
