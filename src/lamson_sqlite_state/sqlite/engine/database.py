@@ -2,7 +2,7 @@
 
 The counters of `coherence` tell every process what this package writes. They do not tell of other
 tools' writes, nor of files that come and go. So the cache is revalidated: the first call after each
-10 ms looks for both, and empties the cache if it finds any.
+10 ms looks for both, and empties the cache if it finds one of them.
 
 Not thread-safe: the store's RLock guards every call. No call here waits for another process. If one
 is at work, the call raises `Busy`, so that the store can release its RLock before it waits.
@@ -172,7 +172,7 @@ class Database:
             self._refuse_to_begin()
             if not self.file.write_lock.try_lock():
                 raise Busy(f"another process holds {self.file.write_lock.path}")
-            now = Clock.monotonic()  # before any check, because the 10 ms begin with the first
+            now = Clock.monotonic()  # before the first check, because the 10 ms begin there
             connection = self._connection_in_place()
             if connection is None:
                 continue
