@@ -35,9 +35,9 @@ class SQLiteStorage:
     method raises ``TypeError`` for keys of other types.
 
     Every method can raise a `StorageError`: the file cannot be used, and nothing was written
-    unless the error's ``code`` is "outcome-unknown". Two of these errors have classes of their own.
-    `LockTimeout` means that others held the file for longer than ``timeout``, and `UnsafeFork` that
-    C code forked this process while the store was open.
+    unless the error's ``code`` is "outcome-unknown". Among its subclasses, `LockTimeout` means that
+    others held the file for longer than ``timeout``, and `UnsafeFork` means that C code forked this
+    process while the store was open.
 
     A signal handler may raise an `OSError` with an errno, or a `sqlite3.Error`, in the middle of a
     call. The store may take such an error for its own, and raise a `StorageError` or try the call
@@ -46,8 +46,8 @@ class SQLiteStorage:
 
     Args:
         database_path: the file. A relative path is made absolute now; symbolic links are
-            resolved at the first use. Files named ``-wal``, ``-shm``, ``.lock`` and ``.versions``
-            after it stand beside it.
+            resolved at the first use. Beside the file stand others, whose names add ``-wal``,
+            ``-shm``, ``.lock`` and ``.versions`` to its name.
         timeout: seconds that one call may wait for writers in other processes. 0 means to try
             once. (A process that is just opening, closing or replacing the file is waited for up to
             0.25 s in any case.) A call also waits, without limit, for other threads' calls of the
@@ -66,7 +66,7 @@ class SQLiteStorage:
 
     Raises:
         ValueError: the path is empty, ":memory:" or holds a NUL; the timeout or the cache size
-            is negative; the mode lacks 0o600; or ``synchronous`` is another word.
+            is negative; the mode lacks 0o600 or exceeds 0o777; or ``synchronous`` is another word.
         TypeError: an argument is of the wrong type.
     """
 
