@@ -43,9 +43,7 @@ class OpenDatabase:
         StorageError: the path is too long.
 
     Attributes:
-        path: the same.
-        cache: the same.
-        settings: the same.
+        path, cache, settings: the same.
         connection: to the file, or None while the file is not open.
         write_lock: of this file.
         versions: of this file.
