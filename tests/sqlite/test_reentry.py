@@ -17,7 +17,14 @@ import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError
 from lamson_sqlite_state.sqlite.engine import connections, open_checks, recovery
-from lamson_sqlite_state.sqlite.process import clock, filesystem, fork, new_files, write_lock
+from lamson_sqlite_state.sqlite.process import (
+    clock,
+    descriptors,
+    filesystem,
+    fork,
+    new_files,
+    write_lock,
+)
 from tests.helpers.actors import Actor
 from tests.helpers.insides import connection_of, file_of
 
@@ -241,6 +248,23 @@ def test_lock_of_a_store_that_a_handler_opens_meanwhile_is_not_kept(
         assert lock_is_free(other)
         assert other.get("m", "ann") == "O1"
     assert lock_is_free(open_store)
+
+
+def test_lock_that_a_handler_takes_as_it_is_closed_is_not_held(
+    open_store: SQLiteStorage, strike: Strike
+) -> None:
+    """The interrupted call would go on to write without it."""
+    lock = file_of(open_store).write_lock
+
+    def close() -> None:
+        assert lock.try_lock()
+        lock.close()
+        assert lock.is_held == (not lock_is_free(open_store))
+
+    strike.at(descriptors, "has_mark", lambda: open_store.set("m", "ann", "H1"), after=True)
+    lock.hold(close)
+    assert lock_is_free(open_store)
+    use(open_store)
 
 
 def test_exit_of_a_handler_that_closes_as_the_lock_is_let_go_of_is_not_lost(

@@ -208,9 +208,10 @@ class WriteLock:
 
     def abandon(self) -> None:
         """Close the descriptor without unlocking: a child must not release its parent's lock."""
+        is_lost = self.is_lost()
+        # Set after that call, in which a signal handler may have taken the lock again.
         self.sequence += 1
         self.is_held = False
-        is_lost = self.is_lost()
         descriptor, self.descriptor = self.descriptor, None
         # This call may be a signal handler's. The call that it has interrupted must not unlock or
         # close the number, which may soon be another file's.
