@@ -10,6 +10,6 @@ top; a floor imports only floors below it:
 - `coherence` has the cache of states in each process, and the shared counters that keep it right.
 - `process` deals with the operating system: the write lock, forks, files, signals.
 
-A module whose name begins with ``_`` is imported by its own folder alone. The modules that a
-worker needs evaluate no annotations, because evaluating them took a seventh of the package's import.
+A module whose name begins with ``_`` is imported by its own folder alone. The modules that a worker
+needs evaluate no annotations, because evaluating them took a seventh of the package's import.
 """

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from lamson_sqlite_state import SQLiteStorage, StorageError
-from lamson_sqlite_state.sqlite.engine import connections, handle
+from lamson_sqlite_state.sqlite.engine import connections, store_handle
 from lamson_sqlite_state.sqlite.engine.settings import Settings
 from lamson_sqlite_state.sqlite.process import descriptors, process_mark, write_lock
 from tests.helpers.insides import connection_of
@@ -141,9 +141,9 @@ def test_store_that_a_handler_keeps_from_being_made_is_freed_in_silence(
 
     lost: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
-    monkeypatch.setattr(handle, "Cache", fail)
+    monkeypatch.setattr(store_handle, "Cache", fail)
     with pytest.raises(TimeoutError):
-        handle.StoreHandle(Settings(path))
+        store_handle.StoreHandle(Settings(path))
     assert not lost
 
 
