@@ -15,8 +15,8 @@ from typing import Any
 import filelock
 import pytest
 
-from lamson_sqlite_state import SQLiteStorage, StorageError
-from lamson_sqlite_state.sqlite.engine import connections, open_checks, recovery
+from lamson_sqlite_state import LockTimeout, SQLiteStorage, StorageError
+from lamson_sqlite_state.sqlite.engine import connections, open_checks, recovery, schema
 from lamson_sqlite_state.sqlite.process import (
     clock,
     descriptors,
@@ -248,6 +248,28 @@ def test_lock_of_a_store_that_a_handler_opens_meanwhile_is_not_kept(
         assert lock_is_free(other)
         assert other.get("m", "ann") == "O1"
     assert lock_is_free(open_store)
+
+
+def test_statement_does_not_run_without_the_lock(open_store: SQLiteStorage) -> None:
+    """A handler that closes the store releases it, right before the counters are touched."""
+    file, cursor = file_of(open_store), connection_of(open_store).cursor()
+    assert file.versions.commit((1,), file.write_lock, cursor, schema.CLEAR) is None
+    assert open_store.get("m", "ann") == "A2"
+
+
+def test_write_after_a_start_that_found_the_file_locked_is_as_durable_as_any(
+    tmp_path: Path,
+) -> None:
+    """Another tool's transaction keeps the START out, which has `synchronous` lowered by then."""
+    path = str(tmp_path / "states")
+    with SQLiteStorage(path, timeout=0) as store:
+        store.set("m", "ann", "A1")
+        with closing(sqlite3.connect(path)) as tool:
+            tool.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LockTimeout):
+                store.get("m", "new")
+        store.set("m", "ann", "A2")
+        assert connection_of(store).execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_lock_that_a_handler_takes_as_it_is_closed_is_not_held(
