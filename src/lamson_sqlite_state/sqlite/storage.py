@@ -170,14 +170,18 @@ class SQLiteStorage:
             ValueError: ``state`` holds lone surrogates. Nothing was written.
         """
         cache = self._cache
-        is_fresh = cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
-        if is_fresh and type(module) is type(sender) is type(state) is str:
+        if (
+            type(module) is type(sender) is type(state) is str
+            and cache.revalidated_at <= Clock.monotonic() < cache.revalidate_at
+        ):
             # Written out as in `get`: with a call of Cache.find, a `set` of the state that the pair
             # has already would take twice as long.
             entries, counters = cache.current
             entry = entries.get((sender, module))
-            if entry is not None and entry[0] == state and counters[entry[1]] == entry[2]:
-                return
+            if entry is not None:
+                there, stripe, version = entry
+                if there == state and counters[stripe] == version:
+                    return
             del entries, counters
         self._handle.run(StatesTable.write, row_key(module, sender), checked_state(state))
 

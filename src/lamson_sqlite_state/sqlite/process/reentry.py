@@ -22,7 +22,7 @@ can be read as if nothing ever interrupted them, because they keep five rules:
    statement that is half read. Such a statement would keep a closed connection's files open.
 
 3. A fact that was tested before a call is tested again after the call, because a handler may have
-   changed it. Each release of the write lock, and each write under the lock, changes
+   changed it. Each release of the write lock, and each `Versions.commit`, changes
    `WriteLock.sequence`. If a call still finds the number that it has noted, neither has happened
    since. The number is tested right before each step that needs it, with no call between the two.
    `WriteLock.depth` tells a nested call that an outer one is at work.
