@@ -4,11 +4,12 @@ import os
 import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from lamson_sqlite_state import SQLiteStorage
+from lamson_sqlite_state import LockTimeout, SQLiteStorage
 from lamson_sqlite_state.sqlite.engine import connections, recovery
 from lamson_sqlite_state.sqlite.process import filesystem
 from tests.helpers.actors import Actor
@@ -30,6 +31,27 @@ class TestReplacedDatabase:
         first.close()
         second.close()
         assert rows(path) == {("m", "ann"): "A2", ("m", "bob"): "B2", ("m", "zoe"): "OLD"}
+
+    def test_just_as_a_process_opens_it_is_not_given_the_log_of_the_old_one(
+        self, path: str, first: Actor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SQLite would write that log into the new database as it closes it again."""
+        first.set("m", "ann", "A1")
+        backup = make_backup(path, ann="OLD", bob="OLD")
+        connect = connections.Connection.to
+
+        def replace_and_connect(*arguments: Any, **options: Any) -> connections.Connection:
+            if os.path.exists(backup):
+                os.rename(backup, path)
+            return connect(*arguments, **options)
+
+        monkeypatch.setattr(connections.Connection, "to", replace_and_connect)
+        with SQLiteStorage(path, timeout=0) as store:
+            with pytest.raises(LockTimeout, match="the file was replaced under a process"):
+                store.get("m", "ann")
+            let_readers_notice(first)
+            assert first.get("m", "ann") == "OLD"
+            assert [store.get("m", sender) for sender in ("ann", "bob")] == ["OLD", "OLD"]
 
     def test_is_seen_by_a_process_that_only_reads(self, path: str, first: Actor) -> None:
         first.set("m", "ann", "A1")

@@ -45,9 +45,8 @@ class OpenDatabase:
     Attributes:
         path, cache, settings: the same.
         connection: to the file, or None while the file is not open.
-        write_lock: of this file.
-        versions: of this file.
-        watch: of the directory that the file is in.
+        write_lock, versions: of this file.
+        watch: of its directory.
         is_shelf_known: whether a store may be made beside a shelf, which is being taken over.
         set_synchronous: the statement that sets a connection's durability.
     """
@@ -243,6 +242,9 @@ class OpenDatabase:
             if self.connection is not None:  # a handler's, which would be forgotten at the end
                 self._disconnect_alone()
                 return True
+            # SQLite has not opened the log yet. If another file has the name by now, the log is the
+            # old file's, and SQLite would write the log into the new file.
+            seen.refuse_replaced()
             connection.identity = seen.identity
             is_ready = open_checks.prepare(
                 connection, self.path, self.settings, is_locked=is_locked
