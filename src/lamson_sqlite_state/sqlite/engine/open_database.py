@@ -242,8 +242,7 @@ class OpenDatabase:
             if self.connection is not None:  # a handler's, which would be forgotten at the end
                 self._disconnect_alone()
                 return True
-            # SQLite has not opened the log yet. If another file has the name by now, the log is the
-            # old file's, and SQLite would write the log into the new file.
+            # If another file has the name by now, SQLite would write the old file's log into it.
             seen.refuse_replaced()
             connection.identity = seen.identity
             is_ready = open_checks.prepare(
